@@ -1,0 +1,1 @@
+//! Decoding of the loads and stores whose syndrome says nothing (ISV = 0).

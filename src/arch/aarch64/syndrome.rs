@@ -1,0 +1,1 @@
+//! `ESR_EL2`: why the CPU took an exception.

@@ -1,0 +1,3 @@
+//! Per-architecture code.
+
+pub mod aarch64;

@@ -1,0 +1,10 @@
+//! Device models: what a guest finds behind an address that is not RAM.
+//!
+//! A model knows neither which architecture is trapping nor which machine it sits in: it is given offsets into its own
+//! region and an [`irq::IrqLine`] to raise.
+
+pub mod bus;
+pub mod gic;
+pub mod irq;
+pub mod pl011;
+pub mod pl031;

@@ -1,0 +1,1 @@
+//! The ARM PrimeCell UART (PL011), DDI 0183.

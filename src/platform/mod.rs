@@ -1,0 +1,1 @@
+//! Boards and physical drivers, found through the devicetree.

@@ -1,0 +1,1 @@
+//! The devicetree that a guest is given.

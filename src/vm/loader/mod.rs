@@ -1,0 +1,1 @@
+//! Loaders for what a guest boots from.

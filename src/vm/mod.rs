@@ -1,0 +1,5 @@
+//! Virtual machines.
+
+pub mod bundle;
+pub mod fdt;
+pub mod loader;
