@@ -1,3 +1,7 @@
 //! Memory: addresses, physical frames, the heap, page tables, and the memory of guests.
 
 pub mod addr;
+pub mod frames;
+#[cfg(target_os = "none")]
+pub mod heap;
+pub mod tables;

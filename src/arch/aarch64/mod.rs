@@ -1,4 +1,39 @@
 //! AArch64: the CPU that Polyvisor runs on.
+//!
+//! The decoders, register layouts and translation tables are portable; everything that executes a privileged
+//! instruction exists only in the firmware build.
 
 pub mod insn;
 pub mod syndrome;
+
+#[cfg(target_os = "none")]
+mod hw {
+    core::arch::global_asm!(
+        include_str!("../../../arch/aarch64/boot.S"),
+        include_str!("../../../arch/aarch64/vectors.S"),
+        include_str!("../../../arch/aarch64/world_switch.S"),
+    );
+}
+
+#[cfg(target_os = "none")]
+pub mod cache;
+#[cfg(target_os = "none")]
+pub mod cpu;
+#[cfg(target_os = "none")]
+pub mod exception;
+#[cfg(target_os = "none")]
+pub mod gic;
+#[cfg(target_os = "none")]
+pub mod percpu;
+#[cfg(target_os = "none")]
+pub mod smp;
+#[cfg(target_os = "none")]
+pub mod stage1;
+#[cfg(target_os = "none")]
+pub mod stage2;
+#[cfg(target_os = "none")]
+pub mod sysreg;
+#[cfg(target_os = "none")]
+pub mod timer;
+#[cfg(target_os = "none")]
+pub mod vcpu;

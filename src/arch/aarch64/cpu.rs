@@ -1,0 +1,40 @@
+//! Small facts about the CPU that executes this, and its barriers.
+
+use aarch64_cpu::asm::barrier;
+use aarch64_cpu::registers::{CurrentEL, ID_AA64MMFR0_EL1, MPIDR_EL1, Readable};
+
+/// The exception level that executes this (1, 2 or 3).
+pub fn current_el() -> u64 {
+    CurrentEL.read(CurrentEL::EL)
+}
+
+/// The affinity fields of `MPIDR_EL1` (Aff3 in bits 39:32, Aff2..0 in bits 23:0), which name this CPU in the devicetree.
+pub fn affinity() -> u64 {
+    MPIDR_EL1.get() & 0xff_00ff_ffff
+}
+
+/// Physical address width of this CPU in bits, from `ID_AA64MMFR0_EL1.PARange`; 52-bit addresses need granules or
+/// LPA2 that Polyvisor does not use, so at most 48.
+pub fn physical_address_bits() -> u32 {
+    match ID_AA64MMFR0_EL1.read(ID_AA64MMFR0_EL1::PARange) {
+        0 => 32,
+        1 => 36,
+        2 => 40,
+        3 => 42,
+        4 => 44,
+        _ => 48,
+    }
+}
+
+/// Sleeps until an interrupt is pending; the interrupt itself stays masked at EL2 and is taken from the controller.
+pub fn wait_for_interrupt() {
+    barrier::dsb(barrier::SY);
+    aarch64_cpu::asm::wfi();
+}
+
+/// Stops this CPU for good.
+pub fn park() -> ! {
+    loop {
+        aarch64_cpu::asm::wfe();
+    }
+}
