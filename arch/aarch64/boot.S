@@ -50,7 +50,7 @@ primary_entry:
     bl      invalidate_dcache_range
 
     adrp    x1, __boot_cpu_area
-    add     x1, x1, #0x8, lsl #12       // CPU_AREA_SIZE: the stack grows down from the area's end
+    add     x1, x1, #0x10, lsl #12      // CPU_AREA_SIZE: the stack grows down from the area's end
     mov     sp, x1
     mov     x29, xzr
     mov     x30, xzr

@@ -1,21 +1,21 @@
 // The EL2 vector table (DDI 0487 D1.3.1). Exceptions from a guest lead back into `enter_guest` (world_switch.S);
 // exceptions from EL2 itself are reported, save for the one instruction that is meant to fault (`probe_load`).
 
-// sp' = sp + x0, so both can be recovered: tests bit 14 of SP without a scratch register. In a CPU area the stack is
+// sp' = sp + x0, so both can be recovered: tests bit 15 of SP without a scratch register. In a CPU area the stack is
 // the upper half (src/arch/aarch64/percpu.rs), so a clear bit means that the stack has run into its guard page.
 .macro el2_vector kind
     .balign 0x80
     add     sp, sp, x0
     sub     x0, sp, x0
-    tbz     x0, #14, 1f
+    tbz     x0, #15, 1f
     sub     x0, sp, x0
     sub     sp, sp, x0
     sub     sp, sp, #272
     stp     x0, x1, [sp]
     mov     x0, #\kind
     b       el2_exception_entry
-1:  bic     x0, x0, #0x7fff             // the area's base; x0 itself is lost, the report says so
-    add     x0, x0, #0x3, lsl #12       // top of the emergency stack
+1:  bic     x0, x0, #0xffff             // the area's base; x0 itself is lost, the report says so
+    add     x0, x0, #0x7, lsl #12       // top of the emergency stack
     mov     sp, x0
     sub     sp, sp, #272
     stp     xzr, x1, [sp]

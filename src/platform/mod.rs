@@ -1,1 +1,11 @@
-//! Boards and physical drivers, found through the devicetree.
+//! The machine below: boards and physical drivers, all found through the devicetree.
+
+pub mod board;
+#[cfg(target_os = "none")]
+pub mod console;
+#[cfg(target_os = "none")]
+pub mod log;
+#[cfg(target_os = "none")]
+pub mod power;
+#[cfg(target_os = "none")]
+pub mod uart;

@@ -1,0 +1,133 @@
+//! What each physical CPU has of its own: its number, and its stacks with a guard page between them.
+
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use aarch64_cpu::registers::{Readable, TPIDR_EL2, Writeable};
+use spin::Mutex;
+
+use crate::mm::addr::{PAGE_SIZE, PhysAddr};
+use crate::mm::frames::{Frames, OutOfFrames, Owner};
+use crate::platform::board::MAX_CPUS;
+use crate::vm::scheduler::Task;
+
+/// Size and alignment of a [`CpuArea`]. arch/aarch64/vectors.S tells the stack from what is below it by address bit 15.
+pub const CPU_AREA_SIZE: usize = 64 << 10;
+const STACK_SIZE: usize = 32 << 10;
+const GUARD_OFFSET: usize = STACK_SIZE - PAGE_SIZE as usize;
+const EMERGENCY_SIZE: usize = GUARD_OFFSET - PAGE_SIZE as usize;
+
+/// A CPU's memory, from low to high: its data, the stack on which a stack overflow is reported, the guard page (unmapped),
+/// and the stack.
+#[repr(C, align(65536))]
+struct CpuArea {
+    cpu: PerCpu,
+    _rest_of_page: [u8; PAGE_SIZE as usize - size_of::<PerCpu>()],
+    _emergency_stack: [u8; EMERGENCY_SIZE],
+    _guard: [u8; PAGE_SIZE as usize],
+    _stack: [u8; STACK_SIZE],
+}
+
+const _: () = assert!(size_of::<CpuArea>() == CPU_AREA_SIZE);
+const _: () = assert!(core::mem::offset_of!(CpuArea, _guard) == GUARD_OFFSET && GUARD_OFFSET == 0x7000);
+
+/// The data of one physical CPU.
+pub struct PerCpu {
+    /// Position in the board's list of CPUs.
+    pub index: usize,
+    /// The affinity fields of its `MPIDR_EL1`.
+    pub affinity: u64,
+    /// What the physical GIC calls it: the bit of its CPU interface (GICv2) or the index of its redistributor (GICv3).
+    pub gic_target: AtomicUsize,
+    /// Work for the CPU to take up.
+    pub inbox: Mutex<Option<Task>>,
+}
+
+static CPUS: [AtomicPtr<PerCpu>; MAX_CPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
+
+unsafe extern "C" {
+    static mut __boot_cpu_area: CpuArea;
+}
+
+/// A CPU area that is set up and only waits for its CPU.
+pub struct Prepared(*mut CpuArea);
+
+impl Prepared {
+    /// The area of the CPU that the machine booted on, which is part of the image.
+    ///
+    /// # Safety
+    /// Called once, by that CPU.
+    pub unsafe fn boot(index: usize, affinity: u64) -> Self {
+        Self::fill(&raw mut __boot_cpu_area, index, affinity)
+    }
+
+    /// A new area for a CPU that is about to be started.
+    ///
+    /// # Errors
+    /// [`OutOfFrames`].
+    pub fn allocate(index: usize, affinity: u64) -> Result<Self, OutOfFrames> {
+        let area = Frames::allocate_zeroed(CPU_AREA_SIZE as u64, Owner::Hypervisor)?.leak();
+        Ok(Self::fill(area.as_ptr().cast(), index, affinity))
+    }
+
+    fn fill(area: *mut CpuArea, index: usize, affinity: u64) -> Self {
+        let cpu = PerCpu { index, affinity, gic_target: AtomicUsize::new(usize::MAX), inbox: Mutex::new(None) };
+        // SAFETY: the area is this function's alone; the first field is written as a whole.
+        unsafe { (&raw mut (*area).cpu).write(cpu) };
+        Self(area)
+    }
+
+    /// The unmapped page between the stacks.
+    pub fn guard(&self) -> PhysAddr {
+        PhysAddr(self.0 as u64 + GUARD_OFFSET as u64)
+    }
+
+    /// The address of the area's end, where its stack starts.
+    pub fn stack_top(&self) -> u64 {
+        self.0 as u64 + CPU_AREA_SIZE as u64
+    }
+
+    /// Makes the area findable by [`cpu`].
+    pub fn publish(&self) {
+        // SAFETY: `fill` has initialised it, and areas live for good.
+        let cpu = unsafe { &raw mut (*self.0).cpu };
+        // SAFETY: as above.
+        if let Some(slot) = CPUS.get(unsafe { (*cpu).index }) {
+            slot.store(cpu, Ordering::Release);
+        }
+    }
+}
+
+/// Points this CPU at the area whose stack it runs on.
+///
+/// # Safety
+/// The caller runs on the stack of a [`Prepared`] area.
+pub unsafe fn install() {
+    let here = aarch64_cpu::registers::SP.get();
+    TPIDR_EL2.set((here - 1) & !(CPU_AREA_SIZE as u64 - 1));
+}
+
+/// The CPU that executes this.
+pub fn this_cpu() -> &'static PerCpu {
+    // SAFETY: `install` has pointed TPIDR_EL2 at an area that lives for good; nothing else writes the register.
+    unsafe { &*(TPIDR_EL2.get() as *const PerCpu) }
+}
+
+/// The CPU of the given index, if it has been started.
+pub fn cpu(index: usize) -> Option<&'static PerCpu> {
+    let cpu = CPUS.get(index)?.load(Ordering::Acquire);
+    // SAFETY: published areas are initialised and live for good.
+    unsafe { cpu.as_ref() }
+}
+
+/// Every CPU that has been started.
+pub fn all() -> impl Iterator<Item = &'static PerCpu> {
+    (0..MAX_CPUS).filter_map(cpu)
+}
+
+/// Bounds of the stack that contains `address`, within this CPU's area.
+pub fn stack_around(address: u64) -> Option<core::ops::Range<u64>> {
+    let base = TPIDR_EL2.get();
+    let part = address.checked_sub(base)?;
+    let stacks = [PAGE_SIZE..GUARD_OFFSET as u64, STACK_SIZE as u64..CPU_AREA_SIZE as u64];
+    stacks.into_iter().find(|stack| stack.contains(&part)).map(|stack| base + stack.start..base + stack.end)
+}

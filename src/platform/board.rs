@@ -1,0 +1,471 @@
+//! What the devicetree says about the machine: RAM, CPUs, console, interrupt controller, timer, firmware.
+//!
+//! Reading it needs neither heap nor atomics, for it happens before the MMU is on. The tree is validated as a whole before
+//! anything is taken from it.
+
+use core::fmt;
+use core::ops::Range;
+
+use arrayvec::ArrayVec;
+use dtoolkit::fdt::{Fdt, FdtNode};
+use dtoolkit::{Node, Property};
+
+use crate::mm::addr::{MIB, PhysAddr};
+
+/// Most CPUs that are started; further ones are left alone.
+pub const MAX_CPUS: usize = 64;
+/// Most ranges of RAM, and of reserved memory, that are taken in.
+pub const MAX_RANGES: usize = 32;
+/// Largest devicetree, by the arm64 boot protocol.
+const MAX_TREE: usize = 2 * MIB as usize;
+const MAGIC: u32 = 0xd00d_feed;
+
+/// A range of physical addresses.
+pub type PhysRange = Range<PhysAddr>;
+
+/// How a CPU is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnableMethod {
+    /// `CPU_ON` of the firmware.
+    Psci,
+    /// The CPU polls this address for its entry point.
+    SpinTable(PhysAddr),
+}
+
+/// One `/cpus/cpu@*` node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cpu {
+    /// The affinity fields of the CPU's `MPIDR_EL1`.
+    pub affinity: u64,
+    /// How it is started, if there is a way.
+    pub enable: Option<EnableMethod>,
+}
+
+/// Which instruction reaches the firmware's PSCI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conduit {
+    /// `SMC #0`, the only one that makes sense for code at EL2.
+    Smc,
+    /// `HVC #0`: whoever wrote the tree means a machine whose EL2 is taken.
+    Hvc,
+}
+
+/// The console UART, a PL011.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uart {
+    /// Its registers.
+    pub registers: PhysRange,
+    /// Its interrupt's INTID.
+    pub interrupt: Option<u32>,
+}
+
+/// The physical interrupt controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gic {
+    /// GICv2 with virtualization extensions.
+    V2 {
+        /// Distributor.
+        distributor: PhysRange,
+        /// CPU interface of this CPU.
+        cpu: PhysRange,
+        /// Virtual interface control (GICH).
+        hypervisor: PhysRange,
+        /// Virtual CPU interface (GICV): what a guest is given as its CPU interface.
+        virtual_cpu: PhysRange,
+        /// INTID of the maintenance interrupt.
+        maintenance: u32,
+    },
+    /// GICv3 or later, driven through system registers.
+    V3 {
+        /// Distributor.
+        distributor: PhysRange,
+        /// Redistributor regions.
+        redistributors: ArrayVec<PhysRange, 8>,
+        /// INTID of the maintenance interrupt.
+        maintenance: u32,
+    },
+}
+
+/// INTIDs of the generic timer's interrupts (all PPIs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimerInterrupts {
+    /// `CNTV`, the guest's.
+    pub virtual_timer: u32,
+    /// `CNTHP`, EL2's own.
+    pub hypervisor_timer: u32,
+}
+
+impl Default for TimerInterrupts {
+    /// The PPIs that BSA 3.4 recommends, and every known board follows.
+    fn default() -> Self {
+        Self { virtual_timer: 27, hypervisor_timer: 26 }
+    }
+}
+
+/// The machine.
+#[derive(Debug, Clone, Default)]
+pub struct Board {
+    /// `/model`, or the first `/compatible`.
+    pub model: &'static str,
+    /// `/chosen/bootargs`: Polyvisor's own.
+    pub bootargs: &'static str,
+    /// `/chosen/linux,initrd-*`: the bundle.
+    pub initrd: Option<PhysRange>,
+    /// RAM.
+    pub memory: ArrayVec<PhysRange, MAX_RANGES>,
+    /// Parts of RAM that must be left alone.
+    pub reserved: ArrayVec<PhysRange, MAX_RANGES>,
+    /// CPUs that are not disabled.
+    pub cpus: ArrayVec<Cpu, MAX_CPUS>,
+    /// The console.
+    pub uart: Option<Uart>,
+    /// The interrupt controller.
+    pub gic: Option<Gic>,
+    /// Timer interrupts.
+    pub timer: TimerInterrupts,
+    /// How PSCI is called, where there is one.
+    pub psci: Option<Conduit>,
+    /// `brcm,bcm2835-pm`: the Raspberry Pi's power management block.
+    pub bcm2835_power: Option<PhysRange>,
+}
+
+/// Why a devicetree cannot be used.
+#[derive(Debug)]
+pub enum TreeError {
+    /// The boot loader passed no address, or one that is not a multiple of 8.
+    BadAddress(u64),
+    /// There is no devicetree at the address.
+    BadMagic {
+        /// Where it should be.
+        address: u64,
+        /// The word that is there.
+        found: u32,
+    },
+    /// `totalsize` is beyond what the boot protocol allows.
+    TooLarge {
+        /// Bytes.
+        size: usize,
+    },
+    /// The content is damaged.
+    Corrupt(dtoolkit::error::FdtParseError),
+    /// The tree describes no RAM.
+    NoMemory,
+}
+
+impl fmt::Display for TreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadAddress(address) => {
+                write!(f, "no devicetree: x0 = {address:#x} at entry, expected its address, a multiple of 8")
+            }
+            Self::BadMagic { address, found } => {
+                write!(f, "no devicetree at {address:#x}: found {found:#010x}, expected {MAGIC:#010x}")
+            }
+            Self::TooLarge { size } => {
+                write!(f, "corrupt devicetree: its size is {size:#x} bytes, at most {MAX_TREE:#x} are possible")
+            }
+            Self::Corrupt(error) => write!(f, "corrupt devicetree: {error}"),
+            Self::NoMemory => f.write_str("the devicetree describes no RAM"),
+        }
+    }
+}
+
+impl core::error::Error for TreeError {}
+
+/// Takes the devicetree that the boot loader passed, validated as a whole.
+///
+/// # Errors
+/// [`TreeError`] where there is none or it is damaged.
+///
+/// # Safety
+/// `address` is zero or points to readable memory that nobody writes any more.
+pub unsafe fn tree_at(address: u64) -> Result<&'static [u8], TreeError> {
+    if address == 0 || !address.is_multiple_of(8) {
+        return Err(TreeError::BadAddress(address));
+    }
+    // SAFETY: the caller's promise; the header's first two words tell how much more there is.
+    let header = unsafe { core::slice::from_raw_parts(address as *const [u8; 4], 2) };
+    let [magic, size] = [header[0], header[1]].map(u32::from_be_bytes);
+    if magic != MAGIC {
+        return Err(TreeError::BadMagic { address, found: magic });
+    }
+    let size = size as usize;
+    if size > MAX_TREE {
+        return Err(TreeError::TooLarge { size });
+    }
+    // SAFETY: the caller's promise, for the size that the tree itself states.
+    let bytes = unsafe { core::slice::from_raw_parts(address as *const u8, size) };
+    Ok(bytes)
+}
+
+impl Board {
+    /// Reads the machine's description.
+    ///
+    /// # Errors
+    /// [`TreeError::Corrupt`] and [`TreeError::NoMemory`]. What is merely absent stays `None`: who needs it complains.
+    pub fn read(tree: &'static [u8]) -> Result<Self, TreeError> {
+        let fdt = Fdt::new(tree).map_err(TreeError::Corrupt)?;
+        let root = fdt.root();
+        let mut board = Self {
+            model: root.model().ok().flatten().or_else(|| root.compatible()?.next()).unwrap_or("unnamed board"),
+            ..Self::default()
+        };
+        for reservation in fdt.memory_reservations() {
+            push_range(&mut board.reserved, reservation.address(), reservation.size());
+        }
+        let start = PhysAddr(tree.as_ptr() as u64);
+        push_range(&mut board.reserved, start.0, tree.len() as u64);
+
+        let console = stdout_path(fdt);
+        let mut walk = Walk { board: &mut board, console, console_found: false };
+        walk.children(root, &Bus::ROOT, Place::Root);
+        if board.memory.is_empty() {
+            return Err(TreeError::NoMemory);
+        }
+        if let Some(initrd) = &board.initrd {
+            let (start, len) = (initrd.start.0, initrd.end.0 - initrd.start.0);
+            push_range(&mut board.reserved, start, len);
+        }
+        Ok(board)
+    }
+}
+
+/// The node that `/chosen/stdout-path` names, with aliases resolved and options cut off.
+fn stdout_path(fdt: Fdt<'static>) -> Option<FdtNode<'static>> {
+    let chosen = fdt.find_node("/chosen")?;
+    let path = text(chosen, "stdout-path")?;
+    let path = path.split(':').next()?;
+    if path.starts_with('/') {
+        return fdt.find_node(path);
+    }
+    fdt.find_node(text(fdt.find_node("/aliases")?, path)?)
+}
+
+/// How addresses of a node's children are read, and what they mean to the CPU.
+struct Bus<'p> {
+    address_cells: usize,
+    size_cells: usize,
+    ranges: Option<&'static [u8]>,
+    parent: Option<&'p Bus<'p>>,
+}
+
+impl Bus<'_> {
+    const ROOT: Bus<'static> = Bus { address_cells: 2, size_cells: 1, ranges: None, parent: None };
+
+    /// The CPU's address of a child's `address` (DTSpec 2.3.8); `None` where the bus has no window to it.
+    fn to_cpu(&self, address: u64) -> Option<u64> {
+        let Some(parent) = self.parent else { return Some(address) };
+        let ranges = self.ranges?;
+        if ranges.is_empty() {
+            return parent.to_cpu(address);
+        }
+        let mut cells = Cells(ranges);
+        while !cells.0.is_empty() {
+            let child = cells.take(self.address_cells)?;
+            let above = cells.take(parent.address_cells)?;
+            let size = cells.take(self.size_cells)?;
+            if let Some(offset) = address.checked_sub(child)
+                && offset < size
+            {
+                return parent.to_cpu(above.checked_add(offset)?);
+            }
+        }
+        None
+    }
+
+    /// The ranges of `node`'s `reg`, as the CPU sees them.
+    fn reg(&self, node: FdtNode<'static>) -> impl Iterator<Item = PhysRange> {
+        let mut cells = Cells(bytes(node, "reg").unwrap_or(&[]));
+        core::iter::from_fn(move || {
+            let address = cells.take(self.address_cells)?;
+            let size = cells.take(self.size_cells)?;
+            Some((address, size))
+        })
+        .filter_map(|(address, size)| {
+            let start = self.to_cpu(address)?;
+            Some(PhysAddr(start)..PhysAddr(start.checked_add(size)?))
+        })
+    }
+}
+
+/// Which part of the tree a walk is in, for nodes that mean something only there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Root,
+    Cpus,
+    ReservedMemory,
+    Other,
+}
+
+struct Walk<'b> {
+    board: &'b mut Board,
+    console: Option<FdtNode<'static>>,
+    console_found: bool,
+}
+
+impl Walk<'_> {
+    fn children(&mut self, node: FdtNode<'static>, above: &Bus<'_>, place: Place) {
+        let cells = |name, default| number(node, name).map_or(default, |value| value as usize);
+        let bus = Bus {
+            address_cells: cells("#address-cells", 2),
+            size_cells: cells("#size-cells", 1),
+            ranges: bytes(node, "ranges"),
+            parent: (place != Place::Root).then_some(above),
+        };
+        for child in node.children() {
+            self.node(child, &bus, place);
+        }
+    }
+
+    fn node(&mut self, node: FdtNode<'static>, bus: &Bus<'_>, place: Place) {
+        let enabled = matches!(text(node, "status"), None | Some("okay" | "ok"));
+        let name = node.name_without_address();
+        match (place, name) {
+            (Place::Root, "chosen") => return self.chosen(node),
+            (Place::Root, "cpus") => return self.children(node, bus, Place::Cpus),
+            (Place::Root, "reserved-memory") => return self.children(node, bus, Place::ReservedMemory),
+            (Place::Cpus, "cpu") if enabled => return self.cpu(node, bus),
+            (Place::ReservedMemory, _) => {
+                for range in bus.reg(node) {
+                    push_range(&mut self.board.reserved, range.start.0, range.end.0 - range.start.0);
+                }
+                return;
+            }
+            (Place::Root, "memory") if text(node, "device_type") == Some("memory") => {
+                for range in bus.reg(node) {
+                    push_range(&mut self.board.memory, range.start.0, range.end.0 - range.start.0);
+                }
+                return;
+            }
+            _ => {}
+        }
+        if enabled {
+            self.device(node, bus);
+            self.children(node, bus, Place::Other);
+        }
+    }
+
+    fn chosen(&mut self, node: FdtNode<'static>) {
+        self.board.bootargs = text(node, "bootargs").unwrap_or("");
+        let address = |name| {
+            let value = bytes(node, name)?;
+            Cells(value).take(value.len() / 4)
+        };
+        if let (Some(start), Some(end)) = (address("linux,initrd-start"), address("linux,initrd-end"))
+            && start < end
+        {
+            self.board.initrd = Some(PhysAddr(start)..PhysAddr(end));
+        }
+    }
+
+    fn cpu(&mut self, node: FdtNode<'static>, bus: &Bus<'_>) {
+        let Some(affinity) = bytes(node, "reg").and_then(|reg| Cells(reg).take(bus.address_cells)) else { return };
+        let enable = match text(node, "enable-method") {
+            Some("psci") => Some(EnableMethod::Psci),
+            Some("spin-table") => bytes(node, "cpu-release-addr")
+                .and_then(|value| Cells(value).take(value.len() / 4))
+                .map(|address| EnableMethod::SpinTable(PhysAddr(address))),
+            _ => None,
+        };
+        // Beyond MAX_CPUS a CPU stays where its firmware left it.
+        let _ = self.board.cpus.try_push(Cpu { affinity, enable });
+    }
+
+    fn device(&mut self, node: FdtNode<'static>, bus: &Bus<'_>) {
+        let Some(compatible) = node.compatible() else { return };
+        for name in compatible {
+            let mut reg = bus.reg(node);
+            match name {
+                "arm,pl011" => self.uart(node, reg.next()),
+                "arm,gic-400" | "arm,cortex-a15-gic" | "arm,cortex-a7-gic" | "arm,eb11mp-gic" => {
+                    if let (Some(distributor), Some(cpu), Some(hypervisor), Some(virtual_cpu)) =
+                        (reg.next(), reg.next(), reg.next(), reg.next())
+                    {
+                        let maintenance = interrupt(node, 0).unwrap_or(25);
+                        self.board.gic =
+                            Some(Gic::V2 { distributor, cpu, hypervisor, virtual_cpu, maintenance });
+                    }
+                }
+                "arm,gic-v3" => {
+                    let regions = number(node, "#redistributor-regions").unwrap_or(1) as usize;
+                    if let Some(distributor) = reg.next() {
+                        let redistributors = reg.take(regions.min(8)).collect();
+                        let maintenance = interrupt(node, 0).unwrap_or(25);
+                        self.board.gic = Some(Gic::V3 { distributor, redistributors, maintenance });
+                    }
+                }
+                "arm,armv8-timer" => {
+                    let standard = TimerInterrupts::default();
+                    self.board.timer = TimerInterrupts {
+                        virtual_timer: interrupt(node, 2).unwrap_or(standard.virtual_timer),
+                        hypervisor_timer: interrupt(node, 3).unwrap_or(standard.hypervisor_timer),
+                    };
+                }
+                "arm,psci" | "arm,psci-0.2" | "arm,psci-1.0" => {
+                    self.board.psci = match text(node, "method") {
+                        Some("smc") => Some(Conduit::Smc),
+                        Some("hvc") => Some(Conduit::Hvc),
+                        _ => None,
+                    };
+                }
+                "brcm,bcm2835-pm" => self.board.bcm2835_power = reg.next(),
+                _ => continue,
+            }
+            return;
+        }
+    }
+
+    /// The console is the UART that `/chosen/stdout-path` names where it is one that we drive, else the first PL011.
+    fn uart(&mut self, node: FdtNode<'static>, registers: Option<PhysRange>) {
+        let Some(registers) = registers else { return };
+        let chosen = self.console.is_some_and(|console| console.name() == node.name());
+        if chosen || (self.board.uart.is_none() && !self.console_found) {
+            self.console_found |= chosen;
+            self.board.uart = Some(Uart { registers, interrupt: interrupt(node, 0) });
+        }
+    }
+}
+
+/// The INTID of the `number`-th interrupt of a node whose parent is a GIC (three cells each: kind, number, flags).
+fn interrupt(node: FdtNode<'static>, number: usize) -> Option<u32> {
+    let mut cells = Cells(bytes(node, "interrupts")?.get(number * 12..)?);
+    let kind = cells.take(1)?;
+    let number = cells.take(1)? as u32;
+    match kind {
+        0 if number < 988 => Some(32 + number),
+        1 if number < 16 => Some(16 + number),
+        _ => None,
+    }
+}
+
+fn bytes(node: FdtNode<'static>, name: &str) -> Option<&'static [u8]> {
+    node.properties().find(|property| property.name() == name)?.value_as::<&[u8]>().ok()
+}
+
+fn text(node: FdtNode<'static>, name: &str) -> Option<&'static str> {
+    let value = bytes(node, name)?;
+    core::str::from_utf8(value.split(|&byte| byte == 0).next()?).ok()
+}
+
+fn number(node: FdtNode<'static>, name: &str) -> Option<u32> {
+    Cells(bytes(node, name)?).take(1).map(|value| value as u32)
+}
+
+fn push_range(list: &mut ArrayVec<PhysRange, MAX_RANGES>, start: u64, size: u64) {
+    if size > 0
+        && let Some(end) = start.checked_add(size)
+    {
+        let _ = list.try_push(PhysAddr(start)..PhysAddr(end));
+    }
+}
+
+/// Big-endian 32-bit cells, of which a number takes one or more; of more than two, the low two count.
+struct Cells(&'static [u8]);
+
+impl Cells {
+    fn take(&mut self, count: usize) -> Option<u64> {
+        let (taken, rest) = self.0.split_at_checked(count.checked_mul(4)?)?;
+        self.0 = rest;
+        Some(taken.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    }
+}

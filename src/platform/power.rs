@@ -1,0 +1,56 @@
+//! Switching the machine off and on again: by PSCI, or by the Raspberry Pi's power management block where there is none.
+
+use spin::Once;
+
+use super::board::{Board, Conduit};
+use crate::arch::aarch64::{cpu, smp};
+use crate::mm::addr::PhysAddr;
+
+/// Who is asked.
+#[derive(Debug, Clone, Copy)]
+enum Means {
+    Psci,
+    Bcm2835(PhysAddr),
+    Nobody,
+}
+
+static MEANS: Once<Means> = Once::new();
+
+/// Remembers how the machine is switched off.
+pub fn init(board: &Board) {
+    MEANS.call_once(|| match (board.psci, &board.bcm2835_power) {
+        (Some(Conduit::Smc), _) => Means::Psci,
+        (_, Some(registers)) => Means::Bcm2835(registers.start),
+        _ => Means::Nobody,
+    });
+}
+
+/// Switches the machine off; where nobody can do that, the CPU stops for good.
+pub fn off() -> ! {
+    match MEANS.get().copied().unwrap_or(Means::Nobody) {
+        Means::Psci => smp::psci_system_off(),
+        Means::Bcm2835(base) => bcm2835_halt(base),
+        Means::Nobody => {}
+    }
+    cpu::park()
+}
+
+/// A watchdog reset with the partition number that tells the firmware to halt (as Linux' bcm2835_wdt driver does).
+fn bcm2835_halt(base: PhysAddr) {
+    const PASSWORD: u32 = 0x5a00_0000;
+    const RSTC: u64 = 0x1c;
+    const RSTS: u64 = 0x20;
+    const WDOG: u64 = 0x24;
+    const RSTC_FULL_RESET: u32 = 0x20;
+    const RSTC_CONFIG_MASK: u32 = 0x30;
+    const RSTS_HALT: u32 = 0x555;
+    let register = |offset| (base.0 + offset) as *mut u32;
+    // SAFETY: the block's registers are mapped as device memory; the machine ends here.
+    unsafe {
+        let status = register(RSTS).read_volatile();
+        register(RSTS).write_volatile(PASSWORD | status & 0xffff_0000 & !0xff00_0000 | RSTS_HALT);
+        register(WDOG).write_volatile(PASSWORD | 10);
+        let control = register(RSTC).read_volatile() & !0xff00_0000;
+        register(RSTC).write_volatile(PASSWORD | control & !RSTC_CONFIG_MASK | RSTC_FULL_RESET);
+    }
+}
