@@ -1,7 +1,69 @@
-//! The firmware image.
+//! The firmware image: EL2's bring-up, in the order in which it happens.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]
 fn main() {
     eprintln!("polyvisor is firmware; run it with `cargo xtask run`");
+}
+
+#[cfg(target_os = "none")]
+mod firmware {
+    use polyvisor::arch::aarch64::{self, cpu, gic, percpu, smp, stage1};
+    use polyvisor::mm::frames;
+    use polyvisor::platform::board::{self, Board};
+    use polyvisor::platform::{early, layout, log as console_log, power};
+    use polyvisor::vm;
+
+    /// Where arch/aarch64/boot.S arrives: relocated, on the boot CPU's stack, MMU and caches off.
+    #[unsafe(no_mangle)]
+    extern "C" fn polyvisor_main(tree: u64, image: u64) -> ! {
+        // Without the MMU there are no atomics: until `enable_early`, nothing locks, logs or allocates.
+        // SAFETY: the boot protocol has x0 point to the devicetree.
+        let board = unsafe { board::tree_at(tree) }.and_then(|tree| Board::read(tree).map(|board| (tree, board)));
+        if cpu::current_el() < 2 {
+            early::give_up(board.as_ref().ok().map(|(_, board)| board), &early::NotAtEl2(cpu::current_el()));
+        }
+        let (tree, board) = match &board {
+            Ok((tree, board)) => (*tree, board),
+            Err(error) => early::give_up(None, error),
+        };
+        let tree = tree.as_ptr() as u64..tree.as_ptr() as u64 + tree.len() as u64;
+
+        // SAFETY: the image contains the stack in use; boot.S has invalidated its stale cache lines.
+        unsafe { stage1::enable_early(&[layout::image(image), tree.clone()]) };
+        let index = board.cpus.iter().position(|cpu| cpu.affinity == cpu::affinity()).unwrap_or(0);
+        // SAFETY: first and only call, on the boot CPU's stack.
+        let area = unsafe { percpu::Prepared::boot(index, cpu::affinity()) };
+        area.publish();
+        // SAFETY: boot.S has set SP to the top of that area.
+        unsafe { percpu::install() };
+
+        power::init(board);
+        // SAFETY: the board's description is the machine's, and nothing else uses its free memory.
+        if let Err(error) = unsafe { layout::take_over(board, image, area.guard()) } {
+            early::give_up(Some(board), &error);
+        }
+        console_log::start(board.bootargs);
+        vm::announce(board, image);
+
+        if let Err(error) = gic::init(board).and_then(|()| aarch64::init_cpu_boot(board)) {
+            panic!("interrupt controller: {error}");
+        }
+        start_secondaries(board);
+        log::debug!("{} KiB of memory are free", frames::free() >> 10);
+        vm::start_all(board)
+    }
+
+    /// Starts every other CPU of the board, one after the other. A CPU that cannot be started is one CPU less.
+    fn start_secondaries(board: &Board) {
+        let own = percpu::this_cpu().index;
+        for (index, cpu) in board.cpus.iter().enumerate() {
+            if index != own
+                && let Err(error) = smp::start(board, index, cpu)
+            {
+                log::warn!("CPU {index} ({:#x}) stays off: {error}", cpu.affinity);
+            }
+        }
+        log::info!("{} of {} CPUs run", percpu::all().count(), board.cpus.len());
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod addr;
 pub mod frames;
+pub mod guest_memory;
 #[cfg(target_os = "none")]
 pub mod heap;
 pub mod tables;

@@ -127,6 +127,11 @@ impl<T: Tlb> Tables<T> {
         &self.tlb
     }
 
+    /// The same, to be changed.
+    pub fn tlb_mut(&mut self) -> &mut T {
+        &mut self.tlb
+    }
+
     /// Maps `[input, input + len)` to `[output, output + len)`, replacing what was mapped there.
     ///
     /// # Errors

@@ -4,6 +4,10 @@ pub mod board;
 #[cfg(target_os = "none")]
 pub mod console;
 #[cfg(target_os = "none")]
+pub mod early;
+#[cfg(target_os = "none")]
+pub mod layout;
+#[cfg(target_os = "none")]
 pub mod log;
 #[cfg(target_os = "none")]
 pub mod power;

@@ -18,7 +18,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mm::addr::{GIB, MIB, PAGE_SIZE};
+use super::machine;
+use crate::mm::addr::{MIB, PAGE_SIZE};
 
 /// What every bundle starts with.
 pub const MAGIC: [u8; 8] = *b"POLYVISR";
@@ -36,8 +37,8 @@ pub const MAX_BLOBS: usize = 4 * MAX_VMS;
 pub const MAX_VCPUS: u32 = 64;
 /// A VM's memory is a multiple of this: the Stage-2 block size, so that all of it can be mapped by blocks.
 pub const MEMORY_GRANULE: u64 = 2 * MIB;
-/// Most memory that a VM may have: what QEMU `virt` has room for between the start of RAM (1 GiB) and 256 GiB.
-pub const MAX_MEMORY: u64 = 255 * GIB;
+/// Most memory that a VM may have: what its machine has room for.
+pub const MAX_MEMORY: u64 = machine::MEM.size;
 /// Longest name of a VM in bytes.
 pub const MAX_NAME: usize = 63;
 /// Longest command line in bytes: arm64 Linux's `COMMAND_LINE_SIZE` (2048) has to hold the terminating NUL too.

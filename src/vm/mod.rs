@@ -3,3 +3,4 @@
 pub mod bundle;
 pub mod fdt;
 pub mod loader;
+pub mod machine;

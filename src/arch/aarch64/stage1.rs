@@ -85,6 +85,11 @@ impl Regime {
         Self { mair: mair.value, tcr: tcr.value | TCR_RES1 | physical_size << 16, ttbr0: root.0, sctlr: SCTLR }
     }
 
+    /// The registers' values in the order in which `enable_mmu` takes them.
+    pub fn values(&self) -> [u64; 4] {
+        [self.mair, self.tcr, self.ttbr0, self.sctlr]
+    }
+
     /// Switches the regime on for this CPU.
     ///
     /// # Safety

@@ -1,0 +1,172 @@
+//! GICv2 with virtualization extensions (IHI 0048B), memory-mapped.
+
+use super::{GicError, MASK_NOTHING, PRIORITIES, PRIORITY, Registers, VirtualInterface, offset};
+use crate::devices::gic::ListRegister;
+use crate::mm::addr::PhysAddr;
+use crate::platform::board::PhysRange;
+
+/// CPU interface (4.1.3).
+mod gicc {
+    pub const CTLR: u64 = 0x000;
+    pub const PMR: u64 = 0x004;
+    pub const IAR: u64 = 0x00c;
+    pub const EOIR: u64 = 0x010;
+    pub const DIR: u64 = 0x1000;
+    pub const CTLR_ENABLE: u32 = 1 << 0;
+    /// EOImodeNS; without the Security Extensions the one EOImode bit.
+    pub const CTLR_EOI_MODE: u32 = 1 << 9;
+}
+
+/// Virtual interface control (5.3).
+mod gich {
+    pub const HCR: u64 = 0x000;
+    pub const VTR: u64 = 0x004;
+    pub const VMCR: u64 = 0x008;
+    pub const APR: u64 = 0x0f0;
+    pub const LR: u64 = 0x100;
+    pub const HCR_EOI_COUNT_SHIFT: u32 = 27;
+    pub const VMCR_PRIORITY_SHIFT: u32 = 27;
+}
+
+pub struct Gic {
+    distributor: Registers,
+    cpu: Registers,
+    hypervisor: Registers,
+    virtual_cpu: PhysRange,
+    list_registers: usize,
+}
+
+impl Gic {
+    /// # Safety
+    /// The three blocks are what their names say and are mapped as device memory.
+    pub unsafe fn new(distributor: PhysAddr, cpu: PhysAddr, hypervisor: PhysAddr, virtual_cpu: PhysRange) -> Self {
+        let hypervisor = Registers(hypervisor);
+        let list_registers = (hypervisor.read(gich::VTR) & 0x3f) as usize + 1;
+        Self {
+            distributor: Registers(distributor),
+            cpu: Registers(cpu),
+            hypervisor,
+            virtual_cpu,
+            list_registers: list_registers.min(super::MAX_LIST_REGISTERS),
+        }
+    }
+
+    pub fn init_distributor(&self) {
+        let gicd = self.distributor;
+        gicd.write(offset::CTLR, 0);
+        let interrupts = 32 * ((gicd.read(offset::TYPER) & 0x1f) + 1);
+        for first in (32..interrupts).step_by(32) {
+            let word = u64::from(first / 32) * 4;
+            gicd.write(offset::ICENABLER + word, u32::MAX);
+            gicd.write(offset::ICPENDR + word, u32::MAX);
+            gicd.write(offset::ICACTIVER + word, u32::MAX);
+        }
+        for first in (32..interrupts).step_by(4) {
+            gicd.write(offset::IPRIORITYR + u64::from(first), PRIORITIES);
+        }
+        gicd.write(offset::CTLR, 1);
+    }
+
+    /// Returns this CPU's number among the CPU interfaces, which is not its MPIDR's: the banked target register tells.
+    pub fn init_cpu(&self, _affinity: u64) -> Result<usize, GicError> {
+        let gicd = self.distributor;
+        gicd.write(offset::ICENABLER, u32::MAX);
+        gicd.write(offset::ICPENDR, u32::MAX);
+        gicd.write(offset::ICACTIVER, u32::MAX);
+        for first in (0..32).step_by(4) {
+            gicd.write(offset::IPRIORITYR + first, PRIORITIES);
+        }
+        self.cpu.write(gicc::PMR, MASK_NOTHING);
+        self.cpu.write(gicc::CTLR, gicc::CTLR_ENABLE | gicc::CTLR_EOI_MODE);
+        self.hypervisor.write(gich::HCR, 0);
+        // A machine with one CPU interface has the register read as zero (4.3.12).
+        Ok((gicd.read(offset::ITARGETSR) & 0xff).trailing_zeros() as usize % 32)
+    }
+
+    pub fn enable_private(&self, _target: usize, intid: u32) {
+        self.distributor.write_bit(offset::ISENABLER, intid);
+    }
+
+    pub fn enable_shared(&self, intid: u32, _affinity: u64, target: usize) {
+        self.distributor.write_byte(offset::IPRIORITYR, intid, PRIORITY);
+        self.distributor.write_byte(offset::ITARGETSR, intid, 1 << target);
+        self.distributor.write_bit(offset::ISENABLER, intid);
+    }
+
+    pub fn send_sgi(&self, sgi: u32, _affinity: u64, target: usize) {
+        aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::ISHST);
+        self.distributor.write(offset::SGIR, 1 << (16 + target) | sgi);
+    }
+
+    #[inline]
+    pub fn acknowledge(&self) -> u32 {
+        self.cpu.read(gicc::IAR)
+    }
+
+    #[inline]
+    pub fn drop_priority(&self, iar: u32) {
+        self.cpu.write(gicc::EOIR, iar);
+    }
+
+    #[inline]
+    pub fn deactivate(&self, iar: u32) {
+        self.cpu.write(gicc::DIR, iar);
+    }
+
+    pub fn virtual_cpu_interface(&self) -> PhysRange {
+        self.virtual_cpu.clone()
+    }
+
+    pub fn list_registers(&self) -> usize {
+        self.list_registers
+    }
+
+    #[inline]
+    pub fn read_list_registers(&self, lrs: &mut [ListRegister]) {
+        for (at, lr) in (gich::LR..).step_by(4).zip(lrs) {
+            *lr = ListRegister::from_gich(self.hypervisor.read(at));
+        }
+    }
+
+    #[inline]
+    pub fn write_list_registers(&self, lrs: &[ListRegister]) {
+        for (at, lr) in (gich::LR..).step_by(4).zip(lrs) {
+            self.hypervisor.write(at, lr.to_gich());
+        }
+    }
+
+    #[inline]
+    pub fn set_virtual_control(&self, control: u32) {
+        self.hypervisor.write(gich::HCR, control);
+    }
+
+    #[inline]
+    pub fn take_eoi_count(&self) -> u32 {
+        let hcr = self.hypervisor.read(gich::HCR);
+        let count = hcr >> gich::HCR_EOI_COUNT_SHIFT;
+        if count > 0 {
+            self.hypervisor.write(gich::HCR, hcr & !(u32::MAX << gich::HCR_EOI_COUNT_SHIFT));
+        }
+        count
+    }
+
+    #[inline]
+    pub fn virtual_priority_mask(&self) -> u8 {
+        (self.hypervisor.read(gich::VMCR) >> gich::VMCR_PRIORITY_SHIFT << 3) as u8
+    }
+
+    pub fn save_virtual_interface(&self) -> VirtualInterface {
+        self.hypervisor.write(gich::HCR, 0);
+        VirtualInterface {
+            vmcr: self.hypervisor.read(gich::VMCR).into(),
+            active_priorities_0: [self.hypervisor.read(gich::APR).into(), 0, 0, 0],
+            active_priorities_1: [0; 4],
+        }
+    }
+
+    pub fn restore_virtual_interface(&self, state: &VirtualInterface) {
+        self.hypervisor.write(gich::VMCR, state.vmcr as u32);
+        self.hypervisor.write(gich::APR, state.active_priorities_0[0] as u32);
+        self.set_virtual_control(1);
+    }
+}
