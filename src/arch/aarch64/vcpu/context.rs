@@ -1,0 +1,161 @@
+//! The system registers of EL1 and EL0 that belong to a vCPU: what is saved when it is put and restored when it is loaded.
+
+use super::super::sysreg::{mrs, msr};
+
+macro_rules! registers {
+    ($(#[$doc:meta])* $name:ident { $($field:ident = $register:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default)]
+        pub struct $name {
+            $(#[doc = $register] pub $field: u64,)*
+        }
+
+        impl $name {
+            /// Reads the registers of this CPU.
+            pub fn save(&mut self) {
+                $(self.$field = mrs!($register);)*
+            }
+
+            /// Writes the registers of this CPU.
+            pub fn restore(&self) {
+                // SAFETY: EL1's and EL0's registers do not affect EL2; Stage-2 and the traps bound what the guest can do
+                // with any value of them.
+                unsafe {
+                    $(msr!($register, self.$field);)*
+                }
+            }
+        }
+    };
+}
+
+registers! {
+    /// Registers that every CPU has.
+    El1Context {
+        sctlr = "sctlr_el1",
+        actlr = "actlr_el1",
+        cpacr = "cpacr_el1",
+        ttbr0 = "ttbr0_el1",
+        ttbr1 = "ttbr1_el1",
+        tcr = "tcr_el1",
+        esr = "esr_el1",
+        far = "far_el1",
+        afsr0 = "afsr0_el1",
+        afsr1 = "afsr1_el1",
+        mair = "mair_el1",
+        amair = "amair_el1",
+        vbar = "vbar_el1",
+        contextidr = "contextidr_el1",
+        par = "par_el1",
+        csselr = "csselr_el1",
+        sp_el0 = "sp_el0",
+        sp_el1 = "sp_el1",
+        elr = "elr_el1",
+        spsr = "spsr_el1",
+        tpidr_el0 = "tpidr_el0",
+        tpidrro_el0 = "tpidrro_el0",
+        tpidr_el1 = "tpidr_el1",
+        cntkctl = "cntkctl_el1",
+        cntv_cval = "cntv_cval_el0",
+        cntv_ctl = "cntv_ctl_el0",
+        mdscr = "mdscr_el1",
+    }
+}
+
+registers! {
+    /// Keys of pointer authentication (FEAT_PAuth).
+    PointerKeys {
+        instruction_a_low = "S3_0_C2_C1_0",
+        instruction_a_high = "S3_0_C2_C1_1",
+        instruction_b_low = "S3_0_C2_C1_2",
+        instruction_b_high = "S3_0_C2_C1_3",
+        data_a_low = "S3_0_C2_C2_0",
+        data_a_high = "S3_0_C2_C2_1",
+        data_b_low = "S3_0_C2_C2_2",
+        data_b_high = "S3_0_C2_C2_3",
+        generic_low = "S3_0_C2_C3_0",
+        generic_high = "S3_0_C2_C3_1",
+    }
+}
+
+impl El1Context {
+    /// The state after a reset: MMU and caches off, RES1 bits of `SCTLR_EL1` set, EL0 not trapped for waiting.
+    pub fn reset() -> Self {
+        /// RES1 of Armv8.0 (29, 28, 23, 22, 20, 11) and nTWE, nTWI.
+        const SCTLR_RESET: u64 = 0x30d5_0800;
+        Self { sctlr: SCTLR_RESET, ..Self::default() }
+    }
+}
+
+/// Whether this CPU has pointer authentication: any of the address and generic fields of `ID_AA64ISAR1_EL1` (API, APA, GPI, GPA) and
+/// `ID_AA64ISAR2_EL1` (APA3, GPA3).
+pub fn has_pointer_authentication() -> bool {
+    let isar1 = mrs!("id_aa64isar1_el1");
+    let isar2 = mrs!("S3_0_C0_C6_2");
+    isar1 & (0xf << 4 | 0xf << 8 | 0xf << 24 | 0xf << 28) != 0 || isar2 & (0xf << 8 | 0xf << 12) != 0
+}
+
+/// Breakpoint and watchpoint registers. They are the guest's alone: debug exceptions are routed to EL1 and never taken from EL2
+/// (DDI 0487 D2.5), so they are switched only along with everything else.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DebugContext {
+    breakpoints: [(u64, u64); 16],
+    watchpoints: [(u64, u64); 16],
+}
+
+macro_rules! numbered_pair {
+    ($read:ident, $write:ident, $value:literal, $control:literal, $($number:literal)*) => {
+        fn $read(number: usize) -> (u64, u64) {
+            match number {
+                $($number => (
+                    mrs!(concat!("S2_0_C0_C", $number, "_", $value)),
+                    mrs!(concat!("S2_0_C0_C", $number, "_", $control)),
+                ),)*
+                _ => (0, 0),
+            }
+        }
+
+        fn $write(number: usize, (value, control): (u64, u64)) {
+            match number {
+                // SAFETY: debug exceptions cannot be taken to or from EL2 (see `DebugContext`).
+                $($number => unsafe {
+                    msr!(concat!("S2_0_C0_C", $number, "_", $value), value);
+                    msr!(concat!("S2_0_C0_C", $number, "_", $control), control);
+                },)*
+                _ => {}
+            }
+        }
+    };
+}
+
+numbered_pair!(read_breakpoint, write_breakpoint, "4", "5", 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+numbered_pair!(read_watchpoint, write_watchpoint, "6", "7", 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+
+impl DebugContext {
+    /// How many breakpoints and watchpoints the CPU has: `ID_AA64DFR0_EL1.BRPs` and `.WRPs`, each plus one.
+    fn counts() -> (usize, usize) {
+        let dfr0 = mrs!("id_aa64dfr0_el1");
+        ((dfr0 >> 12 & 0xf) as usize + 1, (dfr0 >> 20 & 0xf) as usize + 1)
+    }
+
+    /// Reads the registers of this CPU.
+    pub fn save(&mut self) {
+        let (breakpoints, watchpoints) = Self::counts();
+        for (number, slot) in self.breakpoints.iter_mut().enumerate().take(breakpoints) {
+            *slot = read_breakpoint(number);
+        }
+        for (number, slot) in self.watchpoints.iter_mut().enumerate().take(watchpoints) {
+            *slot = read_watchpoint(number);
+        }
+    }
+
+    /// Writes the registers of this CPU.
+    pub fn restore(&self) {
+        let (breakpoints, watchpoints) = Self::counts();
+        for (number, slot) in self.breakpoints.iter().enumerate().take(breakpoints) {
+            write_breakpoint(number, *slot);
+        }
+        for (number, slot) in self.watchpoints.iter().enumerate().take(watchpoints) {
+            write_watchpoint(number, *slot);
+        }
+    }
+}
