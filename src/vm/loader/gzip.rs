@@ -98,19 +98,18 @@ pub(super) fn unpack(
     let mut input = skip_header(file)?;
     let mut decoder = Box::<DecompressorOxide>::default();
     let mut window = vec![0; WINDOW];
-    let mut position = 0;
     let mut crc = crc32fast::Hasher::new();
     let mut total: u64 = 0;
     loop {
-        let (status, read, written) = decompress(&mut decoder, input, &mut window, position, 0);
+        // Every call but the last fills the window, so each starts at its front; what the stream refers back to is what
+        // the call before has left there.
+        let (status, read, written) = decompress(&mut decoder, input, &mut window, 0, 0);
         input = input.get(read..).unwrap_or_default();
-        let end = position.saturating_add(written);
-        if let Some(chunk) = window.get(position..end).filter(|chunk| !chunk.is_empty()) {
+        if let Some(chunk) = window.get(..written).filter(|chunk| !chunk.is_empty()) {
             crc.update(chunk);
             total = total.saturating_add(written as u64);
             sink(chunk)?;
         }
-        position = if end < WINDOW { end } else { 0 };
         match status {
             TINFLStatus::Done => break,
             TINFLStatus::HasMoreOutput => {}
