@@ -6,8 +6,8 @@ use super::addr::Ipa;
 
 /// The memory of one VM, reached by copying.
 ///
-/// Addresses may come from the guest, so every method checks the whole range. Nothing is handed out by reference: vCPUs
-/// write the same bytes at any time.
+/// Addresses may come from the guest, so every method checks the whole range. Nothing is handed out by
+/// reference: vCPUs write the same bytes at any time.
 pub trait GuestMemory: Send + Sync {
     /// The ranges of RAM, in ascending order; none is empty and none overlap.
     fn ram(&self) -> &[Range<Ipa>];
@@ -18,8 +18,8 @@ pub trait GuestMemory: Send + Sync {
     /// A part of the range that has no memory behind it; `buffer` is then unspecified.
     fn read(&self, ipa: Ipa, buffer: &mut [u8]) -> Result<(), MemoryError>;
 
-    /// Copies `bytes` into guest memory from `ipa` on. This is the host's access: it also reaches memory that is
-    /// read-only for the guest (flash).
+    /// Copies `bytes` into guest memory from `ipa` on. This is the host's access: it also reaches memory that
+    /// is read-only for the guest (flash).
     ///
     /// # Errors
     /// A part of the range that has no memory behind it; what lies before may have been written.

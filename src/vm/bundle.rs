@@ -1,7 +1,8 @@
 //! The bundle: the guests that the boot loader hands over as its initrd.
 //!
 //! One file carries every VM's description and the files that it boots from. `docs/bundle.md` is the format's
-//! reference; this module is its only reader and its only writer (`xtask` builds bundles with [`BundleBuilder`]).
+//! reference; this module is its only reader and its only writer (`xtask` builds bundles with
+//! [`BundleBuilder`]).
 //!
 //! ```text
 //! 0         header      32 bytes, little-endian, own CRC-32
@@ -9,8 +10,8 @@
 //! 4 KiB·n   blobs       each 4 KiB-aligned, CRC-32 in the manifest
 //! ```
 //!
-//! A bundle is untrusted until [`Bundle::parse`] has accepted it: whatever the bytes are, parsing ends in a value or an
-//! error, and allocates in proportion to the manifest, which is at most [`MAX_MANIFEST`] bytes.
+//! A bundle is untrusted until [`Bundle::parse`] has accepted it: whatever the bytes are, parsing ends in a
+//! value or an error, and allocates in proportion to the manifest, which is at most [`MAX_MANIFEST`] bytes.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use alloc::{string::String, vec::Vec};
@@ -23,8 +24,8 @@ use crate::mm::addr::{MIB, PAGE_SIZE};
 
 /// What every bundle starts with.
 pub const MAGIC: [u8; 8] = *b"POLYVISR";
-/// The format that this module reads and writes. A manifest's encoding is not self-describing, so any change of
-/// [`Manifest`] is a new version.
+/// The format that this module reads and writes. A manifest's encoding is not self-describing, so any change
+/// of [`Manifest`] is a new version.
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Most bytes that a manifest may have.
@@ -41,7 +42,8 @@ pub const MEMORY_GRANULE: u64 = 2 * MIB;
 pub const MAX_MEMORY: u64 = machine::MEM.size;
 /// Longest name of a VM in bytes.
 pub const MAX_NAME: usize = 63;
-/// Longest command line in bytes: arm64 Linux's `COMMAND_LINE_SIZE` (2048) has to hold the terminating NUL too.
+/// Longest command line in bytes: arm64 Linux's `COMMAND_LINE_SIZE` (2048) has to hold the terminating NUL
+/// too.
 pub const MAX_APPEND: usize = 2047;
 
 /// A blob's index in its bundle.
@@ -88,7 +90,8 @@ impl BootSource {
 /// One VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmSpec {
-    /// What the operator calls it: 1 to [`MAX_NAME`] ASCII letters, digits, `-`, `_` or `.`; unique in the bundle.
+    /// What the operator calls it: 1 to [`MAX_NAME`] ASCII letters, digits, `-`, `_` or `.`; unique in the
+    /// bundle.
     pub name: String,
     /// Its instruction set.
     pub arch: Arch,
@@ -526,13 +529,13 @@ impl fmt::Display for BundleError {
             Self::BlobOffset { blob, found, free_from } => {
                 write!(
                     f,
-                    "blob {blob} of the bundle is at {found:#x}, which is not a page boundary at or behind {free_from:#x}"
+                    "blob {blob} of the bundle is at {found:#x}, not on a page boundary at or behind {free_from:#x}"
                 )
             }
             Self::BlobRange { blob, offset, len, limit } => {
                 write!(
                     f,
-                    "blob {blob} of the bundle has {len:#x} bytes at {offset:#x}, its payload ends at {limit:#x}"
+                    "blob {blob} of the bundle is {len:#x} bytes at {offset:#x}, its payload ends at {limit:#x}"
                 )
             }
             Self::Name { vm } => {
@@ -587,7 +590,7 @@ impl fmt::Display for VmError {
             Self::Vcpus { found } => write!(f, "{found} vCPUs, 1 to {MAX_VCPUS} are possible"),
             Self::Memory { found } => write!(
                 f,
-                "{found:#x} bytes of memory, a multiple of {MEMORY_GRANULE:#x} up to {MAX_MEMORY:#x} is possible"
+                "{found:#x} bytes of memory, multiples of {MEMORY_GRANULE:#x} up to {MAX_MEMORY:#x} are possible"
             ),
             Self::AppendLength { found } => {
                 write!(f, "the command line has {found} bytes, at most {MAX_APPEND} are possible")
@@ -662,9 +665,10 @@ mod tests {
     fn every_truncation_is_an_error() {
         let file = sample();
         for len in 0..file.len() {
-            assert!(
-                matches!(Bundle::parse(&file[..len]), Err(BundleError::Truncated { found, .. }) if found == len as u64)
-            );
+            let Err(BundleError::Truncated { found, .. }) = Bundle::parse(&file[..len]) else {
+                panic!("{len}")
+            };
+            assert_eq!(found, len as u64);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The arm64 guest machine: the memory map and interrupt numbers of QEMU's `virt`.
 //!
-//! Names are those of the memory map in QEMU's `hw/arm/virt.c`; `docs/guest-machine.md` says what is behind each.
+//! Names are those of the memory map in QEMU's `hw/arm/virt.c`; `docs/guest-machine.md` says what is behind
+//! each.
 
 use core::ops::Range;
 
@@ -37,7 +38,8 @@ pub enum GicVersion {
 }
 
 impl GicVersion {
-    /// How many vCPUs it serves: a GICv2 has eight CPU interfaces; [`GIC_REDIST`] has room for 123 redistributors.
+    /// How many vCPUs it serves: a GICv2 has eight CPU interfaces; [`GIC_REDIST`] has room for 123
+    /// redistributors.
     pub const fn max_vcpus(self) -> usize {
         match self {
             Self::V2 => 8,

@@ -103,7 +103,7 @@ impl fmt::Display for LoadError {
             Self::ZbootPayload { offset, len, limit } => {
                 write!(
                     f,
-                    "the EFI zboot image has its kernel at {offset:#x}, {len:#x} bytes, but ends at {limit:#x}"
+                    "the EFI zboot image ends at {limit:#x}, its kernel has {len:#x} bytes at {offset:#x}"
                 )
             }
             Self::ZbootCompression { found } => {

@@ -1,4 +1,5 @@
-//! Flat binaries: the arm64 Linux `Image` (`Documentation/arch/arm64/booting.rst`, section 4), and whatever has no header.
+//! Flat binaries: the arm64 Linux `Image` (`Documentation/arch/arm64/booting.rst`, section 4), and whatever
+//! has no header.
 
 use core::ops::Range;
 
@@ -25,8 +26,8 @@ impl Header {
     const MAGIC_OFFSET: usize = 56;
     const MAGIC: [u8; 4] = *b"ARM\x64";
 
-    /// The header of `image`, if it has one that counts: before Linux 3.17 `image_size` was zero and the offset of
-    /// unknown endianness.
+    /// The header of `image`, if it has one that counts: before Linux 3.17 `image_size` was zero and the
+    /// offset of unknown endianness.
     fn parse(image: &[u8]) -> Option<Self> {
         let field = |offset| Some(u64::from_le_bytes(*image.get(offset..)?.first_chunk()?));
         if *image.get(Self::MAGIC_OFFSET..)?.first_chunk()? != Self::MAGIC {

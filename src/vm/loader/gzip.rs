@@ -89,8 +89,8 @@ pub(super) fn is_gzip(file: &[u8]) -> bool {
     file.starts_with(&MAGIC)
 }
 
-/// Unpacks the first member of `file` into `sink`, at most [`WINDOW`] bytes at a time and none of them empty. What
-/// follows the member is ignored: boot tools pad.
+/// Unpacks the first member of `file` into `sink`, at most [`WINDOW`] bytes at a time and none of them empty.
+/// What follows the member is ignored: boot tools pad.
 pub(super) fn unpack(
     file: &[u8],
     mut sink: impl FnMut(&[u8]) -> Result<(), LoadError>,
@@ -101,8 +101,8 @@ pub(super) fn unpack(
     let mut crc = crc32fast::Hasher::new();
     let mut total: u64 = 0;
     loop {
-        // Every call but the last fills the window, so each starts at its front; what the stream refers back to is what
-        // the call before has left there.
+        // Every call but the last fills the window, so each starts at its front; what the stream refers back
+        // to is what the call before has left there.
         let (status, read, written) = decompress(&mut decoder, input, &mut window, 0, 0);
         input = input.get(read..).unwrap_or_default();
         if let Some(chunk) = window.get(..written).filter(|chunk| !chunk.is_empty()) {

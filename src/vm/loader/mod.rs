@@ -1,4 +1,5 @@
-//! Loaders for what a guest boots from: the formats that QEMU's `-kernel` and `-bios` take, and where QEMU puts them.
+//! Loaders for what a guest boots from: the formats that QEMU's `-kernel` and `-bios` take, and where QEMU
+//! puts them.
 //!
 //! ```text
 //! ELF             program headers say where          RAM base  devicetree, if the ELF leaves room for it
@@ -8,8 +9,8 @@
 //!                                                    then      devicetree, 2 MiB-aligned
 //! ```
 //!
-//! An Image or another flat binary may be compressed by gzip, or packed as an EFI zboot image. A file is untrusted: it can
-//! neither write outside the guest's memory nor make EL2 allocate more than a fixed amount.
+//! An Image or another flat binary may be compressed by gzip, or packed as an EFI zboot image. A file is
+//! untrusted: it can neither write outside the guest's memory nor make EL2 allocate more than a fixed amount.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod elf;
@@ -86,8 +87,8 @@ const INITRD_OFFSET: u64 = 128 * MIB;
 /// Memory that nothing is loaded into is left as it is: for a VM that boots anew it must have been cleared.
 ///
 /// # Errors
-/// A damaged or unknown format, what does not fit into the VM's memory, or a machine that cannot exist. Guest memory is
-/// then unspecified.
+/// A damaged or unknown format, what does not fit into the VM's memory, or a machine that cannot exist. Guest
+/// memory is then unspecified.
 pub fn load<M: GuestMemory + ?Sized>(
     memory: &M,
     source: &Source<'_>,
@@ -168,8 +169,8 @@ fn load_dtb<M: GuestMemory + ?Sized>(
     Ok(range)
 }
 
-/// Where QEMU starts to put what comes with a kernel: far enough behind it that a kernel whose real size is not known
-/// does not run over it, but within the reach of a kernel that knows little memory at first.
+/// Where QEMU starts to put what comes with a kernel: far enough behind it that a kernel whose real size is
+/// not known does not run over it, but within the reach of a kernel that knows little memory at first.
 fn behind_kernel(ram: &Range<Ipa>, kernel: &Kernel) -> Ipa {
     let offset = (distance(ram.start, ram.end) / 2).min(INITRD_OFFSET);
     Ipa(ram.start.0.saturating_add(offset)).max(kernel.footprint.end)

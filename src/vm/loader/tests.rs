@@ -78,6 +78,8 @@ struct Segment<'a> {
     memsz: u64,
 }
 
+/// A segment at the start of RAM.
+const CODE: Segment<'_> = Segment { vaddr: RAM.0, paddr: RAM.0, bytes: &[1; 16], memsz: 64 };
 const EM_AARCH64: u16 = 183;
 const ET_EXEC: u16 = 2;
 
@@ -247,11 +249,9 @@ fn zboot_is_checked() {
         "the EFI zboot image is compressed by \"zstd\", only \"gzip\" is understood"
     );
     for offset in [65, u32::MAX] {
-        let len = packed.len() as u32;
         let file = zboot(b"gzip", offset, &packed);
-        assert!(
-            matches!(error(&file), LoadError::ZbootPayload { offset: o, len: l, limit } if (o, l, limit) == (offset, len, file.len()))
-        );
+        let LoadError::ZbootPayload { offset: found, len, limit } = error(&file) else { panic!() };
+        assert_eq!((found, len as usize, limit), (offset, packed.len(), file.len()));
     }
     assert!(matches!(error(&zboot(b"gzip", 63, &packed)), LoadError::Gzip(GzipError::Magic)));
     let nested = zboot(b"gzip", 64, &gzip(b"\x7fELF and so on"));
@@ -315,10 +315,8 @@ fn an_elf_is_checked() {
         (RAM.0, u64::MAX),
     ] {
         let outside = elf(EM_AARCH64, ET_EXEC, paddr, &[segment(paddr, memsz)]);
-        assert!(
-            matches!(error(&outside), LoadError::DoesNotFit { part: Part::Kernel, start, len, .. } if (start.0, len) == (paddr, memsz)),
-            "{paddr:#x} {memsz:#x}"
-        );
+        let LoadError::DoesNotFit { part: Part::Kernel, start, len, .. } = error(&outside) else { panic!() };
+        assert_eq!((start.0, len), (paddr, memsz));
     }
     for len in 4..good.len() {
         assert!(matches!(error(&good[..len]), LoadError::Elf(ElfError::Format(_))), "{len}");
@@ -394,7 +392,7 @@ proptest! {
     fn no_file_makes_it_panic(
         magic in prop_oneof![
             Just(gzip(&[1; 100])), Just(zboot(b"gzip", 64, &gzip(&[1; 100]))), Just(image(64, 0, 100)),
-            Just(elf(EM_AARCH64, ET_EXEC, RAM.0, &[Segment { vaddr: RAM.0, paddr: RAM.0, bytes: &[1; 16], memsz: 64 }])),
+            Just(elf(EM_AARCH64, ET_EXEC, RAM.0, &[CODE])),
         ],
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
         cut in any::<prop::sample::Index>(),
