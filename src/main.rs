@@ -46,7 +46,7 @@ mod firmware {
         console_log::start(board.bootargs);
         vm::announce(board, image);
 
-        if let Err(error) = gic::init(board).and_then(|()| aarch64::init_cpu_boot(board)) {
+        if let Err(error) = gic::init(board).and_then(|()| aarch64::init_cpu()) {
             panic!("interrupt controller: {error}");
         }
         start_secondaries(board);

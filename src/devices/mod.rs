@@ -3,6 +3,7 @@
 //! A model knows neither which architecture is trapping nor which machine it sits in: it is given offsets into its own
 //! region and an [`irq::IrqLine`] to raise.
 
+pub mod arm_timer;
 pub mod bus;
 pub mod gic;
 pub mod irq;

@@ -3,6 +3,7 @@
 pub mod addr;
 pub mod frames;
 pub mod guest_memory;
+pub mod guest_ram;
 #[cfg(target_os = "none")]
 pub mod heap;
 pub mod tables;

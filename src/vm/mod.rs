@@ -1,6 +1,14 @@
-//! Virtual machines.
+//! Virtual machines: what they are made of, and how they start, reset and stop.
 
 pub mod bundle;
 pub mod fdt;
+#[cfg(target_os = "none")]
+pub mod instance;
 pub mod loader;
 pub mod machine;
+pub mod psci;
+#[cfg(target_os = "none")]
+pub mod scheduler;
+#[cfg(target_os = "none")]
+pub mod start;
+pub mod vcpu;

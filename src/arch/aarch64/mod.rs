@@ -25,6 +25,8 @@ pub mod exception;
 #[cfg(target_os = "none")]
 pub mod gic;
 #[cfg(target_os = "none")]
+pub mod irq;
+#[cfg(target_os = "none")]
 pub mod percpu;
 #[cfg(target_os = "none")]
 pub mod smp;
@@ -38,3 +40,14 @@ pub mod sysreg;
 pub mod timer;
 #[cfg(target_os = "none")]
 pub mod vcpu;
+
+/// Sets up what every CPU has of its own: its interrupt controller interface and its timer.
+///
+/// # Errors
+/// [`gic::GicError`].
+#[cfg(target_os = "none")]
+pub fn init_cpu() -> Result<(), gic::GicError> {
+    gic::init_cpu(&irq::private())?;
+    timer::init_cpu();
+    Ok(())
+}

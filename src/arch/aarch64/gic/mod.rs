@@ -10,7 +10,7 @@ use spin::Once;
 
 use super::percpu::{self, PerCpu};
 use super::stage1::{self, Access};
-use crate::devices::gic::{GicVersion, ListRegister};
+use crate::devices::gic::{GicVersion, ListRegister, MAX_LIST_REGISTERS, Maintenance};
 use crate::mm::addr::PhysAddr;
 use crate::mm::tables::TableError;
 use crate::platform::board::{self, PhysRange};
@@ -20,8 +20,6 @@ mod v3;
 
 /// The SGI by which a CPU is made to look at its attention flags.
 pub const KICK: u32 = 0;
-/// Most list registers that a GIC has.
-pub const MAX_LIST_REGISTERS: usize = 16;
 
 /// The INTIDs that acknowledging returns when nothing is pending start here.
 const SPECIAL: u32 = 1020;
@@ -211,40 +209,46 @@ pub fn kick(cpu: &PerCpu) {
     dispatch!(gic => gic.send_sgi(KICK, cpu.affinity, cpu.gic_target.load(Ordering::Acquire)));
 }
 
+/// How many bits of a priority the virtual CPU interface implements.
+pub fn virtual_priority_bits() -> u8 {
+    dispatch!(gic => gic.virtual_priority_bits())
+}
+
 /// How many list registers there are.
 pub fn list_registers() -> usize {
     dispatch!(gic => gic.list_registers())
 }
 
-/// Reads the first `lrs.len()` list registers.
+/// Reads list register `number`.
 #[inline]
-pub fn read_list_registers(lrs: &mut [ListRegister]) {
-    dispatch!(gic => gic.read_list_registers(lrs));
+pub fn read_list_register(number: usize) -> ListRegister {
+    dispatch!(gic => gic.read_list_register(number))
 }
 
-/// Writes the first `lrs.len()` list registers.
+/// Writes list register `number`.
 #[inline]
-pub fn write_list_registers(lrs: &[ListRegister]) {
-    dispatch!(gic => gic.write_list_registers(lrs));
+pub fn write_list_register(number: usize, value: ListRegister) {
+    dispatch!(gic => gic.write_list_register(number, value));
 }
 
-/// Switches the virtual interface on, with the maintenance interrupts that `control` asks for (bits of `GICH_HCR`, which
-/// `ICH_HCR_EL2` shares: UIE is bit 1, LRENPIE bit 2, NPIE bit 3).
+/// Switches the virtual interface on, with the maintenance interrupts that are wanted and, with `trap_deactivate`, the guest's
+/// `ICC_DIR_EL1` trapped (a GICv2's `GICC_DIR` always is). The count of ended interrupts starts anew.
 #[inline]
-pub fn set_virtual_control(control: u32) {
-    dispatch!(gic => gic.set_virtual_control(control | 1));
+pub fn set_virtual_control(maintenance: Maintenance, trap_deactivate: bool) {
+    dispatch!(gic => gic.set_virtual_control(maintenance.bits() | 1, trap_deactivate));
 }
 
-/// Takes and clears the count of interrupts that the guest has ended without their being in a list register (EOIcount).
+/// How many interrupts the guest has ended that were in no list register (EOIcount), since [`set_virtual_control`].
 #[inline]
-pub fn take_eoi_count() -> u32 {
-    dispatch!(gic => gic.take_eoi_count())
+pub fn eoi_count() -> u32 {
+    dispatch!(gic => gic.virtual_control()) >> 27
 }
 
-/// Whether the guest's own settings (priority mask, group enables) allow it to see an interrupt of this priority.
+/// How the guest has set its CPU interface: `GICH_VMCR` or `ICH_VMCR_EL2`, which share the fields that matter (priority mask in
+/// bits 31:24, EOI mode in bit 9, group enables in bits 1:0).
 #[inline]
-pub fn virtual_priority_mask() -> u8 {
-    dispatch!(gic => gic.virtual_priority_mask())
+pub fn virtual_machine_control() -> u32 {
+    dispatch!(gic => gic.virtual_machine_control())
 }
 
 /// Reads how the virtual interface stands and switches it off.
@@ -254,8 +258,9 @@ pub fn save_virtual_interface() -> VirtualInterface {
 
 /// Puts the virtual interface back, with empty list registers.
 pub fn restore_virtual_interface(state: &VirtualInterface) {
-    let empty = [ListRegister::EMPTY; MAX_LIST_REGISTERS];
-    write_list_registers(empty.get(..list_registers()).unwrap_or(&empty));
+    for number in 0..list_registers() {
+        write_list_register(number, ListRegister::EMPTY);
+    }
     dispatch!(gic => gic.restore_virtual_interface(state));
 }
 

@@ -24,8 +24,6 @@ mod gich {
     pub const VMCR: u64 = 0x008;
     pub const APR: u64 = 0x0f0;
     pub const LR: u64 = 0x100;
-    pub const HCR_EOI_COUNT_SHIFT: u32 = 27;
-    pub const VMCR_PRIORITY_SHIFT: u32 = 27;
 }
 
 pub struct Gic {
@@ -121,38 +119,34 @@ impl Gic {
         self.list_registers
     }
 
-    #[inline]
-    pub fn read_list_registers(&self, lrs: &mut [ListRegister]) {
-        for (at, lr) in (gich::LR..).step_by(4).zip(lrs) {
-            *lr = ListRegister::from_gich(self.hypervisor.read(at));
-        }
+    /// GICH_VTR.PREbits, plus one; a GICv2 implements as many bits of a priority.
+    pub fn virtual_priority_bits(&self) -> u8 {
+        (self.hypervisor.read(gich::VTR) >> 26 & 0x7) as u8 + 1
     }
 
     #[inline]
-    pub fn write_list_registers(&self, lrs: &[ListRegister]) {
-        for (at, lr) in (gich::LR..).step_by(4).zip(lrs) {
-            self.hypervisor.write(at, lr.to_gich());
-        }
+    pub fn read_list_register(&self, number: usize) -> ListRegister {
+        ListRegister::from_gich(self.hypervisor.read(gich::LR + 4 * number as u64))
     }
 
     #[inline]
-    pub fn set_virtual_control(&self, control: u32) {
+    pub fn write_list_register(&self, number: usize, value: ListRegister) {
+        self.hypervisor.write(gich::LR + 4 * number as u64, value.to_gich());
+    }
+
+    #[inline]
+    pub fn set_virtual_control(&self, control: u32, _trap_deactivate: bool) {
         self.hypervisor.write(gich::HCR, control);
     }
 
     #[inline]
-    pub fn take_eoi_count(&self) -> u32 {
-        let hcr = self.hypervisor.read(gich::HCR);
-        let count = hcr >> gich::HCR_EOI_COUNT_SHIFT;
-        if count > 0 {
-            self.hypervisor.write(gich::HCR, hcr & !(u32::MAX << gich::HCR_EOI_COUNT_SHIFT));
-        }
-        count
+    pub fn virtual_control(&self) -> u32 {
+        self.hypervisor.read(gich::HCR)
     }
 
     #[inline]
-    pub fn virtual_priority_mask(&self) -> u8 {
-        (self.hypervisor.read(gich::VMCR) >> gich::VMCR_PRIORITY_SHIFT << 3) as u8
+    pub fn virtual_machine_control(&self) -> u32 {
+        self.hypervisor.read(gich::VMCR)
     }
 
     pub fn save_virtual_interface(&self) -> VirtualInterface {
@@ -167,6 +161,6 @@ impl Gic {
     pub fn restore_virtual_interface(&self, state: &VirtualInterface) {
         self.hypervisor.write(gich::VMCR, state.vmcr as u32);
         self.hypervisor.write(gich::APR, state.active_priorities_0[0] as u32);
-        self.set_virtual_control(1);
+        self.set_virtual_control(1, false);
     }
 }

@@ -25,8 +25,7 @@ const GICD_CTLR_ENABLE: u32 = 1 << 4 | 1 << 1 | 1;
 const GICD_CTLR_RWP: u32 = 1 << 31;
 
 const ICC_CTLR_EOI_MODE: u64 = 1 << 1;
-const ICH_HCR_EOI_COUNT_SHIFT: u32 = 27;
-const ICH_VMCR_PRIORITY_SHIFT: u32 = 24;
+const ICH_HCR_TDIR: u64 = 1 << 14;
 
 pub struct Gic {
     distributor: Registers,
@@ -187,40 +186,36 @@ impl Gic {
         self.list_registers
     }
 
-    #[inline]
-    pub fn read_list_registers(&self, lrs: &mut [ListRegister]) {
-        for (number, lr) in lrs.iter_mut().enumerate() {
-            *lr = ListRegister::from_bits(read_list_register(number));
-        }
+    /// ICH_VTR_EL2.PRIbits, plus one.
+    pub fn virtual_priority_bits(&self) -> u8 {
+        (mrs!("S3_4_C12_C11_1") >> 29) as u8 + 1
     }
 
     #[inline]
-    pub fn write_list_registers(&self, lrs: &[ListRegister]) {
-        for (number, lr) in lrs.iter().enumerate() {
-            write_list_register(number, lr.bits());
-        }
+    pub fn read_list_register(&self, number: usize) -> ListRegister {
+        ListRegister::from_bits(read_list_register(number))
     }
 
     #[inline]
-    pub fn set_virtual_control(&self, control: u32) {
+    pub fn write_list_register(&self, number: usize, value: ListRegister) {
+        write_list_register(number, value.bits());
+    }
+
+    #[inline]
+    pub fn set_virtual_control(&self, control: u32, trap_deactivate: bool) {
+        let control = u64::from(control) | if trap_deactivate { ICH_HCR_TDIR } else { 0 };
         // SAFETY: see `init_cpu`.
-        unsafe { msr!("S3_4_C12_C11_0", u64::from(control)) }; // ICH_HCR_EL2
+        unsafe { msr!("S3_4_C12_C11_0", control) }; // ICH_HCR_EL2
     }
 
     #[inline]
-    pub fn take_eoi_count(&self) -> u32 {
-        let hcr = mrs!("S3_4_C12_C11_0");
-        let count = (hcr as u32) >> ICH_HCR_EOI_COUNT_SHIFT;
-        if count > 0 {
-            // SAFETY: see `init_cpu`.
-            unsafe { msr!("S3_4_C12_C11_0", hcr & !(0x1f << ICH_HCR_EOI_COUNT_SHIFT)) };
-        }
-        count
+    pub fn virtual_control(&self) -> u32 {
+        mrs!("S3_4_C12_C11_0") as u32
     }
 
     #[inline]
-    pub fn virtual_priority_mask(&self) -> u8 {
-        (mrs!("S3_4_C12_C11_7") >> ICH_VMCR_PRIORITY_SHIFT) as u8 // ICH_VMCR_EL2
+    pub fn virtual_machine_control(&self) -> u32 {
+        mrs!("S3_4_C12_C11_7") as u32 // ICH_VMCR_EL2
     }
 
     pub fn save_virtual_interface(&self) -> VirtualInterface {
@@ -230,7 +225,8 @@ impl Gic {
             state.active_priorities_0[number] = group0;
             state.active_priorities_1[number] = group1;
         }
-        self.set_virtual_control(0);
+        // SAFETY: see `init_cpu`.
+        unsafe { msr!("S3_4_C12_C11_0", 0u64) };
         state
     }
 
@@ -240,7 +236,7 @@ impl Gic {
         for number in 0..self.priority_registers {
             write_active_priorities(number, state.active_priorities_0[number], state.active_priorities_1[number]);
         }
-        self.set_virtual_control(1);
+        self.set_virtual_control(1, false);
     }
 }
 

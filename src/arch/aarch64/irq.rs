@@ -1,0 +1,86 @@
+//! EL2's own interrupts: which is which, and who handles those of physical devices.
+
+use spin::{Mutex, Once};
+
+use super::gic;
+use crate::platform::board::TimerInterrupts;
+
+/// What an interrupt means to EL2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The virtual timer of the vCPU that is loaded.
+    VirtualTimer,
+    /// The alarm of this CPU.
+    HypervisorTimer,
+    /// The list registers want attention.
+    Maintenance,
+    /// Another CPU has raised attention flags.
+    Kick,
+    /// A physical device.
+    Device,
+}
+
+static TIMERS: Once<TimerInterrupts> = Once::new();
+/// Handlers of device interrupts; few enough to be searched.
+static HANDLERS: Mutex<[Option<(u32, fn())>; 8]> = Mutex::new([None; 8]);
+
+/// Sets the numbers of the timers' interrupts.
+pub fn init(timers: TimerInterrupts) {
+    TIMERS.call_once(|| timers);
+}
+
+/// The private interrupts that each CPU must enable.
+pub fn private() -> [u32; 2] {
+    let timers = TIMERS.get().copied().unwrap_or_default();
+    [timers.virtual_timer, timers.hypervisor_timer]
+}
+
+/// Tells what `intid` is.
+#[inline]
+pub fn classify(intid: u32) -> Kind {
+    let timers = TIMERS.get().copied().unwrap_or_default();
+    if intid == timers.virtual_timer {
+        Kind::VirtualTimer
+    } else if intid == gic::KICK {
+        Kind::Kick
+    } else if intid == timers.hypervisor_timer {
+        Kind::HypervisorTimer
+    } else if intid == gic::maintenance_interrupt() {
+        Kind::Maintenance
+    } else {
+        Kind::Device
+    }
+}
+
+/// Lets `handler` handle the shared interrupt `intid`, on this CPU.
+pub fn register(intid: u32, handler: fn()) {
+    let mut handlers = HANDLERS.lock();
+    match handlers.iter_mut().find(|slot| slot.is_none()) {
+        Some(slot) => *slot = Some((intid, handler)),
+        None => log::error!("interrupt {intid} has no handler: the table of {} is full", handlers.len()),
+    }
+    drop(handlers);
+    gic::enable_shared(intid);
+}
+
+/// Handles the device interrupt `intid`.
+#[cold]
+pub fn handle(intid: u32) {
+    let handler = HANDLERS.lock().iter().flatten().find(|(registered, _)| *registered == intid).map(|entry| entry.1);
+    match handler {
+        Some(handler) => handler(),
+        None => log::warn!("spurious interrupt {intid}"),
+    }
+}
+
+/// Takes and handles what is pending while no vCPU is loaded.
+pub fn handle_idle() {
+    while let Some(taken) = gic::acknowledge() {
+        match classify(taken.intid()) {
+            Kind::HypervisorTimer => super::timer::disarm(),
+            Kind::Device => handle(taken.intid()),
+            Kind::VirtualTimer | Kind::Maintenance | Kind::Kick => {}
+        }
+        taken.end();
+    }
+}

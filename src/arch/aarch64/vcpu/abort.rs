@@ -1,0 +1,270 @@
+//! Stage-2 aborts: accesses to devices, memory that is not mapped yet, and addresses where there is nothing.
+
+use core::ops::ControlFlow;
+
+use aarch64_cpu::asm::barrier;
+use aarch64_cpu::registers::{FAR_EL2, HPFAR_EL2, Readable};
+
+use super::super::insn::{self, Context, FaultPage, Instruction};
+use super::super::sysreg::{mrs, msr};
+use super::super::syndrome::{AbortFlags, DataAbort, DataAccess, FaultKind, FaultStatus, Syndrome};
+use super::{FaultIn, FpuRegs, Machine, Vcpu, fpu_restore, fpu_save, inject};
+use crate::devices::bus::Width;
+use crate::mm::addr::{Ipa, PAGE_SIZE};
+use crate::vm::vcpu::Exit;
+
+/// `HPFAR_EL2.FIPA`: bits 47:12 of the IPA (51:12 with LPA2) are bits 43:4 (47:4).
+const FIPA: u64 = 0x0000_0fff_ffff_fff0;
+
+/// A data abort from EL0 or EL1.
+#[inline]
+pub fn data<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome) -> ControlFlow<Exit> {
+    let abort = syndrome.data_abort();
+    let address = FAR_EL2.get();
+    // A permission fault leaves HPFAR_EL2 unknown unless it arose on a walk (D24.2.58).
+    if abort.status().kind() == FaultKind::Translation && !abort.is_stage1_walk() {
+        let ipa = Ipa((HPFAR_EL2.get() & FIPA) << 8 | address & (PAGE_SIZE - 1));
+        if let Some(access) = abort.access()
+            && single(vcpu, abort, access, ipa).is_some()
+        {
+            vcpu.counters.mmio += 1;
+            vcpu.frame.step_over(syndrome);
+            return ControlFlow::Continue(());
+        }
+        return elsewhere(vcpu, syndrome, address, ipa);
+    }
+    rare(vcpu, syndrome, address)
+}
+
+/// Lets a device answer a load or store of one general register. `None`: no device does.
+#[inline]
+fn single<M: Machine>(vcpu: &mut Vcpu<M>, abort: DataAbort, access: DataAccess, ipa: Ipa) -> Option<()> {
+    let width = access.width();
+    let bus = vcpu.machine.bus();
+    if abort.is_write() {
+        bus.write(ipa, width, width.truncate(vcpu.frame.get(access.register())), vcpu.id.index)
+    } else {
+        let value = bus.read(ipa, width, vcpu.id.index)?;
+        vcpu.frame.set(access.register(), access.loaded(value));
+        Some(())
+    }
+}
+
+/// A translation fault that is not a simple access to a device.
+#[cold]
+fn elsewhere<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome, address: u64, ipa: Ipa) -> ControlFlow<Exit> {
+    match vcpu.machine.fault_in(ipa) {
+        FaultIn::Mapped | FaultIn::ReadOnly => {
+            vcpu.counters.faults += 1;
+            return ControlFlow::Continue(());
+        }
+        FaultIn::Failed(why) => return vcpu.crash(format_args!("RAM at {ipa} cannot be mapped: {why}")),
+        FaultIn::Absent => {}
+    }
+    let abort = syndrome.data_abort();
+    if abort.flags().contains(AbortFlags::CM) {
+        // Nothing is ever cached of an address without memory.
+        vcpu.frame.step_over(syndrome);
+    } else if abort.access().is_none() {
+        emulate(vcpu, abort, FaultPage { address, ipa });
+    } else {
+        refuse(vcpu, abort, address, FaultStatus::EXTERNAL_ABORT);
+    }
+    ControlFlow::Continue(())
+}
+
+/// Permission faults and faults on the guest's own page tables.
+#[cold]
+fn rare<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome, address: u64) -> ControlFlow<Exit> {
+    let abort = syndrome.data_abort();
+    if abort.is_stage1_walk() {
+        let table = Ipa((HPFAR_EL2.get() & FIPA) << 8);
+        return match vcpu.machine.fault_in(table) {
+            // A permission fault of a walk in mapped RAM cannot be: RAM is writable. In device memory it is HCR_EL2.PTW's.
+            FaultIn::Mapped if abort.status().kind() == FaultKind::Translation => {
+                vcpu.counters.faults += 1;
+                ControlFlow::Continue(())
+            }
+            FaultIn::Failed(why) => vcpu.crash(format_args!("RAM at {table} cannot be mapped: {why}")),
+            _ => {
+                refuse(vcpu, abort, address, FaultStatus::EXTERNAL_ABORT);
+                ControlFlow::Continue(())
+            }
+        };
+    }
+    if abort.status().kind() == FaultKind::Permission
+        && let Some(ipa) = translate(vcpu, address, abort.is_write())
+        && vcpu.machine.fault_in(ipa) == FaultIn::ReadOnly
+    {
+        // A store to ROM goes nowhere, as on a real bus.
+        if abort.access().is_some() || abort.flags().contains(AbortFlags::CM) {
+            vcpu.frame.step_over(syndrome);
+        } else {
+            emulate(vcpu, abort, FaultPage { address, ipa });
+        }
+        return ControlFlow::Continue(());
+    }
+    refuse(vcpu, abort, address, abort_status(abort));
+    ControlFlow::Continue(())
+}
+
+/// What the guest is told of an abort that EL2 does not resolve: exclusive accesses to devices keep their own status.
+fn abort_status(abort: DataAbort) -> FaultStatus {
+    match abort.status() {
+        FaultStatus::UNSUPPORTED_EXCLUSIVE => FaultStatus::UNSUPPORTED_EXCLUSIVE,
+        _ => FaultStatus::EXTERNAL_ABORT,
+    }
+}
+
+/// Gives the guest the abort.
+fn refuse<M: Machine>(vcpu: &mut Vcpu<M>, abort: DataAbort, address: u64, status: FaultStatus) {
+    vcpu.counters.unclaimed += 1;
+    inject::data_abort(&mut vcpu.frame, address, status, abort.flags() & (AbortFlags::WNR | AbortFlags::CM));
+}
+
+/// An instruction abort from EL0 or EL1.
+#[cold]
+pub fn instruction<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome) -> ControlFlow<Exit> {
+    let abort = syndrome.instruction_abort();
+    let address = FAR_EL2.get();
+    if abort.status().kind() == FaultKind::Translation {
+        let ipa = Ipa((HPFAR_EL2.get() & FIPA) << 8);
+        match vcpu.machine.fault_in(ipa) {
+            FaultIn::Mapped | FaultIn::ReadOnly => {
+                vcpu.counters.faults += 1;
+                return ControlFlow::Continue(());
+            }
+            FaultIn::Failed(why) => return vcpu.crash(format_args!("RAM at {ipa} cannot be mapped: {why}")),
+            FaultIn::Absent => {}
+        }
+    }
+    vcpu.counters.unclaimed += 1;
+    inject::instruction_abort(&mut vcpu.frame, address, FaultStatus::EXTERNAL_ABORT);
+    ControlFlow::Continue(())
+}
+
+/// Carries out the instruction at the program counter, whose abort came without a valid syndrome.
+#[cold]
+fn emulate<M: Machine>(vcpu: &mut Vcpu<M>, abort: DataAbort, page: FaultPage) {
+    let mut word = [0; 4];
+    let pc = vcpu.frame.pc;
+    if let Some(ipa) = translate(vcpu, pc, false)
+        && vcpu.machine.read_memory(ipa, &mut word).is_some()
+    {
+        match insn::decode(vcpu.frame.pstate, u32::from_le_bytes(word)) {
+            Ok(Instruction::Nothing) => vcpu.frame.pc = pc.wrapping_add(4),
+            Ok(Instruction::LoadStore(load_store)) => {
+                match load_store.execute(pc, &mut Registers { vcpu, page }) {
+                    Ok(()) => {
+                        vcpu.counters.mmio += 1;
+                        vcpu.frame.pc = pc.wrapping_add(4);
+                    }
+                    Err(failed) => refuse(vcpu, abort, failed.address, FaultStatus::EXTERNAL_ABORT),
+                }
+            }
+            Err(error) => {
+                log::debug!("vCPU {} at {pc:#x}: {error}", vcpu.id);
+                refuse(vcpu, abort, page.address, error.fault_status());
+            }
+        }
+    }
+    // Else the translation has gone since the abort, by another vCPU: the guest takes the abort anew, or not.
+}
+
+/// The IPA of the guest's virtual address as its current exception level sees it, by the hardware's own walk (`AT S1E1R` and its
+/// kin, DDI 0487 C5.5). `None` where Stage-1 does not allow the access.
+fn translate<M: Machine>(vcpu: &Vcpu<M>, address: u64, write: bool) -> Option<Ipa> {
+    let from_el0 = inject::origin(&vcpu.frame) == super::super::syndrome::Origin::LowerLevel;
+    let saved = mrs!("par_el1");
+    // SAFETY: address translation changes PAR_EL1 only, which is put back.
+    unsafe {
+        match (from_el0, write) {
+            (false, false) => core::arch::asm!("at s1e1r, {}", in(reg) address, options(nostack)),
+            (false, true) => core::arch::asm!("at s1e1w, {}", in(reg) address, options(nostack)),
+            (true, false) => core::arch::asm!("at s1e0r, {}", in(reg) address, options(nostack)),
+            (true, true) => core::arch::asm!("at s1e0w, {}", in(reg) address, options(nostack)),
+        }
+    }
+    barrier::isb(barrier::SY);
+    let par = mrs!("par_el1");
+    // SAFETY: the guest's own value.
+    unsafe { msr!("par_el1", saved) };
+    const FAILED: u64 = 1;
+    const PAGE: u64 = 0x000f_ffff_ffff_f000;
+    (par & FAILED == 0).then_some(Ipa(par & PAGE | address & (PAGE_SIZE - 1)))
+}
+
+/// The trapped vCPU as the instruction emulator sees it.
+struct Registers<'v, M: Machine> {
+    vcpu: &'v mut Vcpu<M>,
+    page: FaultPage,
+}
+
+impl<M: Machine> Registers<'_, M> {
+    /// Lets `change` act on the FP and SIMD registers, which are in the CPU.
+    fn with_fpu<R>(change: impl FnOnce(&mut FpuRegs) -> R) -> R {
+        let mut registers = FpuRegs::default();
+        // SAFETY: the layout is asserted where the type is defined; the loaded vCPU's registers are written back as they were,
+        // save for what `change` does.
+        unsafe {
+            fpu_save(&mut registers);
+            let result = change(&mut registers);
+            fpu_restore(&registers);
+            result
+        }
+    }
+
+    fn uses_sp_el1(&self) -> bool {
+        self.vcpu.frame.pstate & 0x1f == 0b0_0101
+    }
+}
+
+impl<M: Machine> Context for Registers<'_, M> {
+    fn x(&self, n: u8) -> u64 {
+        self.vcpu.frame.get(n)
+    }
+
+    fn set_x(&mut self, n: u8, value: u64) {
+        self.vcpu.frame.set(n, value);
+    }
+
+    fn sp(&self) -> u64 {
+        if self.uses_sp_el1() { mrs!("sp_el1") } else { mrs!("sp_el0") }
+    }
+
+    fn set_sp(&mut self, value: u64) {
+        // SAFETY: stack pointers of EL1 and EL0, which EL2 does not use.
+        unsafe {
+            if self.uses_sp_el1() {
+                msr!("sp_el1", value);
+            } else {
+                msr!("sp_el0", value);
+            }
+        }
+    }
+
+    fn v(&self, n: u8) -> u128 {
+        Self::with_fpu(|registers| registers.v.get(usize::from(n)).copied().unwrap_or(0))
+    }
+
+    fn set_v(&mut self, n: u8, value: u128) {
+        Self::with_fpu(|registers| {
+            if let Some(register) = registers.v.get_mut(usize::from(n)) {
+                *register = value;
+            }
+        });
+    }
+
+    fn read(&mut self, address: u64, width: Width) -> Option<u64> {
+        let ipa = self.page.translate(address, width)?;
+        self.vcpu.machine.bus().read(ipa, width, self.vcpu.id.index)
+    }
+
+    fn write(&mut self, address: u64, width: Width, value: u64) -> Option<()> {
+        let ipa = self.page.translate(address, width)?;
+        match self.vcpu.machine.fault_in(ipa) {
+            FaultIn::ReadOnly => Some(()),
+            _ => self.vcpu.machine.bus().write(ipa, width, value, self.vcpu.id.index),
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The memory of a guest: reserved when the VM is made, zeroed and mapped when the guest first touches it.
+//!
+//! Memory is populated in chunks of 2 MiB; the tables merge them into 1 GiB blocks as they fill up. The reservation guarantees that a
+//! touch never finds the machine out of memory.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use spin::Mutex;
+
+use super::addr::{GIB, Ipa, MIB, PAGE_SIZE};
+use super::frames::{self, Frames, OutOfFrames, Owner};
+use super::guest_memory::{GuestMemory, MemoryError};
+use super::tables::{Attributes, TableError, Tables, Tlb};
+
+/// How much is zeroed and mapped at once.
+pub const CHUNK: u64 = 2 * MIB;
+/// Largest block that is asked of the frame allocator: what one Stage-2 entry can map.
+const LARGEST_BLOCK: u64 = GIB;
+/// What a reservation leaves to EL2, for tables and its heap.
+const HEADROOM: u64 = 4 * MIB;
+
+/// A Stage-2 regime, as guest memory needs it.
+pub trait Stage2Regime: Tlb + Send {
+    /// Attributes of memory that the guest may use as it likes.
+    fn ram(&self) -> Attributes;
+
+    /// Attributes of memory that the guest may read and execute.
+    fn rom(&self) -> Attributes;
+
+    /// Makes what EL2 has written to `[start, start + len)` visible to a guest whose caches are off.
+    fn flush(&self, start: *const u8, len: usize);
+}
+
+/// What kind of memory an area is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Read-write.
+    Ram,
+    /// Read-only to the guest.
+    Rom,
+}
+
+/// What a guest finds at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Memory, which is mapped now.
+    Memory(Kind),
+    /// Nothing.
+    Nothing,
+}
+
+/// Memory that cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReserveError {
+    /// The machine has not that much left.
+    TooLarge {
+        /// Bytes that were asked for.
+        wanted: u64,
+        /// Bytes that could be given.
+        available: u64,
+    },
+    /// The size is zero or no multiple of 2 MiB.
+    Size {
+        /// Bytes.
+        found: u64,
+    },
+    /// The memory that is left is in too small pieces.
+    Fragmented(OutOfFrames),
+}
+
+impl fmt::Display for ReserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { wanted, available } => write!(
+                f,
+                "{} MiB of guest memory are asked for, but the machine has {} MiB left",
+                wanted / MIB,
+                available / MIB
+            ),
+            Self::Size { found } => write!(f, "guest memory of {found:#x} bytes: expected a multiple of 2 MiB"),
+            Self::Fragmented(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ReserveError {}
+
+struct Area {
+    range: Range<Ipa>,
+    kind: Kind,
+    /// Frames that back the area, one after the other.
+    blocks: Vec<(Ipa, Frames)>,
+}
+
+impl Area {
+    fn reserve(base: Ipa, size: u64, kind: Kind) -> Result<Self, ReserveError> {
+        if size == 0 || !size.is_multiple_of(CHUNK) || !base.is_aligned(CHUNK) {
+            return Err(ReserveError::Size { found: size });
+        }
+        let available = frames::free().saturating_sub(HEADROOM);
+        let too_large = ReserveError::TooLarge { wanted: size, available };
+        let end = base.checked_add(size).ok_or(too_large)?;
+        if size > available {
+            return Err(too_large);
+        }
+        let mut blocks = Vec::new();
+        let mut at = base;
+        let mut block = LARGEST_BLOCK;
+        while at < end {
+            // Sizes only shrink, so every block lies at a multiple of its size above the base.
+            block = block.min(1 << (end.0 - at.0).ilog2());
+            match Frames::allocate(block, Owner::Guest) {
+                Ok(frames) => {
+                    blocks.push((at, frames));
+                    at = Ipa(at.0 + block);
+                }
+                Err(_) if block > CHUNK => block /= 2,
+                Err(error) => return Err(ReserveError::Fragmented(error)),
+            }
+        }
+        Ok(Self { range: base..end, kind, blocks })
+    }
+
+    /// The block that backs `ipa`, and how far into it that is.
+    fn block(&self, ipa: Ipa) -> Option<(&Frames, u64)> {
+        let index = self.blocks.partition_point(|(start, _)| *start <= ipa).checked_sub(1)?;
+        let (start, frames) = self.blocks.get(index)?;
+        let offset = ipa.0 - start.0;
+        (offset < frames.size()).then_some((frames, offset))
+    }
+}
+
+/// What changes as memory is populated.
+struct Population<R: Stage2Regime> {
+    tables: Tables<R>,
+    /// For each area, whether each chunk is mapped.
+    mapped: Vec<Vec<bool>>,
+}
+
+/// The memory of one VM.
+pub struct GuestRam<R: Stage2Regime> {
+    areas: Vec<Area>,
+    ram: Vec<Range<Ipa>>,
+    population: Mutex<Population<R>>,
+}
+
+impl<R: Stage2Regime> GuestRam<R> {
+    /// Reserves the given areas (base, size in bytes, kind) and hangs them into `tables`.
+    ///
+    /// # Errors
+    /// [`ReserveError`].
+    pub fn reserve(tables: Tables<R>, areas: &[(Ipa, u64, Kind)]) -> Result<Self, ReserveError> {
+        let areas: Vec<Area> = areas
+            .iter()
+            .map(|&(base, size, kind)| Area::reserve(base, size, kind))
+            .collect::<Result<_, _>>()?;
+        let ram = areas.iter().filter(|area| area.kind == Kind::Ram).map(|area| area.range.clone()).collect();
+        let mapped = areas
+            .iter()
+            .map(|area| vec![false; ((area.range.end.0 - area.range.start.0) / CHUNK) as usize])
+            .collect();
+        Ok(Self { areas, ram, population: Mutex::new(Population { tables, mapped }) })
+    }
+
+    /// Sees to it that the chunk around `ipa` is mapped.
+    ///
+    /// # Errors
+    /// [`TableError::OutOfFrames`] where there is no memory for a table.
+    pub fn fault_in(&self, ipa: Ipa) -> Result<Found, TableError> {
+        let Some((number, area)) = self.area(ipa) else { return Ok(Found::Nothing) };
+        self.populate(number, area, ipa)?;
+        Ok(Found::Memory(area.kind))
+    }
+
+    /// Takes all memory away from the guest: what it touches next is zero again. No vCPU of the VM may be running.
+    ///
+    /// # Errors
+    /// [`TableError`], which cannot be as areas are made of whole chunks.
+    pub fn clear(&self) -> Result<(), TableError> {
+        let mut population = self.population.lock();
+        for area in &self.areas {
+            population.tables.unmap(area.range.start.0, area.range.end.0 - area.range.start.0)?;
+        }
+        population.mapped.iter_mut().flatten().for_each(|mapped| *mapped = false);
+        Ok(())
+    }
+
+    /// Bytes that are mapped now.
+    pub fn populated(&self) -> u64 {
+        self.population.lock().mapped.iter().flatten().filter(|mapped| **mapped).count() as u64 * CHUNK
+    }
+
+    /// Lets `change` see the tables, to map what is not memory.
+    pub fn with_tables<T>(&self, change: impl FnOnce(&mut Tables<R>) -> T) -> T {
+        change(&mut self.population.lock().tables)
+    }
+
+    fn area(&self, ipa: Ipa) -> Option<(usize, &Area)> {
+        self.areas.iter().enumerate().find(|(_, area)| area.range.contains(&ipa))
+    }
+
+    fn populate(&self, number: usize, area: &Area, ipa: Ipa) -> Result<(), TableError> {
+        let start = ipa.align_down(CHUNK);
+        let chunk = ((start.0 - area.range.start.0) / CHUNK) as usize;
+        let mut population = self.population.lock();
+        let Population { tables, mapped } = &mut *population;
+        let Some(done) = mapped.get_mut(number).and_then(|area| area.get_mut(chunk)) else { return Ok(()) };
+        if *done {
+            return Ok(());
+        }
+        let Some((frames, offset)) = area.block(start) else { return Ok(()) };
+        frames.zero(offset as usize, CHUNK as usize);
+        tables.tlb().flush(frames.as_ptr().wrapping_add(offset as usize), CHUNK as usize);
+        let attributes = match area.kind {
+            Kind::Ram => tables.tlb().ram(),
+            Kind::Rom => tables.tlb().rom(),
+        };
+        let output = super::addr::PhysAddr(frames.address().0 + offset);
+        tables.map(start.0, output, CHUNK, attributes)?;
+        *done = true;
+        Ok(())
+    }
+
+    /// Calls `access` with a pointer to, and the length of, each contiguous piece of `[ipa, ipa + len)`, in order.
+    fn for_each_piece(
+        &self,
+        ipa: Ipa,
+        len: u64,
+        mut access: impl FnMut(*mut u8, usize),
+    ) -> Result<(), MemoryError> {
+        let unbacked = MemoryError::Unbacked { ipa, len };
+        let end = ipa.checked_add(len).ok_or(unbacked)?;
+        let mut at = ipa;
+        while at < end {
+            let (number, area) = self.area(at).ok_or(unbacked)?;
+            self.populate(number, area, at).map_err(|_| MemoryError::OutOfFrames { ipa: at })?;
+            let (frames, offset) = area.block(at).ok_or(unbacked)?;
+            // A chunk lies within one block, and was populated as a whole.
+            let piece = (at.align_down(CHUNK).0 + CHUNK).min(end.0) - at.0;
+            access(frames.as_ptr().wrapping_add(offset as usize), piece as usize);
+            at = Ipa(at.0 + piece);
+        }
+        Ok(())
+    }
+
+    fn flush(&self, start: *const u8, len: usize) {
+        self.population.lock().tables.tlb().flush(start, len);
+    }
+}
+
+impl<R: Stage2Regime> GuestMemory for GuestRam<R> {
+    fn ram(&self) -> &[Range<Ipa>] {
+        &self.ram
+    }
+
+    fn read(&self, ipa: Ipa, buffer: &mut [u8]) -> Result<(), MemoryError> {
+        let mut rest = &mut *buffer;
+        self.for_each_piece(ipa, rest.len() as u64, |piece, len| {
+            let (into, left) = core::mem::take(&mut rest).split_at_mut(len);
+            // SAFETY: the piece lies in frames of this VM, which nobody frees while it exists. A guest that writes there at the same time
+            // gets what it asks for: the bytes mean nothing until they are checked.
+            unsafe { core::ptr::copy_nonoverlapping(piece, into.as_mut_ptr(), len) };
+            rest = left;
+        })
+    }
+
+    fn write(&self, ipa: Ipa, bytes: &[u8]) -> Result<(), MemoryError> {
+        let mut rest = bytes;
+        self.for_each_piece(ipa, bytes.len() as u64, |piece, len| {
+            let (from, left) = rest.split_at(len);
+            // SAFETY: as in `read`.
+            unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), piece, len) };
+            self.flush(piece, len);
+            rest = left;
+        })
+    }
+
+    fn zero(&self, ipa: Ipa, len: u64) -> Result<(), MemoryError> {
+        self.for_each_piece(ipa, len, |piece, len| {
+            // SAFETY: as in `read`.
+            unsafe { piece.write_bytes(0, len) };
+            self.flush(piece, len);
+        })
+    }
+}
+
+const _: () = assert!(CHUNK.is_multiple_of(PAGE_SIZE));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct TestRegime;
+
+    impl Tlb for TestRegime {
+        fn invalidate(&self, _: u64, _: u64) {}
+        fn publish(&self) {}
+    }
+
+    impl Stage2Regime for TestRegime {
+        fn ram(&self) -> Attributes {
+            Attributes(0b11 << 6)
+        }
+        fn rom(&self) -> Attributes {
+            Attributes(0b01 << 6)
+        }
+        fn flush(&self, _: *const u8, _: usize) {}
+    }
+
+    fn memory(areas: &[(Ipa, u64, Kind)]) -> Result<GuestRam<TestRegime>, ReserveError> {
+        GuestRam::reserve(Tables::new(40, 1, TestRegime).unwrap(), areas)
+    }
+
+    const RAM: Ipa = Ipa(GIB);
+
+    #[test]
+    fn memory_is_mapped_when_touched_and_zero_after_clearing() {
+        let memory = memory(&[(Ipa(0), CHUNK, Kind::Rom), (RAM, 3 * CHUNK, Kind::Ram)]).unwrap();
+        assert_eq!(memory.populated(), 0);
+        assert_eq!(memory.fault_in(Ipa(GIB + CHUNK)), Ok(Found::Memory(Kind::Ram)));
+        assert_eq!(memory.fault_in(Ipa(0x100)), Ok(Found::Memory(Kind::Rom)));
+        assert_eq!(memory.fault_in(Ipa(GIB + 3 * CHUNK)), Ok(Found::Nothing));
+        assert_eq!(memory.populated(), 2 * CHUNK);
+        let mapped = memory.with_tables(|tables| tables.translate(GIB + CHUNK)).unwrap();
+        assert_eq!(mapped.leaf_size, CHUNK);
+
+        let across = Ipa(GIB + 2 * CHUNK - 3);
+        memory.write(across, b"secret").unwrap();
+        let mut read = [0; 6];
+        memory.read(across, &mut read).unwrap();
+        assert_eq!(&read, b"secret");
+        memory.clear().unwrap();
+        assert_eq!(memory.populated(), 0);
+        memory.read(across, &mut read).unwrap();
+        assert_eq!(read, [0; 6]);
+        assert_eq!(memory.ram(), &[RAM..Ipa(GIB + 3 * CHUNK)]);
+    }
+
+    #[test]
+    fn what_passes_the_end_is_refused_whole() {
+        let memory = memory(&[(RAM, CHUNK, Kind::Ram)]).unwrap();
+        let end = Ipa(GIB + CHUNK - 2);
+        assert_eq!(memory.write(end, b"abc"), Err(MemoryError::Unbacked { ipa: end, len: 3 }));
+        assert!(memory.read(Ipa(u64::MAX), &mut [0; 2]).is_err());
+    }
+
+    #[test]
+    fn a_guest_larger_than_the_machine_is_refused_with_both_sizes() {
+        let error = memory(&[(RAM, 1 << 45, Kind::Ram)]).err();
+        assert!(matches!(error, Some(ReserveError::TooLarge { wanted, available }) if wanted == 1 << 45 && available < wanted));
+        assert_eq!(memory(&[(RAM, 4096, Kind::Ram)]).err(), Some(ReserveError::Size { found: 4096 }));
+    }
+}
