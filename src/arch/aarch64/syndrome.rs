@@ -329,14 +329,14 @@ impl DataAccess {
         bit(self.0, 14)
     }
 
-    /// What a load that read `raw` from memory puts in the 64-bit register (SSE and SF applied).
+    /// What a load that read `raw` puts in the 64-bit register (SSE and SF applied). `raw` has no bits above the width, as
+    /// the bus guarantees.
     #[inline]
     pub const fn loaded(self, raw: u64) -> u64 {
-        let extension = match (bit(self.0, 21), bit(self.0, 15)) {
-            (false, _) => Extension::Zero,
-            (true, false) => Extension::SignTo32,
-            (true, true) => Extension::SignTo64,
-        };
+        if !bit(self.0, 21) {
+            return raw;
+        }
+        let extension = if bit(self.0, 15) { Extension::SignTo64 } else { Extension::SignTo32 };
         extension.apply(raw, self.width())
     }
 }
@@ -356,13 +356,10 @@ impl Extension {
     /// Widens `raw`, whose bits above `width` are ignored.
     #[inline]
     pub const fn apply(self, raw: u64, width: Width) -> u64 {
-        // 1 to 8 bytes: the shift is 0 to 56.
-        let shift = 64 - 8 * width as u32;
-        let signed = ((raw << shift) as i64 >> shift) as u64;
         match self {
             Self::Zero => width.truncate(raw),
-            Self::SignTo32 => signed as u32 as u64,
-            Self::SignTo64 => signed,
+            Self::SignTo32 => width.sign_extend(raw) as u32 as u64,
+            Self::SignTo64 => width.sign_extend(raw),
         }
     }
 }
@@ -703,7 +700,7 @@ mod tests {
         assert!(!abort.is_write() && !abort.is_stage1_walk());
         let access = abort.access().unwrap();
         assert_eq!((access.width(), access.register()), (Width::Half, 3));
-        assert_eq!(access.loaded(0x1_8000), 0xffff_8000);
+        assert_eq!(access.loaded(0x8000), 0xffff_8000);
         assert_eq!(
             format!("{esr}"),
             "data abort from a lower exception level: translation fault at level 2, read of 2 bytes into x3 \
