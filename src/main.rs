@@ -12,7 +12,7 @@ mod firmware {
     use polyvisor::mm::frames;
     use polyvisor::platform::board::{self, Board};
     use polyvisor::platform::{early, layout, log as console_log, power};
-    use polyvisor::vm;
+    use polyvisor::vm::start;
 
     /// Where arch/aarch64/boot.S arrives: relocated, on the boot CPU's stack, MMU and caches off.
     #[unsafe(no_mangle)]
@@ -44,14 +44,14 @@ mod firmware {
             early::give_up(Some(board), &error);
         }
         console_log::start(board.bootargs);
-        vm::announce(board, image);
+        start::announce(board, image);
 
         if let Err(error) = gic::init(board).and_then(|()| aarch64::init_cpu()) {
             panic!("interrupt controller: {error}");
         }
         start_secondaries(board);
         log::debug!("{} KiB of memory are free", frames::free() >> 10);
-        vm::start_all(board)
+        start::start_all(board)
     }
 
     /// Starts every other CPU of the board, one after the other. A CPU that cannot be started is one CPU less.

@@ -6,6 +6,7 @@
 pub mod arm_timer;
 pub mod bus;
 pub mod clock;
+pub mod flash;
 pub mod gic;
 pub mod irq;
 pub mod pl011;

@@ -39,6 +39,15 @@ pub enum GicVersion {
 
 impl GicVersion {
     /// How many vCPUs it serves: a GICv2 has eight CPU interfaces; [`GIC_REDIST`] has room for 123
+    /// The affinity fields that QEMU gives vCPU `index`: clusters as large as an SGI's target list.
+    pub const fn affinity(self, index: u64) -> u64 {
+        let cluster = match self {
+            Self::V2 => 8,
+            Self::V3 => 16,
+        };
+        (index / cluster) << 8 | index % cluster
+    }
+
     /// redistributors.
     pub const fn max_vcpus(self) -> usize {
         match self {

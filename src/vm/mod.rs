@@ -1,5 +1,7 @@
 //! Virtual machines: what they are made of, and how they start, reset and stop.
 
+#[cfg(target_os = "none")]
+pub mod builtin;
 pub mod bundle;
 pub mod fdt;
 #[cfg(target_os = "none")]

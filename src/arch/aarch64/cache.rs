@@ -23,13 +23,9 @@ pub fn clean_and_invalidate(start: *const u8, len: usize) {
     aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::SY);
 }
 
-/// Makes instructions that were written to `[start, start + len)` visible to instruction fetches of every CPU
-/// (DDI 0487 B2.7.4.2): data cache to the point of unification, then the whole instruction cache.
-pub fn sync_instructions(start: *const u8, len: usize) {
-    for_each_line(start, len, |line| {
-        // SAFETY: cleaning a line does not change what memory holds.
-        unsafe { asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags)) }
-    });
+/// Makes instructions that were written to memory, and cleaned from the data caches, visible to instruction fetches of every CPU
+/// (DDI 0487 B2.7.4.2).
+pub fn invalidate_instructions() {
     // SAFETY: invalidating instruction caches costs time only.
     unsafe { asm!("dsb ish", "ic ialluis", "dsb ish", "isb", options(nostack, preserves_flags)) }
 }

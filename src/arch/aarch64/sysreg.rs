@@ -3,7 +3,7 @@
 /// Reads a system register: `mrs!("par_el1")`.
 #[macro_export]
 macro_rules! mrs {
-    ($name:literal) => {{
+    ($name:expr) => {{
         let value: u64;
         // SAFETY: reading one of the registers named in this crate has no side effect on memory.
         unsafe {
@@ -18,7 +18,7 @@ macro_rules! mrs {
 /// It is `unsafe` by nature; each caller states why its value is sound in an enclosing `unsafe` block.
 #[macro_export]
 macro_rules! msr {
-    ($name:literal, $value:expr) => {
+    ($name:expr, $value:expr) => {
         core::arch::asm!(concat!("msr ", $name, ", {}"), in(reg) $value, options(nostack, preserves_flags))
     };
 }

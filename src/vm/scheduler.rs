@@ -1,0 +1,76 @@
+//! Which CPU runs which vCPU: each vCPU has a CPU of its own, for good.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::instance::{Next, Vm};
+use super::vcpu::{VcpuId, VcpuOps};
+use crate::arch::aarch64::vcpu::Vcpu;
+use crate::arch::aarch64::{cpu, gic, irq, percpu};
+use crate::platform::power;
+
+/// VMs that are not off.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// A vCPU on its way to a CPU.
+pub struct Task {
+    vm: Arc<Vm>,
+    vcpu: usize,
+}
+
+/// Gives every vCPU of `vm`, which has booted, a CPU.
+pub fn launch(vm: &Arc<Vm>) {
+    LIVE.fetch_add(1, Ordering::AcqRel);
+    for (vcpu, cpu) in (0..vm.vcpus()).zip(percpu::all()) {
+        *cpu.inbox.lock() = Some(Task { vm: vm.clone(), vcpu });
+        if cpu.index != percpu::this_cpu().index {
+            gic::kick(cpu);
+        }
+    }
+}
+
+/// One VM less. The machine is switched off with the last one.
+pub fn vm_is_off() {
+    if LIVE.fetch_sub(1, Ordering::AcqRel) == 1 {
+        log::info!("all VMs are off, the machine is switched off");
+        power::off();
+    }
+}
+
+/// What a CPU does from the end of its bring-up on: it runs what is put into its inbox, and sleeps in between.
+pub fn run_cpu() -> ! {
+    loop {
+        let task = percpu::this_cpu().inbox.lock().take();
+        match task {
+            Some(task) => run(&task),
+            None => {
+                cpu::wait_for_interrupt();
+                irq::handle_idle();
+            }
+        }
+    }
+}
+
+/// Runs a vCPU until its VM is off.
+fn run(task: &Task) {
+    let Task { vm, vcpu: index } = task;
+    vm.settle(*index);
+    let mut vcpu = Vcpu::new(VcpuId { vm: vm.id(), index: *index }, vm.clone());
+    let mut arrived = false;
+    loop {
+        match vm.next(*index, &mut arrived) {
+            Next::Start(start) => {
+                vm.forget_attention(*index);
+                vcpu.start_at(start.entry, start.context);
+                let exit = vcpu.run();
+                log::debug!("vCPU {}.{index}: {exit:?}, {:?}", vm.name(), vcpu.counters());
+                vm.left(*index, &exit);
+            }
+            Next::Wait => {
+                cpu::wait_for_interrupt();
+                irq::handle_idle();
+            }
+            Next::Quit => return,
+        }
+    }
+}

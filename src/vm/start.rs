@@ -1,0 +1,93 @@
+//! From the machine's description to running VMs.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use super::bundle::Bundle;
+use super::instance::{Attached, Vm, VmError};
+use super::scheduler;
+use crate::arch::aarch64::{cpu, irq, percpu};
+use crate::mm::frames::{self, Owner};
+use crate::platform::board::{Board, Gic};
+use crate::platform::{console, power};
+
+/// Says what this is and what it runs on.
+pub fn announce(board: &Board, image: u64) {
+    let total: u64 = board.memory.iter().map(|ram| ram.end.0 - ram.start.0).sum();
+    log::info!("Polyvisor {} on {}", env!("CARGO_PKG_VERSION"), board.model);
+    log::info!(
+        "{} CPUs, {} MiB of RAM, {}, image at {image:#x}, PA {} bits",
+        board.cpus.len(),
+        total >> 20,
+        match board.gic {
+            Some(Gic::V2 { .. }) => "GICv2",
+            Some(Gic::V3 { .. }) => "GICv3",
+            None => "no GIC",
+        },
+        cpu::physical_address_bits(),
+    );
+    if let Some(Gic::V2 { .. } | Gic::V3 { .. }) = board.gic
+        && percpu::this_cpu().index != 0
+    {
+        log::debug!("booted on CPU {}", percpu::this_cpu().index);
+    }
+}
+
+/// Starts the VMs of the bundle, or the built-in guest where there is none, and lets this CPU take its part in running them.
+pub fn start_all(board: &Board) -> ! {
+    if let Some(interrupt) = board.uart.as_ref().and_then(|uart| uart.interrupt) {
+        irq::register(interrupt, console::interrupt);
+    }
+    let Some(bundle) = bundle(board) else { power::off() };
+    let mut started = 0;
+    for (id, spec) in bundle.vms().iter().enumerate() {
+        match start(id, spec, bundle) {
+            Ok(vm) => {
+                if started == 0 {
+                    console::listen(Arc::new(Attached(vm.clone())));
+                }
+                started += 1;
+                scheduler::launch(&vm);
+            }
+            Err(error) => log::error!("VM {} cannot start: {error}", spec.name),
+        }
+    }
+    if started == 0 {
+        log::error!("no VM could be started");
+        power::off();
+    }
+    log::debug!(
+        "EL2 uses {} KiB besides its image, guests {} KiB",
+        frames::in_use(Owner::Hypervisor) >> 10,
+        frames::in_use(Owner::Guest) >> 10
+    );
+    scheduler::run_cpu()
+}
+
+fn start(id: usize, spec: &super::bundle::VmSpec, bundle: &'static Bundle<'static>) -> Result<Arc<Vm>, VmError> {
+    let vm = Vm::new(id, spec, bundle)?;
+    vm.boot()?;
+    log::info!("VM {} starts: {} vCPUs, {} MiB", spec.name, spec.vcpus, spec.memory >> 20);
+    Ok(vm)
+}
+
+/// The bundle that the boot loader has passed as its initrd, or one around the built-in guest where it has passed none.
+fn bundle(board: &Board) -> Option<&'static Bundle<'static>> {
+    let bytes = match &board.initrd {
+        // SAFETY: the boot loader has put the bundle there; it is reserved, mapped as RAM and never written.
+        Some(range) => unsafe {
+            core::slice::from_raw_parts(range.start.0 as *const u8, (range.end.0 - range.start.0) as usize)
+        },
+        None => {
+            log::info!("no bundle was passed as initrd: starting the built-in guest");
+            super::builtin::bundle()?
+        }
+    };
+    match Bundle::parse(bytes) {
+        Ok(bundle) => Some(Box::leak(Box::new(bundle))),
+        Err(error) => {
+            log::error!("the bundle cannot be used: {error}");
+            None
+        }
+    }
+}
