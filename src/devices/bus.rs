@@ -28,7 +28,8 @@ impl Width {
         self as u64
     }
 
-    /// The width of an access whose size is `1 << log2` bytes, as AArch64 syndromes and opcodes encode it (0 to 3).
+    /// The width of an access whose size is `1 << log2` bytes, as AArch64 syndromes and opcodes encode it (0
+    /// to 3).
     pub const fn from_log2(log2: u8) -> Option<Self> {
         match log2 {
             0 => Some(Self::Byte),
@@ -47,7 +48,8 @@ impl Width {
     /// `value` with all bits above the width cleared.
     #[inline]
     pub const fn truncate(self, value: u64) -> u64 {
-        // Shifting there and back is four instructions without a branch; every access on the bus comes through here.
+        // Shifting there and back is four instructions without a branch; every access on the bus comes
+        // through here.
         value << self.unused_bits() >> self.unused_bits()
     }
 
@@ -182,8 +184,9 @@ impl core::error::Error for BusError {}
 pub struct Bus {
     /// Sorted by base; no two overlap.
     regions: Vec<Region>,
-    /// Index of the region that was accessed last. A guest talks to one device at a time (acknowledges an interrupt, prints
-    /// a line, rings a queue), so that this nearly always spares the search. Any value is a correct one.
+    /// Index of the region that was accessed last. A guest talks to one device at a time (acknowledges an
+    /// interrupt, prints a line, rings a queue), so that this nearly always spares the search. Any value is a
+    /// correct one.
     last: AtomicUsize,
 }
 
@@ -221,16 +224,16 @@ impl Bus {
         Ok(())
     }
 
-    /// Reads `width` bytes at `ipa` for vCPU `vcpu`; bits above the width are zero. `None` if no region holds the whole
-    /// of the access: the guest is then due an external abort.
+    /// Reads `width` bytes at `ipa` for vCPU `vcpu`; bits above the width are zero. `None` if no region holds
+    /// the whole of the access: the guest is then due an external abort.
     #[inline]
     pub fn read(&self, ipa: Ipa, width: Width, vcpu: usize) -> Option<u64> {
         let (region, offset) = self.find(ipa, width)?;
         Some(width.truncate(region.device.read(Access { offset, width, vcpu })))
     }
 
-    /// Writes the low `width` bytes of `value` at `ipa` for vCPU `vcpu`. `None` if no region holds the whole of the access:
-    /// the guest is then due an external abort.
+    /// Writes the low `width` bytes of `value` at `ipa` for vCPU `vcpu`. `None` if no region holds the whole
+    /// of the access: the guest is then due an external abort.
     #[inline]
     pub fn write(&self, ipa: Ipa, width: Width, value: u64, vcpu: usize) -> Option<()> {
         let (region, offset) = self.find(ipa, width)?;
@@ -331,8 +334,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is claimed in whatever order: the bus agrees with a linear search over what it accepted, and it
-        /// accepts exactly what is disjoint.
+        /// Whatever is claimed in whatever order: the bus agrees with a linear search over what it accepted,
+        /// and it accepts exactly what is disjoint.
         #[test]
         fn the_bus_agrees_with_a_linear_search(
             claims in proptest::collection::vec((0_u64..200, 0_u64..20), 0..30),

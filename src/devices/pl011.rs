@@ -3,15 +3,17 @@
 //! Where QEMU simplifies, so does this model, because guests that were only ever run on QEMU depend on it:
 //!
 //! - The UART works whether or not `UARTCR` enables it, and without regard to baud rate and line format.
-//! - The receive interrupt is raised by the first character already, whatever level `UARTIFLS` sets. The receive timeout
-//!   interrupt, which is for characters below that level, therefore has no occasion and is never raised.
+//! - The receive interrupt is raised by the first character already, whatever level `UARTIFLS` sets. The
+//!   receive timeout interrupt, which is for characters below that level, therefore has no occasion and is
+//!   never raised.
 //!
-//! Where QEMU waits for its own output, this model pushes back instead: what the backend cannot take stays in the transmit
-//! FIFO, the guest sees `UARTFR.TXFF` and `BUSY`, and the transmit interrupt comes when there is room again. A character written
-//! to a full FIFO is lost, as on the hardware.
+//! Where QEMU waits for its own output, this model pushes back instead: what the backend cannot take stays in
+//! the transmit FIFO, the guest sees `UARTFR.TXFF` and `BUSY`, and the transmit interrupt comes when there is
+//! room again. A character written to a full FIFO is lost, as on the hardware.
 //!
-//! Locks: the model calls [`SerialBackend::transmit`] and its [`IrqLine`] with its own lock held, so that neither characters nor
-//! levels overtake one another. Neither may call back into the model. The order is UART, then backend or interrupt controller.
+//! Locks: the model calls [`SerialBackend::transmit`] and its [`IrqLine`] with its own lock held, so that
+//! neither characters nor levels overtake one another. Neither may call back into the model. The order is
+//! UART, then backend or interrupt controller.
 
 use alloc::sync::Arc;
 
@@ -133,8 +135,8 @@ pub trait SerialBackend: Send + Sync {
     /// [`Pl011::backend_ready`]. Must not call back into the model.
     fn transmit(&self, byte: u8) -> bool;
 
-    /// The guest has emptied its receive FIFO after [`Pl011::receive`] had to leave characters over. This is the time to
-    /// offer them again, and it may be done from inside the call.
+    /// The guest has emptied its receive FIFO after [`Pl011::receive`] had to leave characters over. This is
+    /// the time to offer them again, and it may be done from inside the call.
     fn input_wanted(&self) {}
 }
 
@@ -183,7 +185,8 @@ impl Pl011State {
         if self.line_control.contains(LineControl::FEN) { FIFO_DEPTH } else { 1 }
     }
 
-    /// The transmit interrupt is raised when the FIFO falls to this many characters (DDI 0183, 3.3.9 "UARTIFLS").
+    /// The transmit interrupt is raised when the FIFO falls to this many characters (DDI 0183, 3.3.9
+    /// "UARTIFLS").
     fn tx_trigger(&self) -> usize {
         if !self.line_control.contains(LineControl::FEN) {
             return 0;
@@ -212,7 +215,8 @@ impl Pl011State {
         flags
     }
 
-    /// The modem status inputs: not connected, except to the modem outputs in loopback (DDI 0183, 3.3.8 "UARTCR").
+    /// The modem status inputs: not connected, except to the modem outputs in loopback (DDI 0183, 3.3.8
+    /// "UARTCR").
     fn modem_inputs(&self) -> Flags {
         let mut inputs = Flags::empty();
         if self.is_loopback() {
@@ -227,7 +231,8 @@ impl Pl011State {
     /// A character arrives from the wire, or from the transmitter in loopback.
     fn push_rx(&mut self, mut character: u16) {
         if self.rx.len() >= self.depth() {
-            // It stays outside, and the overrun is reported with the next one that finds room (DDI 0183, 2.4.3).
+            // It stays outside, and the overrun is reported with the next one that finds room (DDI 0183,
+            // 2.4.3).
             self.overrun = true;
             self.rsr |= (Data::OE.bits() >> 8) as u8;
             self.raw |= Interrupts::OE;
@@ -405,8 +410,8 @@ impl Pl011 {
         Self { inner: Mutex::new(inner), irq, backend }
     }
 
-    /// Puts characters into the receive FIFO and says how many it took. Those left over can be offered again when
-    /// [`SerialBackend::input_wanted`] is called. In loopback the wire is cut and characters vanish.
+    /// Puts characters into the receive FIFO and says how many it took. Those left over can be offered again
+    /// when [`SerialBackend::input_wanted`] is called. In loopback the wire is cut and characters vanish.
     pub fn receive(&self, bytes: &[u8]) -> usize {
         let mut inner = self.inner.lock();
         if inner.state.is_loopback() {
@@ -788,8 +793,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever guest and wire do: the FIFOs keep to their depth, the flags describe them, the line is what
-        /// RIS and IMSC say, and the state can be restored.
+        /// Whatever guest and wire do: the FIFOs keep to their depth, the flags describe them, the line is
+        /// what RIS and IMSC say, and the state can be restored.
         #[test]
         fn flags_line_and_state_always_agree(steps in proptest::collection::vec(step(), 0..60)) {
             let mut bench = Bench::new(0);
@@ -820,7 +825,8 @@ mod tests {
             }
         }
 
-        /// With FIFOs on and a driver that heeds the flags, every character arrives once and in order, both ways.
+        /// With FIFOs on and a driver that heeds the flags, every character arrives once and in order, both
+        /// ways.
         #[test]
         fn no_character_is_lost_or_moved(
             typed: Vec<u8>,

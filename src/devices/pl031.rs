@@ -1,10 +1,12 @@
-//! The ARM PrimeCell real-time clock (PL031), DDI 0224, revision r1p3 as QEMU's `virt` has it: it counts seconds from the
-//! Unix epoch, is always enabled, and takes no time to follow a write.
+//! The ARM PrimeCell real-time clock (PL031), DDI 0224, revision r1p3 as QEMU's `virt` has it: it counts
+//! seconds from the Unix epoch, is always enabled, and takes no time to follow a write.
 //!
-//! The model has no timer. Its owner asks [`Pl031::next_alarm`] whenever it sets a timer of its own, and calls
-//! [`Pl031::tick`] when that time has come. An early call does no harm, and a late one makes the interrupt late.
+//! The model has no timer. Its owner asks [`Pl031::next_alarm`] whenever it sets a timer of its own, and
+//! calls [`Pl031::tick`] when that time has come. An early call does no harm, and a late one makes the
+//! interrupt late.
 //!
-//! Locks: the model drives its [`IrqLine`] and reads its [`Clock`] with its own lock held; neither may call back.
+//! Locks: the model drives its [`IrqLine`] and reads its [`Clock`] with its own lock held; neither may call
+//! back.
 
 use alloc::sync::Arc;
 
@@ -59,7 +61,8 @@ impl Pl031State {
         (now as u32).wrapping_add(self.offset)
     }
 
-    /// Sets the alarm to the next match, which may be this very second. The counter wraps, and so does the distance.
+    /// Sets the alarm to the next match, which may be this very second. The counter wraps, and so does the
+    /// distance.
     fn arm(&mut self, now: u64) {
         let distance = self.match_value.wrapping_sub(self.counter(now));
         self.alarm = Some(now.saturating_add(distance.into()));
@@ -122,8 +125,8 @@ impl Pl031 {
         Self { state: Mutex::new(Pl031State::default()), irq, clock }
     }
 
-    /// When, in seconds of the [`Clock`], [`Pl031::tick`] should be called for the interrupt to come in time. `None` while there
-    /// is no alarm that could interrupt.
+    /// When, in seconds of the [`Clock`], [`Pl031::tick`] should be called for the interrupt to come in time.
+    /// `None` while there is no alarm that could interrupt.
     pub fn next_alarm(&self) -> Option<u64> {
         let state = self.state.lock();
         state.alarm.filter(|_| state.mask != 0)

@@ -1,11 +1,12 @@
-//! Emulation of the loads and stores whose syndrome says nothing (ISV clear): pairs, write-back, SIMD&FP registers.
+//! Emulation of the loads and stores whose syndrome says nothing (ISV clear): pairs, write-back, SIMD&FP
+//! registers.
 //!
-//! [`decode`] takes an A64 instruction apart into a [`LoadStore`], and [`LoadStore::execute`] carries that out on a
-//! [`Context`]: first every access in pieces of at most 8 bytes, then, only if all of them succeeded, the registers. Encodings
-//! are those of DDI 0487, C4.1 "Loads and Stores". Data is little-endian.
+//! [`decode`] takes an A64 instruction apart into a [`LoadStore`], and [`LoadStore::execute`] carries that
+//! out on a [`Context`]: first every access in pieces of at most 8 bytes, then, only if all of them
+//! succeeded, the registers. Encodings are those of DDI 0487, C4.1 "Loads and Stores". Data is little-endian.
 //!
-//! A32 and T32 are not decoded: an AArch32 task at EL0 has no business with device memory that its EL1 did not map for it,
-//! and its `LDR` and `STR` without write-back come with a valid syndrome anyway.
+//! A32 and T32 are not decoded: such code can run at EL0 only, and its plain `LDR` and `STR` come with a valid
+//! syndrome.
 
 use core::fmt;
 
@@ -34,10 +35,11 @@ pub enum Instruction {
 pub enum DecodeError {
     /// A load or store exclusive, an atomic, or a 64-byte access: devices support none of them.
     Exclusive(u32),
-    /// `DC ZVA` and its kin, which fault on every kind of Device memory (D8.5.1 "alignment fault").
+    /// `DC ZVA` and its kin, which take an alignment fault on any Device memory (C6.2 "DC").
     ZeroBlock(u32),
-    /// Not a load or store that is decoded here: SVE, SIMD structures with interleaving or lanes, tags, pointer authentication,
-    /// memory copy and set. The guest may also have changed the instruction since it was trapped.
+    /// Not a load or store that is decoded here: SVE, SIMD structures with interleaving or lanes, tags,
+    /// pointer authentication, memory copy and set. The guest may also have changed the instruction since it
+    /// was trapped.
     Unsupported(u32),
     /// The guest was in AArch32 state.
     Aarch32,
@@ -87,8 +89,9 @@ pub trait Context {
     fn write(&mut self, address: u64, width: Width, value: u64) -> Option<()>;
 }
 
-/// The page that a data abort was taken for, from `FAR_EL2` and `HPFAR_EL2`: the one place whose translation is known. A
-/// [`Context`] uses it to find the IPA of each access, and refuses an instruction that reaches beyond.
+/// The page that a data abort was taken for, from `FAR_EL2` and `HPFAR_EL2`: the one place whose translation
+/// is known. A [`Context`] uses it to find the IPA of each access, and refuses an instruction that reaches
+/// beyond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaultPage {
     /// The virtual address that aborted.
@@ -122,7 +125,8 @@ pub struct LoadStore {
     indexing: Indexing,
 }
 
-/// An access of a [`LoadStore`] failed: the guest is due an external abort, and none of its registers have changed.
+/// An access of a [`LoadStore`] failed: the guest is due an external abort, and none of its registers have
+/// changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccessFailed {
     /// The virtual address of the piece that failed.
@@ -240,8 +244,8 @@ impl LoadStore {
     /// Carries the instruction at `pc` out.
     ///
     /// # Errors
-    /// The first access that `context` refused. Registers are then as they were; devices may have seen the accesses before, as
-    /// the architecture allows for an instruction that aborts half-way.
+    /// The first access that `context` refused. Registers are then as they were; devices may have seen the
+    /// accesses before it, as the architecture allows for an instruction that aborts half-way.
     pub fn execute(&self, pc: u64, context: &mut impl Context) -> Result<(), AccessFailed> {
         let base = match self.base {
             Base::Register(ZR_OR_SP) => context.sp(),
@@ -263,7 +267,8 @@ impl LoadStore {
                 for ((value, _), address) in values.iter_mut().zip(self.registers.iter()).zip(addresses) {
                     *value = self.size.read(address, context)?;
                 }
-                // Where a register that is loaded is also the base (CONSTRAINED UNPREDICTABLE), what was loaded wins.
+                // Where a register that is loaded is also the base (CONSTRAINED UNPREDICTABLE), what was
+                // loaded wins.
                 self.write_back(moved, context);
                 for (n, value) in self.registers.iter().zip(values) {
                     self.file.set(n, value, self.size, context);
@@ -363,7 +368,7 @@ pub fn decode(spsr: u64, word: u32) -> Result<Instruction, DecodeError> {
         return Err(DecodeError::Aarch32);
     }
     let word = Word(word);
-    // C4.1.94 "Loads and Stores" by op0 (bits [31:28]), op1 (26), op2 (24:23); C5.1.3 for the system instructions.
+    // The classes of C4.1 "Loads and Stores", then the system instructions.
     let decoded = if word.matches(0x3f00_0000, 0x0800_0000) {
         word.exclusive_or_ordered()
     } else if word.matches(0x3b00_0000, 0x1800_0000) {
@@ -450,8 +455,8 @@ impl Word {
         }
     }
 
-    /// "Load/store exclusive", "ordered" and "compare and swap": bits \[29:24\] are 001000. Only `LDAR`, `STLR`, `LDLAR` and
-    /// `STLLR` (o2 set, o1 clear) are plain accesses.
+    /// "Load/store exclusive", "ordered" and "compare and swap": bits \[29:24\] are 001000. Only `LDAR`,
+    /// `STLR`, `LDLAR` and `STLLR` (o2 set, o1 clear) are plain accesses.
     fn exclusive_or_ordered(self) -> Decoded {
         let (o2, o1) = (self.bit(23), self.bit(21));
         if !o2 || o1 {
@@ -562,7 +567,8 @@ impl Word {
         Some((direction, RegisterFile::General(extension), Size::from_log2(log2)?))
     }
 
-    /// size (bits \[31:30\]) and opc (bits \[23:22\], whose high bit is a third size bit) of a transfer of one SIMD&FP register.
+    /// size (bits \[31:30\]) and opc (bits \[23:22\], whose high bit is a third size bit) of a transfer of
+    /// one SIMD&FP register.
     fn vector_transfer(self) -> Option<(Direction, RegisterFile, Size)> {
         let log2 = match (self.bit(23), self.bits(30, 2)) {
             (false, size) => size,
@@ -584,7 +590,8 @@ impl Word {
         Some(Offset::Register { rm: self.rm(), extend, shift })
     }
 
-    /// "Atomic memory operations", among which `LDAPR` is a plain load. The 64-byte accesses are here as well.
+    /// "Atomic memory operations", among which `LDAPR` is a plain load. The 64-byte accesses are here as
+    /// well.
     fn atomic(self) -> Decoded {
         if !self.matches(0x3fe0_fc00, 0x38a0_c000) {
             return Some(Err(DecodeError::Exclusive(self.0)));
@@ -649,8 +656,9 @@ mod tests {
     const SPSR_EL1H: u64 = 0x3c5;
     const PC: u64 = 0x4000;
 
-    /// A CPU that writes down what is done to it. A byte of memory reads as the low seven bits of its address with the top bit
-    /// set, so that every load shows from where and how it was widened; byte `i` of V`n` is `16 * n + i`.
+    /// A CPU that writes down what is done to it. A byte of memory reads as the low seven bits of its address
+    /// with the top bit set, so that every load shows from where and how it was widened; byte `i` of V`n` is
+    /// `16 * n + i`.
     struct Recorder {
         x: [u64; 31],
         sp: u64,
@@ -890,7 +898,8 @@ mod tests {
         /// Any word, in any state of the registers, ends in an error or in at most 64 bytes of accesses.
         #[test]
         fn no_word_does_harm(word: u32, x: [u64; 31], sp: u64) {
-            // Every second word is bent into the load and store space, of which random words would hit a quarter.
+            // Every second word is bent into the load and store space, of which random words would hit a
+            // quarter.
             for word in [word, word & !(1 << 25) | 1 << 27] {
                 if let Ok(Instruction::LoadStore(access)) = decode(SPSR_EL1H, word) {
                     prop_assert!((1..=64).contains(&access.bytes()));

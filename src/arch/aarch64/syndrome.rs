@@ -1,7 +1,8 @@
 //! `ESR_EL2`: why the CPU took an exception, and `ESR_EL1`: why a guest is told that it did.
 //!
-//! Field layouts are those of DDI 0487, D24.2 "ESR_EL1" and "ESR_EL2"; names follow the manual. Every type here is a
-//! view of the raw register value, so that decoding costs the bit-field extraction of what is asked for and no more.
+//! Field layouts are those of DDI 0487, D24.2 "ESR_EL1" and "ESR_EL2"; names follow the manual. Every type
+//! here is a view of the raw register value, so that decoding costs the bit-field extraction of what is asked
+//! for and no more.
 
 use core::fmt;
 
@@ -28,8 +29,9 @@ const fn bit(value: u32, index: u32) -> bool {
 
 /// `ESR_ELx.EC`, the exception class.
 ///
-/// Match it against the associated constants. It is not an `enum`, so that taking it from the register is one `ubfx` and
-/// a `match` one jump, and the codes that the architecture has not allocated yet need no case of their own.
+/// Match it against the associated constants. It is not an `enum`, so that taking it from the register is one
+/// `ubfx` and a `match` one jump, and the codes that the architecture has not allocated yet need no case of
+/// their own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ExceptionClass(u8);
 
@@ -188,8 +190,8 @@ impl Syndrome {
         }
     }
 
-    /// The register that holds the timeout (`CNTVCT_EL0` ticks) of a trapped `WFIT` or `WFET`; `None` where the
-    /// syndrome does not say (RV clear).
+    /// The register that holds the timeout (`CNTVCT_EL0` ticks) of a trapped `WFIT` or `WFET`; `None` where
+    /// the syndrome does not say (RV clear).
     pub const fn wait_timeout_register(self) -> Option<u8> {
         let iss = self.iss();
         if bit(iss, 2) { Some(field(iss, 5, 5)) } else { None }
@@ -264,8 +266,9 @@ bitflags! {
 pub struct DataAbort(u32);
 
 impl DataAbort {
-    /// What the instruction was about to do, where the hardware says so (ISV set). Loads and stores with write-back, of
-    /// pairs, or of SIMD&FP registers, exclusives and atomics come without: see [`super::insn`].
+    /// What the instruction was about to do, where the hardware says so (ISV set). Loads and stores with
+    /// write-back, of pairs, or of SIMD&FP registers, exclusives and atomics come without: see
+    /// [`super::insn`].
     #[inline]
     pub const fn access(self) -> Option<DataAccess> {
         if bit(self.0, 24) { Some(DataAccess(self.0)) } else { None }
@@ -302,7 +305,8 @@ impl DataAbort {
     }
 }
 
-/// The part of a data abort's syndrome that is valid only with ISV: a load or store of one general-purpose register.
+/// The part of a data abort's syndrome that is valid only with ISV: a load or store of one general-purpose
+/// register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataAccess(u32);
 
@@ -329,8 +333,8 @@ impl DataAccess {
         bit(self.0, 14)
     }
 
-    /// What a load that read `raw` puts in the 64-bit register (SSE and SF applied). `raw` has no bits above the width, as
-    /// the bus guarantees.
+    /// What a load that read `raw` puts in the 64-bit register (SSE and SF applied). `raw` has no bits above
+    /// the width, as the bus guarantees.
     #[inline]
     pub const fn loaded(self, raw: u64) -> u64 {
         if !bit(self.0, 21) {
@@ -441,8 +445,8 @@ impl FaultStatus {
         }
     }
 
-    /// The level of the table walk at which it arose, -2 to 3; `None` for a fault that has none. The negative ones
-    /// come with FEAT_LPA2 and FEAT_D128 and are not encoded in a row.
+    /// The level of the table walk at which it arose, -2 to 3; `None` for a fault that has none. The negative
+    /// ones come with FEAT_LPA2 and FEAT_D128 and are not encoded in a row.
     pub const fn level(self) -> Option<i8> {
         match self.0 {
             0b00_0000..=0b00_1111 | 0b01_0100..=0b01_0111 | 0b01_1100..=0b01_1111 | 0b10_0100..=0b10_0111 => {
@@ -536,8 +540,8 @@ impl FaultKind {
 
 /// The name of a system register or instruction, as `MSR`, `MRS` and `SYS` encode it.
 ///
-/// Make the registers that are emulated constants, and `match` a trap's [`SysRegTrap::register`] against them: the value
-/// is held in the place of the fields in the syndrome, so that comparing costs one mask.
+/// Make the registers that are emulated constants, and `match` a trap's [`SysRegTrap::register`] against
+/// them: the value is held in the place of the fields in the syndrome, so that comparing costs one mask.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SysReg(u32);
 
@@ -545,8 +549,8 @@ impl SysReg {
     /// Op0, Op2, Op1, CRn and CRm in the ISS of class `SYSREG`.
     const MASK: u32 = 0x3f_fc1e;
 
-    /// `S<op0>_<op1>_<CRn>_<CRm>_<op2>`, the order in which assemblers write it. Each field is cut to the bits that it has
-    /// (2, 3, 4, 4, 3).
+    /// `S<op0>_<op1>_<CRn>_<CRm>_<op2>`, the order in which assemblers write it. Each field is cut to the
+    /// bits that it has (2, 3, 4, 4, 3).
     pub const fn new(op0: u8, op1: u8, crn: u8, crm: u8, op2: u8) -> Self {
         Self(
             (op0 as u32 & 0b11) << 20
