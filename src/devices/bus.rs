@@ -1,4 +1,5 @@
 //! The MMIO bus of a VM: typed, non-overlapping regions, each claimed by one device model.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 use alloc::{sync::Arc, vec::Vec};
 use core::{

@@ -14,6 +14,7 @@
 //! Locks: the model calls [`SerialBackend::transmit`] and its [`IrqLine`] with its own lock held, so that
 //! neither characters nor levels overtake one another. Neither may call back into the model. The order is
 //! UART, then backend or interrupt controller.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 use alloc::sync::Arc;
 

@@ -7,6 +7,7 @@
 //!
 //! Locks: the model drives its [`IrqLine`] and reads its [`Clock`] with its own lock held; neither may call
 //! back.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 use alloc::sync::Arc;
 

@@ -7,6 +7,7 @@
 //!
 //! A32 and T32 are not decoded: such code can run at EL0 only, and its plain `LDR` and `STR` come with a valid
 //! syndrome.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 use core::fmt;
 

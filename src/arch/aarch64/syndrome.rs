@@ -3,6 +3,7 @@
 //! Field layouts are those of DDI 0487, D24.2 "ESR_EL1" and "ESR_EL2"; names follow the manual. Every type
 //! here is a view of the raw register value, so that decoding costs the bit-field extraction of what is asked
 //! for and no more.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 use core::fmt;
 
