@@ -8,7 +8,7 @@ _start:
     b       primary_entry
     .long   0
     .quad   0                           // text_offset
-    .quad   __image_end                 // image_size, with .bss: the loader keeps it free
+    .quad   __image_size                // with .bss: the loader keeps it free
     .quad   0xa                         // flags: little endian, 4 KiB pages, anywhere in memory
     .quad   0, 0, 0
     .ascii  "ARM\x64"

@@ -23,7 +23,8 @@ use crate::devices::gic::device::{Distributor, Host, Redistributors, VgicDevice}
 use crate::devices::gic::{ConfigError, GicVersion, IntId, VcpuSet, Vgic, VgicConfig};
 use crate::devices::irq::IrqLine;
 use crate::devices::pl011::{Pl011, SerialBackend};
-use crate::devices::pl031::{Clock, Pl031};
+use crate::devices::clock::Clock;
+use crate::devices::pl031::Pl031;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::GuestMemory;
 use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};

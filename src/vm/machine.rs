@@ -38,7 +38,6 @@ pub enum GicVersion {
 }
 
 impl GicVersion {
-    /// How many vCPUs it serves: a GICv2 has eight CPU interfaces; [`GIC_REDIST`] has room for 123
     /// The affinity fields that QEMU gives vCPU `index`: clusters as large as an SGI's target list.
     pub const fn affinity(self, index: u64) -> u64 {
         let cluster = match self {
@@ -48,7 +47,7 @@ impl GicVersion {
         (index / cluster) << 8 | index % cluster
     }
 
-    /// redistributors.
+    /// How many vCPUs it serves: a GICv2 has eight CPU interfaces; [`GIC_REDIST`] has room for 123 redistributors.
     pub const fn max_vcpus(self) -> usize {
         match self {
             Self::V2 => 8,

@@ -70,7 +70,7 @@ extern "C" fn el2_exception(frame: &TrapFrame) -> u64 {
             "{}{name} at {:#x}: {}",
             if overflow { "stack overflow, " } else { "" },
             frame.elr,
-            syndrome::describe(esr)
+            syndrome::Syndrome(esr)
         ),
         Some(frame),
         frame.elr,

@@ -45,7 +45,7 @@ pub struct PerCpu {
 static CPUS: [AtomicPtr<PerCpu>; MAX_CPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
 
 unsafe extern "C" {
-    static mut __boot_cpu_area: CpuArea;
+    static mut __boot_cpu_area: u8;
 }
 
 /// A CPU area that is set up and only waits for its CPU.
@@ -57,7 +57,7 @@ impl Prepared {
     /// # Safety
     /// Called once, by that CPU.
     pub unsafe fn boot(index: usize, affinity: u64) -> Self {
-        Self::fill(&raw mut __boot_cpu_area, index, affinity)
+        Self::fill((&raw mut __boot_cpu_area).cast(), index, affinity)
     }
 
     /// A new area for a CPU that is about to be started.

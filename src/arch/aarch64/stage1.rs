@@ -134,7 +134,7 @@ static mut EARLY: EarlyTables = EarlyTables([[0; 512]; 5]);
 /// Called once, on the boot CPU, with the MMU off; the ranges contain the image, the stack and whatever else is used until
 /// [`finish`]. Write-execute protection starts only there.
 pub unsafe fn enable_early(ranges: &[Range<u64>]) {
-    let tables = &raw mut EARLY.0;
+    let tables = &raw mut EARLY;
     let table = |number: usize| tables.cast::<[u64; 512]>().wrapping_add(number).cast::<u64>();
     let entry = |number: usize, index: u64| table(number).wrapping_add(index as usize);
     const TABLE: u64 = 0b11;

@@ -102,7 +102,8 @@ impl Gic {
 
     pub fn init_cpu(&self, affinity: u64) -> Result<usize, GicError> {
         // SAFETY (all `msr!` of this module): EL2's own interrupt controller interface, programmed as IHI 0069 says.
-        unsafe { msr!("S3_4_C12_C9_5", mrs!("S3_4_C12_C9_5") | 0b1001) }; // ICC_SRE_EL2: Enable, SRE
+        let enabled = mrs!("S3_4_C12_C9_5") | 0b1001; // ICC_SRE_EL2: Enable, SRE
+        unsafe { msr!("S3_4_C12_C9_5", enabled) };
         barrier::isb(barrier::SY);
         if mrs!("S3_4_C12_C9_5") & 1 == 0 {
             return Err(GicError::NoSystemRegisters);

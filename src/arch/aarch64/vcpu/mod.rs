@@ -216,9 +216,10 @@ impl<M: Machine> Vcpu<M> {
         // HPMN keeps all event counters with EL1, which cannot reach them (D24.5.1).
         MDCR_EL2.set(traps::MDCR | MDCR_EL2.get() & 0x1f);
         // SAFETY: EL2's registers that define what the guest sees.
+        let midr = MIDR_EL1.get();
         unsafe {
             msr!("hstr_el2", 0u64);
-            msr!("vpidr_el2", MIDR_EL1.get());
+            msr!("vpidr_el2", midr);
         }
         traps::restrict_optional_features();
         VMPIDR_EL2.set(1 << 31 | self.machine.affinity(self.id.index));
