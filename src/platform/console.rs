@@ -1,21 +1,26 @@
 //! The console: one UART, shared by EL2's log and the guest that is attached to it.
 //!
 //! Guests' output never makes EL2 wait: it goes to a queue that the UART's transmit interrupt drains, and where the queue is full the
-//! guest's own UART shows a full FIFO. EL2's own lines are rare and are sent at once, after what is queued.
+//! guest's own UART shows a full FIFO. EL2's own lines are rare and are sent at once, after what is queued. What is typed faster than the
+//! guest takes it waits in a queue, too, and then in the UART, which holds its sender back where the line can.
 
 use core::fmt;
 
 use alloc::sync::Arc;
+use heapless::Deque;
 use spin::Mutex;
 
 use super::uart::Pl011;
 
-const QUEUE: usize = 4096;
+/// Bytes of output that may wait.
+const OUTPUT: usize = 4096;
+/// Bytes of input that may wait.
+const INPUT: usize = 256;
 
 /// Who gets what is typed, and is told when there is room for output again.
 pub trait Listener: Send + Sync {
-    /// Bytes have been typed. Returns how many of them were taken; the rest is lost, as on a real line.
-    fn typed(&self, bytes: &[u8]) -> usize;
+    /// A byte has been typed. Returns whether it was taken; if not, the listener calls [`offer_input`] when it has room.
+    fn typed(&self, byte: u8) -> bool;
 
     /// The queue has room again after [`transmit`] refused a byte.
     fn room(&self);
@@ -23,37 +28,51 @@ pub trait Listener: Send + Sync {
 
 struct Console {
     uart: Option<Pl011>,
-    queue: [u8; QUEUE],
-    head: usize,
-    len: usize,
+    output: Deque<u8, OUTPUT>,
+    input: Deque<u8, INPUT>,
+    /// [`transmit`] has refused a byte since there was room.
     refused: bool,
     at_line_start: bool,
 }
 
-static CONSOLE: Mutex<Console> =
-    Mutex::new(Console { uart: None, queue: [0; QUEUE], head: 0, len: 0, refused: false, at_line_start: true });
+static CONSOLE: Mutex<Console> = Mutex::new(Console {
+    uart: None,
+    output: Deque::new(),
+    input: Deque::new(),
+    refused: false,
+    at_line_start: true,
+});
 static LISTENER: Mutex<Option<Arc<dyn Listener>>> = Mutex::new(None);
 
 impl Console {
     /// Moves bytes from the queue to the UART as far as there is room.
     fn drain(&mut self) {
         let Some(uart) = &mut self.uart else {
-            self.len = 0;
+            self.output.clear();
             return;
         };
-        while self.len > 0 {
-            let Some(&byte) = self.queue.get(self.head) else { break };
+        while let Some(&byte) = self.output.front() {
             if !uart.try_send(byte) {
                 break;
             }
-            self.head = (self.head + 1) % QUEUE;
-            self.len -= 1;
+            self.output.pop_front();
         }
-        uart.set_transmit_interrupt(self.len > 0);
+        uart.set_transmit_interrupt(!self.output.is_empty());
+    }
+
+    /// Moves bytes from the UART to the queue as far as there is room; what is left there interrupts again when there is.
+    fn collect(&mut self) {
+        let Some(uart) = &mut self.uart else { return };
+        while !self.input.is_full() {
+            let Some(byte) = uart.try_receive() else { break };
+            // There is room.
+            let _ = self.input.push_back(byte);
+        }
+        uart.set_receive_interrupt(!self.input.is_full());
     }
 
     fn send_now(&mut self, bytes: &[u8]) {
-        while self.len > 0 {
+        while !self.output.is_empty() {
             self.drain();
         }
         let Some(uart) = &mut self.uart else { return };
@@ -77,57 +96,63 @@ pub fn attach(mut uart: Pl011) {
 pub fn listen(listener: Arc<dyn Listener>) {
     *LISTENER.lock() = Some(listener);
     if let Some(uart) = &mut CONSOLE.lock().uart {
-        uart.enable_receive_interrupt();
+        uart.set_receive_interrupt(true);
     }
 }
 
 /// Queues one byte of a guest's output; `false` where there is no room, and [`Listener::room`] will follow.
 pub fn transmit(byte: u8) -> bool {
     let mut console = CONSOLE.lock();
-    if console.len == 0
+    if console.output.is_empty()
         && let Some(uart) = &mut console.uart
         && uart.try_send(byte)
     {
         console.at_line_start = byte == b'\n';
         return true;
     }
-    if console.len == QUEUE {
+    if console.output.push_back(byte).is_err() {
         console.refused = true;
         return false;
     }
-    let tail = (console.head + console.len) % QUEUE;
-    if let Some(slot) = console.queue.get_mut(tail) {
-        *slot = byte;
-        console.len += 1;
-        console.at_line_start = byte == b'\n';
-    }
+    console.at_line_start = byte == b'\n';
     console.drain();
     true
 }
 
 /// The UART's interrupt.
 pub fn interrupt() {
-    let mut typed = [0; 64];
-    let mut count = 0;
     let mut console = CONSOLE.lock();
     if let Some(uart) = &mut console.uart {
         uart.clear_interrupts();
-        for slot in &mut typed {
-            let Some(byte) = uart.try_receive() else { break };
-            *slot = byte;
-            count += 1;
+    }
+    console.collect();
+    console.drain();
+    let room = !console.output.is_full() && core::mem::take(&mut console.refused);
+    drop(console);
+    offer_input();
+    if room {
+        let listener = LISTENER.lock().clone();
+        if let Some(listener) = listener {
+            listener.room();
         }
     }
-    console.drain();
-    let room = core::mem::take(&mut console.refused) && console.len < QUEUE;
-    drop(console);
-    // The listener may transmit, so the console must not be locked here.
+}
+
+/// Offers the listener what has been typed, as far as it takes it. It asks for more by calling this again.
+pub fn offer_input() {
+    /// Keeps the bytes in order where two CPUs offer at once.
+    static OFFERING: Mutex<()> = Mutex::new(());
     let Some(listener) = LISTENER.lock().clone() else { return };
-    if count > 0 {
-        listener.typed(typed.get(..count).unwrap_or(&[]));
-    }
-    if room {
-        listener.room();
+    let _offering = OFFERING.lock();
+    loop {
+        let Some(byte) = CONSOLE.lock().input.front().copied() else { break };
+        // The listener may transmit, so the console must not be locked here.
+        if !listener.typed(byte) {
+            break;
+        }
+        let mut console = CONSOLE.lock();
+        console.input.pop_front();
+        console.collect();
     }
 }
 

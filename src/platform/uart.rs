@@ -74,9 +74,9 @@ impl Pl011 {
         self.0.control.modify(CR::TXE::SET + CR::RXE::SET);
     }
 
-    /// Asks for an interrupt when bytes have come in.
-    pub fn enable_receive_interrupt(&mut self) {
-        self.0.interrupt_mask.modify(INTERRUPTS::RX::SET + INTERRUPTS::RT::SET);
+    /// Asks for an interrupt when bytes have come in, or no longer does.
+    pub fn set_receive_interrupt(&mut self, wanted: bool) {
+        self.0.interrupt_mask.modify(INTERRUPTS::RX.val(wanted.into()) + INTERRUPTS::RT.val(wanted.into()));
     }
 
     /// Asks for an interrupt when the transmit FIFO has room again, or no longer does.

@@ -144,6 +144,10 @@ impl SerialBackend for ConsolePort {
     fn transmit(&self, byte: u8) -> bool {
         console::transmit(byte)
     }
+
+    fn input_wanted(&self) {
+        console::offer_input();
+    }
 }
 
 /// Seconds since the machine was switched on: no board that Polyvisor knows has a clock that survives.
@@ -547,8 +551,8 @@ impl Machine for Vm {
 pub struct Attached(pub Arc<Vm>);
 
 impl console::Listener for Attached {
-    fn typed(&self, bytes: &[u8]) -> usize {
-        self.0.uart.receive(bytes)
+    fn typed(&self, byte: u8) -> bool {
+        self.0.uart.receive(&[byte]) == 1
     }
 
     fn room(&self) {
