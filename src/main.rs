@@ -40,7 +40,7 @@ mod firmware {
 
         power::init(board);
         // SAFETY: the board's description is the machine's, and nothing else uses its free memory.
-        if let Err(error) = unsafe { layout::take_over(board, image, area.guard()) } {
+        if let Err(error) = unsafe { layout::take_over(board, image) } {
             early::give_up(Some(board), &error);
         }
         console_log::start(board.bootargs);

@@ -285,12 +285,12 @@ impl<T: Tlb> Tables<T> {
         if old & VALID != 0 {
             entry.store(0, Ordering::Relaxed);
             self.tlb.invalidate(start, 1 << level_shift(level));
-            if !is_leaf(old, level) {
-                free_table(old, level);
-            }
         }
         // A new table's content must be visible before the entry that leads there.
         entry.store(new, Ordering::Release);
+        if old & VALID != 0 && !is_leaf(old, level) {
+            free_table(old, level);
+        }
     }
 }
 

@@ -125,7 +125,7 @@ pub struct Board {
     pub timer: TimerInterrupts,
     /// How PSCI is called, where there is one.
     pub psci: Option<Conduit>,
-    /// `brcm,bcm2835-pm`: the Raspberry Pi's power management block.
+    /// `brcm,bcm2835-pm-wdt`: the Raspberry Pi's power management block.
     pub bcm2835_power: Option<PhysRange>,
 }
 
@@ -408,7 +408,7 @@ impl Walk<'_> {
                         _ => None,
                     };
                 }
-                "brcm,bcm2835-pm" => self.board.bcm2835_power = reg.next(),
+                "brcm,bcm2835-pm-wdt" => self.board.bcm2835_power = reg.next(),
                 _ => continue,
             }
             return;

@@ -4,10 +4,12 @@ use core::fmt;
 use core::ops::Range;
 
 use arrayvec::ArrayVec;
+use spin::Once;
 
-use super::board::{Board, MAX_RANGES, PhysRange};
+use super::board::{Board, MAX_CPUS, MAX_RANGES, PhysRange};
 use super::console;
 use super::uart::Pl011;
+use crate::arch::aarch64::percpu::{self, CPU_AREA_SIZE};
 use crate::arch::aarch64::stage1::{self, Access};
 use crate::mm::addr::{KIB, PhysAddr};
 use crate::mm::frames;
@@ -37,6 +39,11 @@ pub enum LayoutError {
         /// Where it lies.
         image: u64,
     },
+    /// There is no free range of this many bytes, for the CPUs' stacks.
+    NoRoomForStacks {
+        /// Bytes.
+        size: u64,
+    },
     /// It cannot be mapped.
     Table(TableError),
 }
@@ -46,6 +53,9 @@ impl fmt::Display for LayoutError {
         match self {
             Self::ImageOutsideRam { image } => {
                 write!(f, "the image lies at {image:#x}, where the devicetree knows no RAM")
+            }
+            Self::NoRoomForStacks { size } => {
+                write!(f, "no {} KiB of free RAM in one piece for the CPUs' stacks", size >> 10)
             }
             Self::Table(error) => write!(f, "mapping memory: {error}"),
         }
@@ -57,14 +67,42 @@ pub fn image(base: u64) -> Range<u64> {
     base..&raw const __image_end as u64
 }
 
+/// Where the CPUs' areas lie, one after the other by index, and how many there are.
+static CPU_AREAS: Once<(PhysAddr, usize)> = Once::new();
+
+/// The memory set aside for the CPU of the given index: stacks and data (see [`percpu`]).
+pub fn cpu_area(index: usize) -> Option<PhysAddr> {
+    let (start, count) = CPU_AREAS.get()?;
+    (index < *count).then(|| PhysAddr(start.0 + (index * CPU_AREA_SIZE) as u64))
+}
+
+/// Calls `found` with each part of RAM that neither the image nor anything reserved covers.
+fn for_each_free_range(board: &Board, image: &Range<u64>, mut found: impl FnMut(PhysRange)) {
+    let mut taken: ArrayVec<PhysRange, { MAX_RANGES + 1 }> = board.reserved.iter().cloned().collect();
+    taken.push(PhysAddr(image.start)..PhysAddr(image.end));
+    taken.sort_by_key(|range| range.start);
+    for ram in &board.memory {
+        let mut start = ram.start;
+        for range in taken.iter().filter(|range| range.start < ram.end) {
+            if start < range.start {
+                found(start..range.start);
+            }
+            start = start.max(range.end);
+        }
+        if start < ram.end {
+            found(start..ram.end);
+        }
+    }
+}
+
 /// Maps all RAM and the console with their final rights, attaches the console, and hands the free RAM to the frame allocator.
 ///
 /// # Errors
 /// [`LayoutError`].
 ///
 /// # Safety
-/// Called once, on the boot CPU with the early mapping on; `board` describes the machine and `guard` is this CPU's guard page.
-pub unsafe fn take_over(board: &Board, base: u64, guard: PhysAddr) -> Result<(), LayoutError> {
+/// Called once, on the boot CPU with the early mapping on; `board` describes the machine.
+pub unsafe fn take_over(board: &Board, base: u64) -> Result<(), LayoutError> {
     let image = image(base);
     if !board.memory.iter().any(|ram| ram.start.0 <= image.start && image.end <= ram.end.0) {
         return Err(LayoutError::ImageOutsideRam { image: base });
@@ -73,40 +111,41 @@ pub unsafe fn take_over(board: &Board, base: u64, guard: PhysAddr) -> Result<(),
     // SAFETY: the array is nobody else's; it is mapped as part of the image.
     unsafe { frames::add(PhysAddr(first), PhysAddr(first + size_of::<FirstFrames>() as u64)) };
 
-    let mut map: ArrayVec<(Range<u64>, Access), { MAX_RANGES + 8 }> = ArrayVec::new();
-    map.extend(board.memory.iter().map(|ram| (ram.start.0..ram.end.0, Access::Write)));
-    map.push((&raw const __text_start as u64..&raw const __text_end as u64, Access::Execute));
-    map.push((&raw const __rodata_start as u64..&raw const __rodata_end as u64, Access::Read));
-    map.push((&raw const __data_start as u64..&raw const __data_end as u64, Access::Write));
-    map.extend(board.uart.iter().map(|uart| (uart.registers.start.0..uart.registers.end.0, Access::Device)));
-    map.extend(board.bcm2835_power.iter().map(|power| (power.start.0..power.end.0, Access::Device)));
+    let mut areas = None;
+    let areas_size = (board.cpus.len() * CPU_AREA_SIZE) as u64;
+    for_each_free_range(board, &image, |free| {
+        let start = free.start.0.next_multiple_of(CPU_AREA_SIZE as u64);
+        if areas.is_none() && start + areas_size <= free.end.0 {
+            areas = Some(start..start + areas_size);
+        }
+    });
+    let areas = areas.ok_or(LayoutError::NoRoomForStacks { size: areas_size })?;
+
+    let ram = Some(Access::Write);
+    let device = Some(Access::Device);
+    let mut map: ArrayVec<(Range<u64>, Option<Access>), { MAX_RANGES + MAX_CPUS + 8 }> = ArrayVec::new();
+    map.extend(board.memory.iter().map(|range| (range.start.0..range.end.0, ram)));
+    map.push((&raw const __text_start as u64..&raw const __text_end as u64, Some(Access::Execute)));
+    map.push((&raw const __rodata_start as u64..&raw const __rodata_end as u64, Some(Access::Read)));
+    map.push((&raw const __data_start as u64..&raw const __data_end as u64, ram));
+    map.push((percpu::guard_page(percpu::boot_area()), None));
+    map.extend(areas.clone().step_by(CPU_AREA_SIZE).map(|area| (percpu::guard_page(area), None)));
+    map.extend(board.uart.iter().map(|uart| (uart.registers.start.0..uart.registers.end.0, device)));
+    map.extend(board.bcm2835_power.iter().map(|power| (power.start.0..power.end.0, device)));
     // SAFETY: the caller's promise.
     unsafe { stage1::finish(&map) }.map_err(LayoutError::Table)?;
-    stage1::unmap_page(guard).map_err(LayoutError::Table)?;
+    CPU_AREAS.call_once(|| (PhysAddr(areas.start), board.cpus.len()));
 
     if let Some(uart) = &board.uart {
         // SAFETY: the devicetree names it, and it has just been mapped.
         console::attach(unsafe { Pl011::new(uart.registers.start) });
     }
-    let mut taken: ArrayVec<PhysRange, { MAX_RANGES + 1 }> = board.reserved.iter().cloned().collect();
-    taken.push(PhysAddr(image.start)..PhysAddr(image.end));
-    taken.sort_by_key(|range| range.start);
-    for ram in &board.memory {
-        let mut start = ram.start;
-        for range in &taken {
-            if range.end <= start || range.start >= ram.end {
-                continue;
-            }
-            if start < range.start {
-                // SAFETY: RAM between two ranges in use is free, and it is mapped.
-                unsafe { frames::add(start, range.start) };
-            }
-            start = start.max(range.end);
+    for_each_free_range(board, &image, |free| {
+        // SAFETY: free RAM is nobody's, and it is mapped; the areas are left out.
+        unsafe {
+            frames::add(free.start, free.end.min(PhysAddr(areas.start)).max(free.start));
+            frames::add(free.start.max(PhysAddr(areas.end)).min(free.end), free.end);
         }
-        if start < ram.end {
-            // SAFETY: as above.
-            unsafe { frames::add(start, ram.end) };
-        }
-    }
+    });
     Ok(())
 }

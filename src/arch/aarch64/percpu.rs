@@ -1,12 +1,12 @@
 //! What each physical CPU has of its own: its number, and its stacks with a guard page between them.
 
+use core::ops::Range;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use aarch64_cpu::registers::{Readable, TPIDR_EL2, Writeable};
 use spin::Mutex;
 
 use crate::mm::addr::{PAGE_SIZE, PhysAddr};
-use crate::mm::frames::{Frames, OutOfFrames, Owner};
 use crate::platform::board::MAX_CPUS;
 use crate::vm::scheduler::Task;
 
@@ -48,6 +48,16 @@ unsafe extern "C" {
     static mut __boot_cpu_area: u8;
 }
 
+/// The page of the area at `start` that must not be mapped.
+pub fn guard_page(start: u64) -> Range<u64> {
+    start + GUARD_OFFSET as u64..start + GUARD_OFFSET as u64 + PAGE_SIZE
+}
+
+/// Where the area of the boot CPU lies.
+pub fn boot_area() -> u64 {
+    &raw const __boot_cpu_area as u64
+}
+
 /// A CPU area that is set up and only waits for its CPU.
 pub struct Prepared(*mut CpuArea);
 
@@ -60,13 +70,12 @@ impl Prepared {
         Self::fill((&raw mut __boot_cpu_area).cast(), index, affinity)
     }
 
-    /// A new area for a CPU that is about to be started.
+    /// The area at `start`, for a CPU that is about to be started.
     ///
-    /// # Errors
-    /// [`OutOfFrames`].
-    pub fn allocate(index: usize, affinity: u64) -> Result<Self, OutOfFrames> {
-        let area = Frames::allocate_zeroed(CPU_AREA_SIZE as u64, Owner::Hypervisor)?.leak();
-        Ok(Self::fill(area.as_ptr().cast(), index, affinity))
+    /// # Safety
+    /// `start` is a multiple of [`CPU_AREA_SIZE`], and the area behind it is this CPU's alone, for good.
+    pub unsafe fn at(start: PhysAddr, index: usize, affinity: u64) -> Self {
+        Self::fill(start.0 as *mut CpuArea, index, affinity)
     }
 
     fn fill(area: *mut CpuArea, index: usize, affinity: u64) -> Self {
@@ -74,11 +83,6 @@ impl Prepared {
         // SAFETY: the area is this function's alone; the first field is written as a whole.
         unsafe { (&raw mut (*area).cpu).write(cpu) };
         Self(area)
-    }
-
-    /// The unmapped page between the stacks.
-    pub fn guard(&self) -> PhysAddr {
-        PhysAddr(self.0 as u64 + GUARD_OFFSET as u64)
     }
 
     /// The address of the area's end, where its stack starts.
@@ -125,7 +129,7 @@ pub fn all() -> impl Iterator<Item = &'static PerCpu> {
 }
 
 /// Bounds of the stack that contains `address`, within this CPU's area.
-pub fn stack_around(address: u64) -> Option<core::ops::Range<u64>> {
+pub fn stack_around(address: u64) -> Option<Range<u64>> {
     let base = TPIDR_EL2.get();
     let part = address.checked_sub(base)?;
     let stacks = [PAGE_SIZE..GUARD_OFFSET as u64, STACK_SIZE as u64..CPU_AREA_SIZE as u64];

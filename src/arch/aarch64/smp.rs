@@ -5,10 +5,9 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{cache, cpu, percpu, stage1};
-use crate::mm::addr::PAGE_SIZE;
-use crate::mm::frames::OutOfFrames;
 use crate::mm::tables::TableError;
 use crate::platform::board::{Board, Conduit, Cpu, EnableMethod};
+use crate::platform::layout;
 
 const PSCI_SYSTEM_OFF: u64 = 0x8400_0008;
 const PSCI_CPU_ON_64: u64 = 0xc400_0003;
@@ -41,9 +40,9 @@ pub enum StartError {
     Psci(i64),
     /// It was started but did not report within the given number of milliseconds.
     Silent(u64),
-    /// No memory for its area.
-    OutOfFrames(OutOfFrames),
-    /// Its area or release address cannot be mapped.
+    /// There was no memory for its stack.
+    NoArea,
+    /// Its release address cannot be mapped.
     Table(TableError),
 }
 
@@ -53,7 +52,7 @@ impl fmt::Display for StartError {
             Self::NoMethod => f.write_str("no enable-method that is known"),
             Self::Psci(code) => write!(f, "PSCI CPU_ON answered {code}"),
             Self::Silent(milliseconds) => write!(f, "did not report within {milliseconds} ms"),
-            Self::OutOfFrames(error) => error.fmt(f),
+            Self::NoArea => f.write_str("there is no memory for its stack"),
             Self::Table(error) => error.fmt(f),
         }
     }
@@ -67,8 +66,9 @@ pub fn start(board: &Board, index: usize, cpu: &Cpu) -> Result<(), StartError> {
     /// Generous: real firmware takes microseconds, an emulated machine under load some milliseconds.
     const PATIENCE_MS: u64 = 2000;
 
-    let area = percpu::Prepared::allocate(index, cpu.affinity).map_err(StartError::OutOfFrames)?;
-    stage1::unmap_page(area.guard()).map_err(StartError::Table)?;
+    let start = layout::cpu_area(index).ok_or(StartError::NoArea)?;
+    // SAFETY: the layout has set the area aside for the CPU of this index, which is started once.
+    let area = unsafe { percpu::Prepared::at(start, index, cpu.affinity) };
     area.publish();
     let mailbox = &SECONDARY_MAILBOX;
     mailbox.arrived.store(false, Ordering::Relaxed);
@@ -87,8 +87,7 @@ pub fn start(board: &Board, index: usize, cpu: &Cpu) -> Result<(), StartError> {
             }
         }
         (Some(EnableMethod::SpinTable(release)), _) => {
-            let page = release.align_down(PAGE_SIZE);
-            stage1::map(page, PAGE_SIZE, stage1::Access::Write).map_err(StartError::Table)?;
+            stage1::map(release, 8, stage1::Access::Write).map_err(StartError::Table)?;
             let slot = release.0 as *mut u64;
             // SAFETY: the devicetree gives the slot to whoever starts the CPU; it was mapped above. The waiting CPU has its
             // caches off, so the value must reach memory.

@@ -172,19 +172,23 @@ pub unsafe fn enable_early(ranges: &[Range<u64>]) {
     unsafe { regime.enable() }
 }
 
-/// Builds the real tables out of `ranges`, later ones overriding earlier ones, and switches to them.
+/// Builds the real tables out of `ranges`, later ones overriding earlier ones, and switches to them. A range without access is left
+/// unmapped.
 ///
 /// # Errors
 /// [`TableError`] where a range cannot be mapped.
 ///
 /// # Safety
 /// Called once, on the boot CPU, with the early tables on; the ranges cover all that is in use.
-pub unsafe fn finish(ranges: &[(Range<u64>, Access)]) -> Result<(), TableError> {
+pub unsafe fn finish(ranges: &[(Range<u64>, Option<Access>)]) -> Result<(), TableError> {
     let mut tables = Tables::new(INPUT_BITS, 0, El2Tlb)?;
     for (range, access) in ranges {
         let start = range.start & !(PAGE_SIZE - 1);
         let end = range.end.next_multiple_of(PAGE_SIZE);
-        tables.map(start, PhysAddr(start), end - start, access.attributes())?;
+        match access {
+            Some(access) => tables.map(start, PhysAddr(start), end - start, access.attributes())?,
+            None => tables.unmap(start, end - start)?,
+        }
     }
     let regime = Regime::new(tables.root());
     TABLES.call_once(|| Mutex::new(tables));
@@ -197,27 +201,23 @@ pub unsafe fn finish(ranges: &[(Range<u64>, Access)]) -> Result<(), TableError> 
     Ok(())
 }
 
-/// Maps `len` bytes at `start`, which must not be in use with other rights.
+/// Maps `len` bytes at `start` where nothing is mapped yet. What is mapped stays as it is: EL2 runs on these tables, so a live entry cannot be
+/// broken and made anew.
 ///
 /// # Errors
 /// [`TableError`].
 pub fn map(start: PhysAddr, len: u64, access: Access) -> Result<(), TableError> {
-    with_tables(|tables| tables.map(start.0, start, len, access.attributes()))
-}
-
-/// Takes the page at `start` out of the mapping: whoever touches it, faults.
-///
-/// # Errors
-/// [`TableError`].
-pub fn unmap_page(start: PhysAddr) -> Result<(), TableError> {
-    with_tables(|tables| tables.unmap(start.0, PAGE_SIZE))
-}
-
-fn with_tables(change: impl FnOnce(&mut Tables<El2Tlb>) -> Result<(), TableError>) -> Result<(), TableError> {
-    match TABLES.get() {
-        Some(tables) => change(&mut tables.lock()),
-        None => Ok(()),
+    let Some(tables) = TABLES.get() else { return Ok(()) };
+    let mut tables = tables.lock();
+    let end = start.0.saturating_add(len).next_multiple_of(PAGE_SIZE);
+    let mut page = start.align_down(PAGE_SIZE).0;
+    while page < end {
+        if tables.translate(page).is_none() {
+            tables.map(page, PhysAddr(page), PAGE_SIZE, access.attributes())?;
+        }
+        page += PAGE_SIZE;
     }
+    Ok(())
 }
 
 /// The regime in use, for CPUs yet to be started.
