@@ -1,6 +1,6 @@
 //! The address space: everything mapped one to one by blocks of 1 GiB, device memory where QEMU `virt` has devices.
 //!
-//! The table is constant, so that start-up can enable the MMU with its first instructions. The last two GiB of the 39-bit space are
+//! The table is constant, so that start-up can enable the MMU with its first instructions. The last two GiB of the 36-bit space are
 //! windows, in which a payload maps what it wants to attack.
 
 use core::{
@@ -10,7 +10,8 @@ use core::{
 
 /// 1 GiB, what one entry of the level 1 table maps.
 const BLOCK: u64 = 1 << 30;
-const ENTRIES: usize = 512;
+/// 36 bits of address space: a translation table as small as they come, since the image carries it.
+const ENTRIES: usize = 64;
 
 // Descriptor fields, Arm ARM D8.3.
 const VALID_BLOCK: u64 = 0b01;
@@ -43,7 +44,7 @@ impl Memory {
     }
 }
 
-#[repr(C, align(4096))]
+#[repr(C, align(512))]
 pub(crate) struct Table([AtomicU64; ENTRIES]);
 
 /// Read by start-up code before anything is relocated: it holds no pointers.
@@ -53,8 +54,8 @@ const fn identity() -> [AtomicU64; ENTRIES] {
     let mut entries = [const { AtomicU64::new(0) }; ENTRIES];
     let mut index = 0;
     while index < ENTRIES - 2 {
-        // QEMU virt: devices below 1 GiB, RAM from there to 256 GiB, redistributors and PCIe above.
-        let memory = if index == 0 || index >= 256 { Memory::Device } else { Memory::Normal };
+        // QEMU virt: devices below 1 GiB, RAM above.
+        let memory = if index == 0 { Memory::Device } else { Memory::Normal };
         entries[index] = AtomicU64::new(memory.block(index as u64 * BLOCK));
         index += 1;
     }
@@ -65,9 +66,9 @@ const fn identity() -> [AtomicU64; ENTRIES] {
 #[derive(Debug, Clone, Copy)]
 pub enum Window {
     /// The last but one.
-    A = 510,
+    A = 62,
     /// The last.
-    B = 511,
+    B = 63,
 }
 
 impl Window {

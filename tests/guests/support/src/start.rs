@@ -104,9 +104,9 @@ global_asm!(
     "    adrp    x1, {table}",
     "    add     x1, x1, :lo12:{table}",
     "    msr     ttbr0_el1, x1",
-    // TCR_EL1: 39 bits (T0SZ 25), write-back inner shareable walks, 4 KiB granule, no TTBR1 (EPD1); the physical size (IPS) is
+    // TCR_EL1: 36 bits (T0SZ 28), write-back inner shareable walks, 4 KiB granule, no TTBR1 (EPD1); the physical size (IPS) is
     // the CPU's, at most 48 bits.
-    "    ldr     x1, =0x803519",
+    "    ldr     x1, =0x80351c",
     "    mrs     x2, id_aa64mmfr0_el1",
     "    and     x2, x2, #0xf",
     "    mov     x3, #5",
