@@ -415,12 +415,17 @@ impl Gic {
         }
     }
 
-    /// ICC_SGI1R_EL1: Aff3 \[55:48\], RS \[47:44\], Aff2 \[39:32\], INTID \[27:24\], Aff1 \[23:16\], targets \[15:0\].
     fn send_sgi_v3(&self, affinity: u64, intid: u32) {
+        write_sysreg!("icc_sgi1r_el1", Self::sgi1r(affinity, intid));
+        cpu::isb();
+    }
+
+    /// The value of ICC_SGI1R_EL1 that sends SGI `intid` to the CPU with `affinity`: Aff3 \[55:48\], RS \[47:44\], Aff2 \[39:32\],
+    /// INTID \[27:24\], Aff1 \[23:16\], targets \[15:0\].
+    pub const fn sgi1r(affinity: u64, intid: u32) -> u64 {
         let (aff0, aff1) = (affinity & 0xff, affinity >> 8 & 0xff);
         let (aff2, aff3) = (affinity >> 16 & 0xff, affinity >> 32 & 0xff);
         let target = aff3 << 48 | (aff0 >> 4) << 44 | aff2 << 32 | aff1 << 16 | 1 << (aff0 & 0xf);
-        write_sysreg!("icc_sgi1r_el1", target | u64::from(intid) << 24);
-        cpu::isb();
+        target | (intid as u64) << 24
     }
 }
