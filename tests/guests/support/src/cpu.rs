@@ -5,7 +5,7 @@ use core::arch::asm;
 /// Reads a system register: `read_sysreg!("cntfrq_el0")`.
 #[macro_export]
 macro_rules! read_sysreg {
-    ($register:literal) => {{
+    ($register:expr) => {{
         let value: u64;
         // SAFETY: reading a register changes nothing that Rust knows about.
         unsafe { core::arch::asm!(concat!("mrs {}, ", $register), out(reg) value, options(nostack)) };
@@ -19,7 +19,7 @@ macro_rules! read_sysreg {
 /// and the start-up code.
 #[macro_export]
 macro_rules! write_sysreg {
-    ($register:literal, $value:expr) => {{
+    ($register:expr, $value:expr) => {{
         let value: u64 = $value;
         // SAFETY: see the macro's contract: neither the address space nor the stack changes.
         unsafe { core::arch::asm!(concat!("msr ", $register, ", {}"), in(reg) value, options(nostack)) };

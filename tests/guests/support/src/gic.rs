@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::{
     cpu, exception,
-    mmio::{read32, read64, write8, write32, write64},
+    mmio::{read8, read32, read64, write8, write32, write64},
     read_sysreg,
     smp::MAX_CPUS,
     write_sysreg,
@@ -54,6 +54,8 @@ pub mod gicd {
     pub const ICFGR: u64 = 0xc00;
     /// Sends a software-generated interrupt, GICv2 only.
     pub const SGIR: u64 = 0xf00;
+    /// Takes pending SGIs away, GICv2 only.
+    pub const CPENDSGIR: u64 = 0xf10;
     /// Routing, GICv3 only.
     pub const IROUTER: u64 = 0x6000;
 }
@@ -194,8 +196,13 @@ impl Gic {
         for register in [gicd::ICENABLER, gicd::ICPENDR, gicd::ICACTIVER] {
             write32(word + register, u32::MAX);
         }
-        if self.version == Version::V3 {
-            write32(word + gicd::IGROUPR, u32::MAX);
+        match self.version {
+            Version::V3 => write32(word + gicd::IGROUPR, u32::MAX),
+            // SGIs have a register of their own, a byte for each with a bit for each sender.
+            Version::V2 if first == 0 => {
+                (0..16).step_by(4).for_each(|sgi| write32(bank + gicd::CPENDSGIR + sgi, u32::MAX));
+            }
+            Version::V2 => {}
         }
         for intid in (first..first + 32).step_by(4) {
             write32(bank + gicd::IPRIORITYR + u64::from(intid), u32::from_ne_bytes([DEFAULT_PRIORITY; 4]));
@@ -300,6 +307,11 @@ impl Gic {
         write8(self.bank(intid) + gicd::IPRIORITYR + u64::from(intid), priority);
     }
 
+    /// The priority that `intid` has.
+    pub fn priority(&self, intid: u32) -> u8 {
+        read8(self.bank(intid) + gicd::IPRIORITYR + u64::from(intid))
+    }
+
     /// Makes `intid` edge-triggered or level-sensitive. It should be disabled.
     pub fn set_edge(&self, intid: u32, edge: bool) {
         let register = self.bank(intid) + gicd::ICFGR + u64::from(intid / 16) * 4;
@@ -319,6 +331,21 @@ impl Gic {
             Version::V3 => {
                 write64(self.distributor + gicd::IROUTER + u64::from(intid) * 8, cpu::affinity());
             }
+        }
+    }
+
+    /// Whether an IRQ is signalled to this CPU, masked in PSTATE or not.
+    pub fn is_signalled(&self) -> bool {
+        cpu::dsb();
+        cpu::isb();
+        read_sysreg!("isr_el1") & 1 << 7 != 0
+    }
+
+    /// Routes the SPI `intid` to the CPU with `affinity`, which on GICv2 is CPU interface Aff0.
+    pub fn route(&self, intid: u32, affinity: u64) {
+        match self.version {
+            Version::V2 => write8(self.distributor + gicd::ITARGETSR + u64::from(intid), 1 << (affinity & 7)),
+            Version::V3 => write64(self.distributor + gicd::IROUTER + u64::from(intid) * 8, affinity),
         }
     }
 
@@ -369,12 +396,14 @@ impl Gic {
         cpu::isb();
     }
 
-    /// The priority of the active interrupt that was acknowledged last, 0xff when there is none.
+    /// The running priority. It is 0xf8 or more, whatever bits are implemented, when no interrupt is active.
     pub fn running_priority(&self) -> u8 {
-        match self.version {
-            Version::V2 => read32(self.cpu + gicc::RPR) as u8,
-            Version::V3 => read_sysreg!("icc_rpr_el1") as u8,
-        }
+        let priority = match self.version {
+            Version::V2 => read32(self.cpu + gicc::RPR),
+            Version::V3 => read_sysreg!("icc_rpr_el1") as u32,
+        };
+        // QEMU's GICv2 says 0x100 for idle.
+        priority.min(0xff) as u8
     }
 
     /// The INTID that [`acknowledge`](Self::acknowledge) would give.
