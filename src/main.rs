@@ -11,7 +11,7 @@ mod firmware {
     use polyvisor::arch::aarch64::{self, cpu, gic, percpu, smp, stage1};
     use polyvisor::mm::frames;
     use polyvisor::platform::board::{self, Board};
-    use polyvisor::platform::{early, layout, log as console_log, power};
+    use polyvisor::platform::{clock, early, layout, log as console_log, power};
     use polyvisor::vm::start;
 
     /// Where arch/aarch64/boot.S arrives: relocated, on the boot CPU's stack, MMU and caches off.
@@ -44,6 +44,7 @@ mod firmware {
             early::give_up(Some(board), &error);
         }
         console_log::start(board.bootargs);
+        clock::init(board);
         start::announce(board, image);
 
         if let Err(error) = gic::init(board).and_then(|()| aarch64::init_cpu()) {

@@ -125,6 +125,8 @@ pub struct Board {
     pub timer: TimerInterrupts,
     /// How PSCI is called, where there is one.
     pub psci: Option<Conduit>,
+    /// `arm,pl031`: a clock that knows the date.
+    pub rtc: Option<PhysRange>,
     /// `brcm,bcm2835-pm-wdt`: the Raspberry Pi's power management block.
     pub bcm2835_power: Option<PhysRange>,
 }
@@ -408,6 +410,7 @@ impl Walk<'_> {
                         _ => None,
                     };
                 }
+                "arm,pl031" => self.board.rtc = reg.next(),
                 "brcm,bcm2835-pm-wdt" => self.board.bcm2835_power = reg.next(),
                 _ => continue,
             }

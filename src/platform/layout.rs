@@ -131,6 +131,7 @@ pub unsafe fn take_over(board: &Board, base: u64) -> Result<(), LayoutError> {
     map.push((percpu::guard_page(percpu::boot_area()), None));
     map.extend(areas.clone().step_by(CPU_AREA_SIZE).map(|area| (percpu::guard_page(area), None)));
     map.extend(board.uart.iter().map(|uart| (uart.registers.start.0..uart.registers.end.0, device)));
+    map.extend(board.rtc.iter().map(|rtc| (rtc.start.0..rtc.end.0, device)));
     map.extend(board.bcm2835_power.iter().map(|power| (power.start.0..power.end.0, device)));
     // SAFETY: the caller's promise.
     unsafe { stage1::finish(&map) }.map_err(LayoutError::Table)?;

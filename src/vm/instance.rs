@@ -13,22 +13,22 @@ use super::bundle::{BootSource, Bundle, VmSpec};
 use super::fdt::MachineSpec;
 use super::loader::{self, LoadError, Source};
 use super::machine;
-use super::psci::{Outcome, Power, Start};
+use super::psci::{self, Outcome, Power, Start};
 use super::vcpu::{Attention, Crash, Exit};
 use crate::arch::aarch64::vcpu::{CallExit, FaultIn, Machine, interrupts};
 use crate::arch::aarch64::{cache, gic, percpu, stage2, timer};
 use crate::devices::bus::{Access, Bus, BusError, MmioDevice, Width};
 use crate::devices::flash::EmptyFlash;
 use crate::devices::gic::device::{Distributor, Host, Redistributors, VgicDevice};
-use crate::devices::gic::{ConfigError, GicVersion, IntId, VcpuSet, Vgic, VgicConfig};
+use crate::devices::gic::{ConfigError, GicVersion, VcpuSet, Vgic, VgicConfig};
 use crate::devices::irq::IrqLine;
 use crate::devices::pl011::{Pl011, SerialBackend};
-use crate::devices::clock::Clock;
 use crate::devices::pl031::Pl031;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::GuestMemory;
 use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};
 use crate::mm::tables::{Attributes, TableError};
+use crate::platform::clock::WallClock;
 use crate::platform::console;
 
 /// A VM that cannot be made, or cannot boot.
@@ -150,15 +150,6 @@ impl SerialBackend for ConsolePort {
     }
 }
 
-/// Seconds since the machine was switched on: no board that Polyvisor knows has a clock that survives.
-struct BootClock;
-
-impl Clock for BootClock {
-    fn seconds(&self) -> u64 {
-        timer::microseconds_since_boot() / 1_000_000
-    }
-}
-
 /// The page with `GICC_DIR`, which stays out of the GICv2's hardware interface (see [`Vm::map_cpu_interface`]).
 struct DeactivateRegister(Arc<VgicDevice<GicHost>>);
 
@@ -272,7 +263,7 @@ impl Vm {
         let vgic = VgicDevice::new(&config, GicHost(remotes.clone())).map_err(VmError::Gic)?;
         let line = |spi| IrqLine::new(vgic.clone(), machine::spi_intid(spi));
         let uart = Arc::new(Pl011::new(line(machine::UART_SPI), Arc::new(ConsolePort)));
-        let rtc = Arc::new(Pl031::new(line(machine::RTC_SPI), Arc::new(BootClock)));
+        let rtc = Arc::new(Pl031::new(line(machine::RTC_SPI), Arc::new(WallClock)));
 
         let mut bus = Bus::new();
         let mut claim = |region: machine::Region, name, device: Arc<dyn MmioDevice>| {
@@ -362,9 +353,8 @@ impl Vm {
             let mut vgic = self.gic.lock();
             vgic.reset();
             for vcpu in 0..self.vcpus() {
-                if let Some(virtual_timer) = IntId::new(interrupts::VIRTUAL_TIMER) {
-                    vgic.link_hardware(vcpu, virtual_timer, interrupts::VIRTUAL_TIMER as u16);
-                }
+                let timer = interrupts::VIRTUAL_TIMER;
+                vgic.link_hardware(vcpu, timer, timer.number());
             }
         }
         let blob = |id| self.bundle.blob(id).map_err(VmError::Bundle);
@@ -525,6 +515,23 @@ impl Machine for Vm {
     #[inline]
     fn call(&self, vcpu: usize, registers: &mut [u64; 4]) -> ControlFlow<CallExit> {
         let [function, arguments @ ..] = *registers;
+        if let Some(result) = psci::answer(function as u32, arguments[0]) {
+            registers[0] = result as u64;
+            return ControlFlow::Continue(());
+        }
+        self.power_call(vcpu, registers)
+    }
+
+    fn affinity(&self, vcpu: usize) -> u64 {
+        self.affinities.get(vcpu).copied().unwrap_or(0)
+    }
+}
+
+impl Vm {
+    /// A call that changes or tells the power state of a vCPU or of the VM.
+    #[cold]
+    fn power_call(&self, vcpu: usize, registers: &mut [u64; 4]) -> ControlFlow<CallExit> {
+        let [function, arguments @ ..] = *registers;
         let is_memory = |entry| self.memory.ram().iter().any(|ram| ram.contains(&Ipa(entry)));
         let outcome = self.power.lock().call(vcpu, function as u32, arguments, is_memory);
         let result = match outcome {
@@ -540,10 +547,6 @@ impl Machine for Vm {
         };
         registers[0] = result as u64;
         ControlFlow::Continue(())
-    }
-
-    fn affinity(&self, vcpu: usize) -> u64 {
-        self.affinities.get(vcpu).copied().unwrap_or(0)
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod idregs;
 pub mod insn;
 pub mod syndrome;
+pub mod walk;
 
 #[cfg(target_os = "none")]
 mod hw {

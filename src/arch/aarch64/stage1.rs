@@ -212,10 +212,11 @@ pub fn map(start: PhysAddr, len: u64, access: Access) -> Result<(), TableError> 
     let end = start.0.saturating_add(len).next_multiple_of(PAGE_SIZE);
     let mut page = start.align_down(PAGE_SIZE).0;
     while page < end {
-        if tables.translate(page).is_none() {
-            tables.map(page, PhysAddr(page), PAGE_SIZE, access.attributes())?;
+        let hole = (page..end).step_by(PAGE_SIZE as usize).find(|&page| tables.translate(page).is_some()).unwrap_or(end);
+        if page < hole {
+            tables.map(page, PhysAddr(page), hole - page, access.attributes())?;
         }
-        page += PAGE_SIZE;
+        page = hole + PAGE_SIZE;
     }
     Ok(())
 }

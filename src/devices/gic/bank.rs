@@ -1,7 +1,7 @@
 //! Thirty-two interrupts: their programming and their state, a bit for each.
 //!
-//! The registers of a GIC come in words of 32 interrupts, and so does the model: most register accesses are one
-//! operation on a word, and "what can be delivered" is a handful of them.
+//! The registers of a GIC come in words of 32 interrupts, and so does the model: most register accesses are
+//! one operation on a word, and "what can be delivered" is a handful of them.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,8 @@ pub(super) struct Loaded {
     pub active: bool,
     pub priority: u8,
     pub group1: bool,
-    /// The input is high and level-sensitive: once deactivated, the interrupt is pending again.
+    /// Once it is deactivated there is more to deliver: its input is high, or it is pending and could not be
+    /// loaded so.
     pub recurs: bool,
 }
 
@@ -55,8 +56,9 @@ impl Loaded {
 
 /// The state of one word of interrupts.
 ///
-/// While an interrupt is *loaded*, that is in a list register, the hardware owns the pending and active state it was
-/// loaded with; `latch` and `active` then hold only what came on top since, and `drop_*` what was taken away since.
+/// While an interrupt is *loaded*, that is in a list register, the hardware owns the pending and active state
+/// it was loaded with; `latch` and `active` then hold only what came on top since, and `drop_*` what was
+/// taken away since.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bank {
     /// Forwarding is enabled (ISENABLER).
@@ -83,8 +85,9 @@ pub(super) struct Bank {
     drop_active: u32,
     /// Priority of each (IPRIORITYR).
     priority: [u8; 32],
-    /// Priority with which each went, or will go, active. A deactivation finds its list register by the priority that was
-    /// acknowledged (IHI 0069, pseudocode of VirtualWriteEOIR), so a later change must not touch it.
+    /// Priority with which each went, or will go, active. A deactivation finds its list register by the
+    /// priority that was acknowledged (IHI 0069, pseudocode of VirtualWriteEOIR), so a later change must not
+    /// touch it.
     acknowledged: [u8; 32],
 }
 
@@ -194,15 +197,21 @@ impl Bank {
         }
     }
 
-    /// Moves the state of one interrupt to a list register.
-    pub fn load(&mut self, lane: usize, groups: Groups) -> Loaded {
+    /// Moves the state of one interrupt to a list register. `alone`: not as pending while it is active.
+    pub fn load(&mut self, lane: usize, groups: Groups, alone: bool) -> Loaded {
         let bit = 1 << lane;
-        let pending = self.deliverable(groups) & bit;
+        let deliverable = self.deliverable(groups) & bit;
         let active = self.active & bit;
-        if active == 0 {
-            self.fix_priority(lane);
+        let programmed = self.priority(lane);
+        let mut priority = programmed;
+        if let Some(acknowledged) = self.acknowledged.get_mut(lane) {
+            if active == 0 {
+                *acknowledged = programmed;
+            }
+            priority = *acknowledged;
         }
-        let priority = self.acknowledged.get(lane).copied().unwrap_or_default();
+        // A list register has one priority, so what is to be delivered next with another has to wait.
+        let pending = if active != 0 && (alone || priority != programmed) { 0 } else { deliverable };
         self.loaded |= bit;
         self.loaded_active |= active;
         self.loaded_latch |= pending & self.latch;
@@ -213,7 +222,7 @@ impl Bank {
             active: active != 0,
             priority,
             group1: self.group1 & bit != 0,
-            recurs: pending & self.line & !self.edge != 0,
+            recurs: deliverable & ((self.line & !self.edge) | !pending) != 0,
         }
     }
 

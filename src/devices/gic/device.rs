@@ -23,13 +23,14 @@ pub const DISTRIBUTOR_SIZE_V3: u64 = 0x1_0000;
 
 /// What the virtual GIC asks of the hypervisor around it.
 pub trait Host: Send + Sync {
-    /// Calls [`Vgic::fold`] for `vcpu`, whose access is being handled on this physical CPU, with its list registers, and
-    /// returns the result. A refill is due then; a [`kick`](Host::kick) that includes `vcpu` follows.
+    /// Calls [`Vgic::fold`] for `vcpu`, whose access is being handled on this physical CPU, with its list
+    /// registers, and returns the result. A refill is due then; a [`kick`](Host::kick) that includes `vcpu`
+    /// follows.
     fn fold(&self, vgic: &mut Vgic, vcpu: usize) -> VcpuSet;
 
-    /// Sees to it that each of `vcpus` folds and fills before it executes more of its guest: the caller's own on the way
-    /// out, a running one by interrupting its physical CPU, a sleeping one by waking it if it has something
-    /// pending. Called without the lock.
+    /// Sees to it that each of `vcpus` folds and fills before it executes more of its guest: the caller's own
+    /// on the way out, a running one by interrupting its physical CPU, a sleeping one by waking it if it has
+    /// something pending. Called without the lock.
     fn kick(&self, vcpus: VcpuSet);
 }
 
@@ -50,7 +51,8 @@ impl<H: Host> VgicDevice<H> {
         Ok(Arc::new(Self { id: DistributorId::new(&vgic), host, vgic: Mutex::new(vgic) }))
     }
 
-    /// The state machine, for what has no shorter way here. Sets that it returns are the caller's to [kick](Host::kick).
+    /// The state machine, for what has no shorter way here. Sets that it returns are the caller's to
+    /// [kick](Host::kick).
     pub fn lock(&self) -> MutexGuard<'_, Vgic> {
         self.vgic.lock()
     }
@@ -65,7 +67,8 @@ impl<H: Host> VgicDevice<H> {
         self.update(|vgic| vgic.send_sgi(sender, group, value));
     }
 
-    /// The guest's trapped write to `ICC_DIR_EL1` or `GICC_DIR` on `vcpu`. Numbers that are no interrupt's are ignored.
+    /// The guest's trapped write to `ICC_DIR_EL1` or `GICC_DIR` on `vcpu`. Numbers that are no interrupt's
+    /// are ignored.
     pub fn deactivate(&self, vcpu: usize, number: u32) {
         if let Some(intid) = IntId::new(number) {
             self.update(|vgic| self.host.fold(vgic, vcpu) | vgic.deactivate(vcpu, intid) | VcpuSet::of(vcpu));

@@ -1,4 +1,4 @@
-//! The distributor's registers: GICv2 (IHI 0048B, 4.3) and GICv3 (IHI 0069, 12.9).
+//! The distributor's registers: GICv2 (IHI 0048B) and GICv3 (IHI 0069).
 
 use super::{
     GicVersion, IntId, VcpuSet, Vgic,
@@ -32,7 +32,8 @@ const TYPER_ID_BITS: u32 = 0xf << 19;
 /// `GICD_TYPER.RSS`: SGIs reach Aff0 above 15.
 const TYPER_RSS: u32 = 1 << 26;
 
-/// Peripheral and component identification, from `PIDR4` to `CIDR3`, one byte in each register. `first` is `PIDR0`.
+/// Peripheral and component identification, from `PIDR4` to `CIDR3`, one byte in each register. `first` is
+/// `PIDR0`.
 const fn identification_v3(first: u8) -> [u8; 12] {
     [0x44, 0, 0, 0, first, 0xb4, 0x3b, 0, 0x0d, 0xf0, 0x05, 0xb1]
 }
@@ -155,7 +156,7 @@ impl Vgic {
             (GICD_SGIR, GicVersion::V2) if width == Width::Word => kick = self.write_sgir(vcpu, value as u32),
             (GICD_CPENDSGIR..GICD_SPENDSGIR, GicVersion::V2) => {
                 write_bytes(width, value, |n, from| {
-                    self.clear_sgi_sources(vcpu, offset as usize % 16 + n, from)
+                    self.clear_sgi_sources(vcpu, offset as usize % 16 + n, from);
                 });
             }
             (GICD_SPENDSGIR..GICD_SPENDSGIR_END, GicVersion::V2) => {

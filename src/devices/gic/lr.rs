@@ -1,10 +1,10 @@
 //! List registers: how the hypervisor hands virtual interrupts to the hardware.
 
-/// The value of one list register, in the layout of `ICH_LR<n>_EL2` (IHI 0069, 12.4.8).
+/// The value of one list register, in the layout of `ICH_LR<n>_EL2` (IHI 0069).
 ///
-/// `GICH_LR<n>` of a GICv2 (IHI 0048B, 5.3.10) holds the same fields in 32 bits; [`ListRegister::from_gich`] and
-/// [`ListRegister::to_gich`] convert. The number of the vCPU that sent an SGI, which only a GICv2 guest sees, is kept in bits
-/// 12:10 of the virtual INTID, where GICv3 has it for legacy guests.
+/// `GICH_LR<n>` of a GICv2 (IHI 0048B) holds the same fields in 32 bits; [`ListRegister::from_gich`] and
+/// [`ListRegister::to_gich`] convert. The number of the vCPU that sent an SGI, which only a GICv2 guest sees,
+/// is kept in bits 12:10 of the virtual INTID, where GICv3 has it for legacy guests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct ListRegister(u64);
@@ -95,7 +95,8 @@ impl ListRegister {
             .with_source(source)
     }
 
-    /// The value to write to `GICH_LR<n>`. Of the priority its upper five bits are kept, which is all a GICv2 has.
+    /// The value to write to `GICH_LR<n>`. Of the priority its upper five bits are kept, which is all a GICv2
+    /// has.
     pub const fn to_gich(self) -> u32 {
         let how = match self.deactivation() {
             Deactivation::Silent => (self.source() as u32) << Self::GICH_PHYSICAL_SHIFT,
@@ -176,7 +177,8 @@ mod tests {
     }
 
     proptest! {
-        /// GICH_LR has no reserved bits but 22:20 and, with HW=0, the part of PhysicalID between EOI and CPUID.
+        /// GICH_LR has no reserved bits but 22:20 and, with HW=0, the part of PhysicalID between EOI and
+        /// CPUID.
         #[test]
         fn gich_round_trip(bits: u32) {
             let defined = if bits & (1 << 31) != 0 { 0xff8f_ffff } else { 0xff88_1fff };

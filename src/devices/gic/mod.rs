@@ -3,50 +3,57 @@
 //! One security state, no LPIs, no message-based SPIs. With GICv3, affinity routing is always on
 //! (`GICD_CTLR.ARE` and `.DS` read as one).
 //!
-//! [`Vgic`] is a pure state machine. It neither touches hardware nor blocks nor, once built, allocates. The guest's CPU
-//! interface is the hardware's own (GICV, or the ICV system registers); what connects the two are the *list registers*:
+//! [`Vgic`] is a pure state machine. It neither touches hardware nor blocks nor, once built, allocates. The
+//! guest's CPU interface is the hardware's own (GICV, or the ICV system registers); what connects the two are
+//! the *list registers*:
 //!
 //! * [`Vgic::fill`] chooses what goes into the list registers of a vCPU before it runs, and
 //! * [`Vgic::fold`] takes back what the guest made of them.
 //!
 //! # The protocol
 //!
-//! From `fill` to `fold` a vCPU is *loaded*: the hardware owns the pending and active state of the interrupts in its list
-//! registers. Whatever happens to the model meanwhile (a line changes, an SGI is sent, the guest writes a register on this
-//! vCPU or on another), the operation records the wish and returns a [`VcpuSet`]: **each vCPU in it must
-//! `fold` and `fill` before it executes (more of) its guest**. If it runs on another physical CPU, interrupt
-//! that; if it waits for an interrupt, ask [`Vgic::has_pending`]; if it is the caller's own, note that a refill is due
-//! and do it on the way out. The set is never larger than it has to be, so most exits leave the list registers alone.
+//! From `fill` to `fold` a vCPU is *loaded*: the hardware owns the pending and active state of the interrupts
+//! in its list registers. Whatever happens to the model meanwhile (a line changes, an SGI is sent, the guest
+//! writes a register on this vCPU or on another), the operation records the wish and returns a [`VcpuSet`]:
+//! **each vCPU in it must `fold` and `fill` before it executes (more of) its guest**. If it runs on another
+//! physical CPU, interrupt that; if it waits for an interrupt, ask [`Vgic::has_pending`]; if it is the
+//! caller's own, note that a refill is due and do it on the way out. The set is never larger than it has to
+//! be, so most exits leave the list registers alone.
 //!
-//! What the model *shows* of a loaded interrupt (ISPENDR, ISACTIVER) is what it was loaded with. A guest that looks at its own
-//! CPU sees the truth because [`device`] folds that CPU first; of another CPU that is running it sees the recent past, as it
-//! might on hardware.
+//! What the model *shows* of a loaded interrupt (ISPENDR, ISACTIVER) is what it was loaded with. A guest that
+//! looks at its own CPU sees the truth because [`device`] folds that CPU first; of another CPU that is
+//! running it sees the recent past, as it might on hardware.
 //!
 //! # Design decisions
 //!
-//! * **Level-sensitive inputs.** The input is kept apart from the pending latch: pending = latch | input. An interrupt that is
-//!   pending through its input is loaded with `EOI = 1`, so its deactivation returns to the model, which
-//!   looks at the input again. If the input falls while the interrupt is loaded, which is what a driver's handler usually brings
-//!   about before it ends the interrupt, the vCPU is in the returned set, and the refill loads it without `EOI`: no exit
-//!   is spent on the end of an interrupt that will not recur. An unacknowledged one is retracted in the same way. If the
-//!   input is high while the interrupt is active it is loaded as active *and* pending, and recurs without an exit.
-//! * **More interrupts than list registers.** The most urgent pending interrupt always gets a list register, then the
-//!   active ones, most urgent first (they will be ended first), then the other pending ones. So `NPIE` ("no
-//!   interrupt pending" in the list registers) is the underflow condition to use: it is false on entry, whatever is active, and
-//!   becomes true exactly when the next pending interrupt has to be brought in. `UIE` would fire at once where two active
-//!   interrupts stay, and never where three do.
-//! * **An active interrupt outside the list registers** is ended by a write that the hardware merely counts (`EOIcount`). With
-//!   `EOImode` 0 ends come in reverse order of acknowledgement, so the count says which ones: the most urgent. With
-//!   `EOImode` 1 deactivations come in any order, and [`Fill::trap_deactivate`] asks for the write to be trapped.
-//! * **Hardware-linked interrupts** ([`Vgic::link_hardware`], for the virtual timer): the physical interrupt is left active by EL2
-//!   and the list register (`HW = 1`) deactivates it together with the virtual one. Where the virtual interrupt vanishes in
-//!   another way, [`Fill::release`] says that EL2 has to deactivate the physical one.
-//! * **1-of-N SPIs.** `IROUTER.IRM = 1` delivers to the first vCPU whose redistributor is awake; of several bits in
-//!   `ITARGETSR` the lowest counts. The architecture leaves the choice open.
+//! * **Level-sensitive inputs.** The input is kept apart from the pending latch: pending = latch | input. An
+//!   interrupt that is pending through its input is loaded with `EOI = 1`, so its deactivation returns to the
+//!   model, which looks at the input again. If the input falls while the interrupt is loaded, which is what a
+//!   driver's handler usually brings about before it ends the interrupt, the vCPU is in the returned set, and
+//!   the refill loads it without `EOI`: no exit is spent on the end of an interrupt that will not recur. An
+//!   unacknowledged one is retracted in the same way. If the input is high while the interrupt is active it
+//!   is loaded as active *and* pending, and recurs without an exit, unless it might then get ahead of others.
+//! * **More interrupts than list registers.** The most urgent pending interrupt always gets a list register,
+//!   then the active ones, most urgent first (they will be ended first), then the other pending ones. So
+//!   `NPIE` ("no interrupt pending" in the list registers) is the underflow condition to use: it is false on
+//!   entry, whatever is active, and becomes true exactly when the next pending interrupt has to be brought
+//!   in. `UIE` ("at most one in use") would fire at once with a single list register, and never while two
+//!   interrupts stay active.
+//! * **An active interrupt outside the list registers** is ended by a write that the hardware merely counts
+//!   (`EOIcount`). With `EOImode` 0 ends come in reverse order of acknowledgement, so the count says which
+//!   ones: the most urgent. With `EOImode` 1 deactivations come in any order, and [`Fill::trap_deactivate`]
+//!   asks for the write to be trapped.
+//! * **Hardware-linked interrupts** ([`Vgic::link_hardware`], for the virtual timer): the physical interrupt
+//!   is left active by EL2 and the list register (`HW = 1`) deactivates it together with the virtual one.
+//!   Where the virtual interrupt vanishes in another way, [`Fill::release`] says that EL2 has to deactivate
+//!   the physical one.
+//! * **1-of-N SPIs.** `IROUTER.IRM = 1` delivers to the first vCPU whose redistributor is awake; of several
+//!   bits in `ITARGETSR` the lowest counts. The architecture leaves the choice open.
 
 #![deny(clippy::indexing_slicing)]
 
 mod bank;
+mod choice;
 pub mod device;
 mod dist;
 mod lists;
@@ -195,8 +202,8 @@ impl ops::BitOrAssign for VcpuSet {
 /// What the model has to know of the guest's CPU interface, in terms of `ICH_VMCR_EL2` or `GICH_VMCR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuInterface {
-    /// Only interrupts with a priority below this one are signalled: the priority mask or, if that is lower, the running
-    /// priority.
+    /// Only interrupts with a priority below this one are signalled: the priority mask or, if that is lower,
+    /// the running priority.
     pub threshold: u8,
     /// Group 0 is enabled.
     pub group0: bool,
@@ -208,6 +215,11 @@ impl CpuInterface {
     /// From `ICH_VMCR_EL2` or, as the fields that matter are in the same place, `GICH_VMCR`.
     pub const fn from_vmcr(vmcr: u32) -> Self {
         Self { threshold: (vmcr >> 24) as u8, group0: vmcr & 1 != 0, group1: vmcr & 2 != 0 }
+    }
+
+    /// Whether it signals interrupts of Group 1, or else of Group 0.
+    const fn signals(self, group1: bool) -> bool {
+        if group1 { self.group1 } else { self.group0 }
     }
 }
 
@@ -222,7 +234,8 @@ pub struct VgicConfig {
     pub spis: u32,
     /// How many list registers the hardware has: 1 to 16.
     pub list_registers: usize,
-    /// How many bits of a priority the hardware's virtual CPU interface has: 4 or 5 with GICv2, 5 to 8 with GICv3.
+    /// How many bits of a priority the hardware's virtual CPU interface has: 4 or 5 with GICv2, 5 to 8 with
+    /// GICv3.
     pub priority_bits: u8,
 }
 

@@ -33,6 +33,9 @@ pub struct VcpuState {
 pub struct SpiState {
     bank: BankState,
     route: [u64; 32],
+    /// Which vCPU has each: an active one stays where it was acknowledged, wherever it is routed to
+    /// meanwhile.
+    owner: [Option<u8>; 32],
 }
 
 impl Vcpu {
@@ -78,11 +81,15 @@ impl Vgic {
             }
         }
         let route_limit = if self.version == GicVersion::V2 { (1 << vcpus) - 1 } else { ROUTE_MASK };
-        state
-            .spis
-            .iter()
-            .flat_map(|spi| &spi.route)
-            .try_for_each(|&route| check("vgic.spis.route", route, route_limit))
+        for spi in &state.spis {
+            for &route in &spi.route {
+                check("vgic.spis.route", route, route_limit)?;
+            }
+            for owner in spi.owner.into_iter().flatten() {
+                check("vgic.spis.owner", u64::from(owner), vcpus - 1)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -103,7 +110,11 @@ impl Persist for Vgic {
                 asleep: cpu.asleep,
             }
         });
-        let spis = self.spis.iter().map(|spi| SpiState { bank: spi.bank.save(), route: spi.route });
+        let spis = self.spis.iter().map(|spi| SpiState {
+            bank: spi.bank.save(),
+            route: spi.route,
+            owner: spi.owner,
+        });
         VgicState { enables: self.enables, vcpus: vcpus.collect(), spis: spis.collect() }
     }
 
@@ -120,8 +131,14 @@ impl Persist for Vgic {
             cpu.asleep = saved.asleep;
             cpu.forget_lists();
         }
-        for (spi, saved) in self.spis.iter_mut().zip(&state.spis) {
+        for (n, (spi, saved)) in self.spis.iter_mut().zip(&state.spis).enumerate() {
             *spi = SpiBank::new(Bank::restore(&saved.bank, mask), saved.route);
+            spi.owner = saved.owner;
+            for (lane, owner) in saved.owner.into_iter().enumerate() {
+                if let Some(cpu) = owner.and_then(|owner| self.vcpus.get_mut(usize::from(owner))) {
+                    cpu.assign(n, 1 << lane, true);
+                }
+            }
         }
         let _everyone_is_stopped = self.set_enables(state.enables) | self.reroute_all();
         Ok(())

@@ -1,4 +1,5 @@
-//! The redistributors of a GICv3 (IHI 0069, 12.10 and 12.11): for each vCPU a frame for control and one for its SGIs and PPIs.
+//! The redistributors of a GICv3 (IHI 0069, GIC Redistributor register descriptions): for each vCPU a frame
+//! for control and one for its SGIs and PPIs.
 
 use super::{
     VcpuSet, Vgic,

@@ -1,4 +1,5 @@
-//! The registers that come in words of 32 interrupts. Distributor and redistributor have them at the same offsets.
+//! The registers that come in words of 32 interrupts. Distributor and redistributor have them at the same
+//! offsets.
 
 use super::{GicVersion, IntId, VcpuSet, Vgic, bank::Bank, state::SGI_LANES};
 use crate::devices::bus::Width;
@@ -69,7 +70,8 @@ impl Register {
         }
     }
 
-    /// Whether it shows or changes what the hardware owns of a loaded interrupt, so that the accessing vCPU has to be folded.
+    /// Whether it shows or changes what the hardware owns of a loaded interrupt, so that the accessing vCPU
+    /// has to be folded.
     pub fn is_live(self) -> bool {
         matches!(
             self,
@@ -77,7 +79,7 @@ impl Register {
         )
     }
 
-    /// Whether the register can be accessed like this (IHI 0069, 12.1.3; IHI 0048B, 4.1.3). The access is aligned.
+    /// Whether the register can be accessed like this (IHI 0069 and IHI 0048B, Register access sizes).
     fn permits(self, width: Width) -> bool {
         width == Width::Word || (width == Width::Byte && matches!(self, Self::Priority(_)))
     }
@@ -141,7 +143,8 @@ impl Vgic {
     }
 
     fn write_bits(&mut self, vcpu: usize, word: usize, kind: Bits, value: u32) -> VcpuSet {
-        // Of a GICv2, SGIs are always enabled, and pending only by SGIR and SPENDSGIR (IHI 0048B, 4.3.5 to 4.3.8).
+        // Of a GICv2, SGIs are always enabled, and pending only by SGIR and SPENDSGIR (IHI 0048B,
+        // `GICD_ISENABLER<n>`, `GICD_ISPENDR<n>`).
         let v2_sgis = if self.version == GicVersion::V2 && word == 0 { SGI_LANES } else { 0 };
         match kind {
             Bits::Group => self.change_bits(vcpu, word, u32::MAX, |bank, _| bank.group1 = value),

@@ -5,15 +5,16 @@ use super::{GicVersion, VcpuSet, Vgic, bank::Ones, state::affected};
 /// Which of the SGI registers of a GICv3 was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SgiGroup {
-    /// `ICC_SGI0R_EL1`, or `ICC_ASGI1R_EL1`: the Group 1 of the other Security state is, with one state, Group 0.
+    /// `ICC_SGI0R_EL1`, or `ICC_ASGI1R_EL1`: the Group 1 of the other Security state is, with one state,
+    /// Group 0.
     Group0,
     /// `ICC_SGI1R_EL1`.
     Group1,
 }
 
 impl Vgic {
-    /// The guest's write of `value` to an SGI register of its CPU interface `sender` (IHI 0069, 12.2.22, `ICC_SGI1R_EL1`).
-    /// Only a GICv3 has them.
+    /// The guest's write of `value` to an SGI register of its CPU interface `sender` (IHI 0069,
+    /// `ICC_SGI1R_EL1`). Only a GICv3 has them.
     pub fn send_sgi(&mut self, sender: usize, group: SgiGroup, value: u64) -> VcpuSet {
         if self.version != GicVersion::V3 {
             return VcpuSet::EMPTY;
@@ -36,7 +37,8 @@ impl Vgic {
         })
     }
 
-    /// An SGI arrives at the redistributor of `vcpu`, which takes it if it is of the group that it has programmed.
+    /// An SGI arrives at the redistributor of `vcpu`, which takes it if it is of the group that it has
+    /// programmed.
     fn pend_sgi(&mut self, vcpu: usize, group: SgiGroup, lane: u32) -> VcpuSet {
         let groups = self.groups;
         let Some(cpu) = self.vcpus.get_mut(vcpu) else { return VcpuSet::EMPTY };
@@ -48,10 +50,10 @@ impl Vgic {
         affected(vcpu, &cpu.private, bit, groups)
     }
 
-    /// The guest's write to `GICD_SGIR` (IHI 0048B, 4.3.15).
+    /// The guest's write to `GICD_SGIR` (IHI 0048B).
     pub(super) fn write_sgir(&mut self, sender: usize, value: u32) -> VcpuSet {
         let all = (1u32 << self.vcpus.len()) - 1;
-        let itself = 1u32 << sender;
+        let itself = 1u32.unbounded_shl(sender as u32);
         let targets = match value >> 24 & 3 {
             0 => value >> 16 & all,
             1 => all & !itself,

@@ -50,6 +50,8 @@ pub(super) struct Vcpu {
     pub slots: [IntId; MAX_LIST_REGISTERS],
     /// How many of `slots` are.
     pub used: usize,
+    /// How many active interrupts the last fill left outside.
+    pub left_active: u32,
 }
 
 impl Vcpu {
@@ -67,6 +69,7 @@ impl Vcpu {
             spi_words: 0,
             slots: [IntId::default(); MAX_LIST_REGISTERS],
             used: 0,
+            left_active: 0,
         }
     }
 
@@ -85,15 +88,29 @@ impl Vcpu {
         self.spis.fill(0);
         self.spi_words = 0;
         self.used = 0;
+        self.left_active = 0;
     }
 
     /// Gives or takes the SPI `bit` of `bank`.
-    fn assign(&mut self, bank: usize, bit: u32, mine: bool) {
+    pub fn assign(&mut self, bank: usize, bit: u32, mine: bool) {
         if let Some(word) = self.spis.get_mut(bank) {
             *word = if mine { *word | bit } else { *word & !bit };
             let summary = 1 << bank;
             self.spi_words = if *word != 0 { self.spi_words | summary } else { self.spi_words & !summary };
         }
+    }
+
+    /// The private interrupts that want a list register.
+    pub fn private_candidates(&self, groups: Groups) -> u32 {
+        self.private.active | self.private.deliverable(groups)
+    }
+
+    /// The physical interrupt that a private one is linked to.
+    pub fn link(&self, intid: IntId) -> Option<u16> {
+        if self.links & intid.bit() == 0 {
+            return None;
+        }
+        self.physical.get(intid.lane()).copied()
     }
 
     /// Runs `change` on the private interrupts and notes which physical ones lose their virtual one by it.
@@ -120,13 +137,18 @@ pub(super) struct SpiBank {
     /// Which vCPU that comes to.
     target: [Option<u8>; 32],
     /// Which vCPU has it among its `spis`.
-    owner: [Option<u8>; 32],
+    pub owner: [Option<u8>; 32],
 }
 
 impl SpiBank {
     /// These interrupts with these routes, to be resolved by [`Vgic::reroute_all`].
     pub fn new(bank: Bank, route: [u64; 32]) -> Self {
         Self { bank, route, ..Self::default() }
+    }
+
+    /// The vCPU to which the SPI at `lane` is to be delivered.
+    pub fn target(&self, lane: usize) -> Option<usize> {
+        self.target.get(lane).copied().flatten().map(usize::from)
     }
 }
 
@@ -192,7 +214,8 @@ impl Vgic {
         Ok(vgic)
     }
 
-    /// Back to the state after power-on. Inputs keep their level and links stay; all vCPUs must be stopped and folded.
+    /// Back to the state after power-on. Inputs keep their level and links stay; all vCPUs must be stopped
+    /// and folded.
     pub fn reset(&mut self) {
         for vcpu in &mut self.vcpus {
             vcpu.reset(self.version);
@@ -212,8 +235,8 @@ impl Vgic {
         self.vcpus.len()
     }
 
-    /// Drives an input: of an SPI, or of the PPI of `vcpu` (which does not matter for an SPI). Inputs that do not exist are
-    /// ignored.
+    /// Drives an input: of an SPI, or of the PPI of `vcpu` (which does not matter for an SPI). Inputs that do
+    /// not exist are ignored.
     pub fn set_level(&mut self, vcpu: usize, intid: IntId, level: bool) -> VcpuSet {
         if let Some(bank) = intid.word().checked_sub(1) {
             let Some(spi) = self.spis.get_mut(bank) else { return VcpuSet::EMPTY };
@@ -229,8 +252,8 @@ impl Vgic {
         }
     }
 
-    /// Ties a PPI of `vcpu` to a physical interrupt: deactivating the one deactivates the other. From then on its input is
-    /// [`Vgic::inject_hardware`] instead of [`Vgic::set_level`].
+    /// Ties a PPI of `vcpu` to a physical interrupt: deactivating the one deactivates the other. From then on
+    /// its input is [`Vgic::inject_hardware`] instead of [`Vgic::set_level`].
     pub fn link_hardware(&mut self, vcpu: usize, ppi: IntId, physical: u16) {
         let Some(cpu) = self.vcpus.get_mut(vcpu) else { return };
         if ppi.is_private()
@@ -242,7 +265,8 @@ impl Vgic {
         }
     }
 
-    /// The physical interrupt behind a linked PPI was acknowledged by EL2, which dropped its priority but left it active.
+    /// The physical interrupt behind a linked PPI was acknowledged by EL2, which dropped its priority but
+    /// left it active.
     pub fn inject_hardware(&mut self, vcpu: usize, ppi: IntId) -> VcpuSet {
         let groups = self.groups;
         let Some(cpu) = self.vcpus.get_mut(vcpu) else { return VcpuSet::EMPTY };
@@ -254,8 +278,8 @@ impl Vgic {
         affected(vcpu, &cpu.private, bit, groups)
     }
 
-    /// The source of a linked PPI went quiet: if the guest has not acknowledged the interrupt it is withdrawn, and the
-    /// physical one is [released](super::Fill::release).
+    /// The source of a linked PPI went quiet: if the guest has not acknowledged the interrupt it is
+    /// withdrawn, and the physical one is [released](super::Fill::release).
     pub fn retract_hardware(&mut self, vcpu: usize, ppi: IntId) -> VcpuSet {
         let Some(cpu) = self.vcpus.get_mut(vcpu) else { return VcpuSet::EMPTY };
         let bit = ppi.bit();
@@ -266,14 +290,14 @@ impl Vgic {
         VcpuSet::of(vcpu)
     }
 
-    /// The linked PPIs of `vcpu` (a bit for each INTID) whose physical interrupts have to be active while it runs: whoever
-    /// moves a vCPU onto a physical CPU makes them so, and ends them when it leaves.
+    /// The linked PPIs of `vcpu` (a bit for each INTID) whose physical interrupts have to be active while it
+    /// runs: whoever moves a vCPU onto a physical CPU makes them so, and ends them when it leaves.
     pub fn holds_hardware(&self, vcpu: usize) -> u32 {
         self.vcpus.get(vcpu).map_or(0, |cpu| cpu.links & cpu.private.held())
     }
 
-    /// Whether an interrupt is waiting that the CPU interface of `vcpu` would signal, and that therefore ends a WFI. The vCPU
-    /// must be folded.
+    /// Whether an interrupt is waiting that the CPU interface of `vcpu` would signal, and that therefore ends
+    /// a WFI. The vCPU must be folded.
     pub fn has_pending(&self, vcpu: usize, interface: CpuInterface) -> bool {
         let Some(cpu) = self.vcpus.get(vcpu) else { return false };
         let waiting = |bank: &Bank, mine: u32| {
@@ -289,8 +313,8 @@ impl Vgic {
             })
     }
 
-    /// Deactivates an interrupt: the guest's trapped write to `ICC_DIR_EL1` or `GICC_DIR` on `vcpu`, which must be folded. An
-    /// SPI may be deactivated from another vCPU than the one that acknowledged it.
+    /// Deactivates an interrupt: the guest's trapped write to `ICC_DIR_EL1` or `GICC_DIR` on `vcpu`, which
+    /// must be folded. An SPI may be deactivated from another vCPU than the one that acknowledged it.
     pub fn deactivate(&mut self, vcpu: usize, intid: IntId) -> VcpuSet {
         self.change_bits(vcpu, intid.word(), intid.bit(), Bank::clear_active)
     }
@@ -396,17 +420,15 @@ impl Vgic {
         let Some(SpiBank { bank: state, target, owner, .. }) = spis.get_mut(bank) else {
             return VcpuSet::EMPTY;
         };
-        let loaded = state.loaded();
-        let deliverable = state.deliverable(*groups);
-        let kept = loaded | state.active;
-        let news = loaded | (deliverable & !state.active);
+        let kept = state.loaded() | state.active;
+        let wanted = kept | state.deliverable(*groups);
         let mut kick = VcpuSet::EMPTY;
         for lane in Ones(bits) {
             let bit = 1 << lane;
             let (Some(owner), Some(&target)) = (owner.get_mut(lane), target.get(lane)) else { continue };
             let next = if kept & bit != 0 && owner.is_some() {
                 *owner
-            } else if (kept | deliverable) & bit != 0 {
+            } else if wanted & bit != 0 {
                 target
             } else {
                 None
@@ -419,9 +441,7 @@ impl Vgic {
                 }
                 *owner = next;
             }
-            if let Some(vcpu) = next
-                && news & bit != 0
-            {
+            if let Some(vcpu) = next {
                 kick |= VcpuSet::of(usize::from(vcpu));
             }
         }
@@ -431,6 +451,6 @@ impl Vgic {
 
 /// `vcpu`, if any of these private interrupts of its could make a difference to its list registers.
 pub(super) fn affected(vcpu: usize, private: &Bank, bits: u32, groups: Groups) -> VcpuSet {
-    let news = private.loaded() | (private.deliverable(groups) & !private.active);
-    if news & bits != 0 { VcpuSet::of(vcpu) } else { VcpuSet::EMPTY }
+    let wanted = private.loaded() | private.active | private.deliverable(groups);
+    if wanted & bits != 0 { VcpuSet::of(vcpu) } else { VcpuSet::EMPTY }
 }

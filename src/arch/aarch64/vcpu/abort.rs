@@ -7,6 +7,7 @@ use aarch64_cpu::registers::{FAR_EL2, HPFAR_EL2, Readable};
 
 use super::super::insn::{self, Context, FaultPage, Instruction};
 use super::super::sysreg::{mrs, msr};
+use super::super::walk;
 use super::super::syndrome::{AbortFlags, DataAbort, DataAccess, FaultKind, FaultStatus, Syndrome};
 use super::{FaultIn, FpuRegs, Machine, Vcpu, fpu_restore, fpu_save, inject};
 use crate::devices::bus::Width;
@@ -87,7 +88,7 @@ fn rare<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome, address: u64) -> Con
             }
             FaultIn::Failed(why) => vcpu.crash(format_args!("RAM at {table} cannot be mapped: {why}")),
             _ => {
-                refuse(vcpu, abort, address, FaultStatus::EXTERNAL_ABORT);
+                refuse(vcpu, abort, address, walk_abort(vcpu, address, table));
                 ControlFlow::Continue(())
             }
         };
@@ -106,6 +107,17 @@ fn rare<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome, address: u64) -> Con
     }
     refuse(vcpu, abort, address, abort_status(abort));
     ControlFlow::Continue(())
+}
+
+/// The status of an external abort on a walk for `address`, one of whose tables lies in the page `table`, where there is no memory.
+fn walk_abort<M: Machine>(vcpu: &Vcpu<M>, address: u64, table: Ipa) -> FaultStatus {
+    let regime = walk::Regime { tcr: mrs!("tcr_el1"), ttbr0: mrs!("ttbr0_el1"), ttbr1: mrs!("ttbr1_el1") };
+    let level = regime.level_in_page(address, table.0, |entry| {
+        let mut word = [0; 8];
+        vcpu.machine.read_memory(Ipa(entry), &mut word).map(|()| u64::from_le_bytes(word))
+    });
+    // `None`: another vCPU has changed the tables meanwhile.
+    level.map_or(FaultStatus::EXTERNAL_ABORT, FaultStatus::external_abort_on_walk)
 }
 
 /// What the guest is told of an abort that EL2 does not resolve: exclusive accesses to devices keep their own status.
@@ -138,8 +150,13 @@ pub fn instruction<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome) -> Contro
             FaultIn::Absent => {}
         }
     }
+    let status = if abort.is_stage1_walk() {
+        walk_abort(vcpu, address, Ipa((HPFAR_EL2.get() & FIPA) << 8))
+    } else {
+        FaultStatus::EXTERNAL_ABORT
+    };
     vcpu.counters.unclaimed += 1;
-    inject::instruction_abort(&mut vcpu.frame, address, FaultStatus::EXTERNAL_ABORT);
+    inject::instruction_abort(&mut vcpu.frame, address, status);
     ControlFlow::Continue(())
 }
 

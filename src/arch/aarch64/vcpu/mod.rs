@@ -13,13 +13,13 @@ use aarch64_cpu::registers::{
     CNTPCT_EL0, CNTVOFF_EL2, CPTR_EL2, ESR_EL2, HCR_EL2, MDCR_EL2, MIDR_EL1, Readable, VMPIDR_EL2, Writeable,
 };
 
-use super::sysreg::{mrs, msr};
+use super::sysreg::msr;
 use super::syndrome::{ExceptionClass, Syndrome};
 use super::{gic, irq, stage2, timer};
 use crate::devices::arm_timer::ArmTimer;
 use crate::devices::bus::Bus;
 use crate::devices::gic::device::{Host, VgicDevice};
-use crate::devices::gic::{IntId, SgiGroup, VcpuSet};
+use crate::devices::gic::{CpuInterface, GicVersion, SgiGroup, VcpuSet, Vgic};
 use crate::mm::addr::Ipa;
 use crate::vm::vcpu::{Attention, Crash, Exit, FpuRegs, Regs, RegsError, VcpuId, VcpuOps};
 use context::{DebugContext, El1Context, PointerKeys};
@@ -278,13 +278,10 @@ impl<M: Machine> Vcpu<M> {
     }
 
     /// Folds the list registers, lets `change` act on the interrupt controller, and fills them again.
-    fn sync_interrupts(&mut self, change: impl FnOnce(&mut crate::devices::gic::Vgic) -> VcpuSet) {
+    fn sync_interrupts(&mut self, change: impl FnOnce(&mut Vgic) -> VcpuSet) {
         let vcpu = self.id.index;
         let mut vgic = self.machine.gic().lock();
         let mut others = interrupts::fold(&mut vgic, vcpu);
-        if !virtual_timer_is_due() {
-            others |= vgic.retract_hardware(vcpu, VIRTUAL_TIMER);
-        }
         others |= change(&mut vgic);
         interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
         drop(vgic);
@@ -351,8 +348,7 @@ impl<M: Machine> Vcpu<M> {
             if self.machine.attention(self.id.index).peek() != 0 {
                 self.attend()?;
             }
-            let interface =
-                crate::devices::gic::CpuInterface::from_vmcr(gic::virtual_machine_control());
+            let interface = CpuInterface::from_vmcr(gic::virtual_machine_control());
             let pending = {
                 let mut vgic = self.machine.gic().lock();
                 let others = interrupts::fold(&mut vgic, self.id.index);
@@ -380,7 +376,7 @@ impl<M: Machine> Vcpu<M> {
                 // It stays active until the guest deactivates its own.
                 taken.drop_priority();
                 let vcpu = self.id.index;
-                self.sync_interrupts(|vgic| vgic.inject_hardware(vcpu, VIRTUAL_TIMER));
+                self.sync_interrupts(|vgic| vgic.inject_hardware(vcpu, interrupts::VIRTUAL_TIMER));
             }
             irq::Kind::HypervisorTimer => {
                 timer::disarm();
@@ -410,12 +406,12 @@ impl<M: Machine> Vcpu<M> {
         if level != self.physical_timer_line {
             self.physical_timer_line = level;
             let vcpu = self.id.index;
-            self.sync_interrupts(|vgic| vgic.set_level(vcpu, PHYSICAL_TIMER, level));
+            self.sync_interrupts(|vgic| vgic.set_level(vcpu, interrupts::PHYSICAL_TIMER, level));
         }
     }
 
     fn send_sgi(&mut self, group: SgiGroup, value: u64) -> Option<()> {
-        if gic::version() != crate::devices::gic::GicVersion::V3 {
+        if gic::version() != GicVersion::V3 {
             return None;
         }
         self.machine.gic().send_sgi(self.id.index, group, value);
@@ -425,21 +421,6 @@ impl<M: Machine> Vcpu<M> {
     fn crash(&self, what: core::fmt::Arguments<'_>) -> ControlFlow<Exit> {
         ControlFlow::Break(Exit::Crashed(Crash { reason: format!("{what}") }))
     }
-}
-
-const VIRTUAL_TIMER: IntId = int_id(interrupts::VIRTUAL_TIMER);
-const PHYSICAL_TIMER: IntId = int_id(interrupts::PHYSICAL_TIMER);
-
-const fn int_id(number: u32) -> IntId {
-    match IntId::new(number) {
-        Some(intid) => intid,
-        None => panic!("not an interrupt"),
-    }
-}
-
-/// Whether the virtual timer of the loaded vCPU asks for its interrupt: `CNTV_CTL_EL0` with ENABLE and ISTATUS but not IMASK.
-fn virtual_timer_is_due() -> bool {
-    mrs!("cntv_ctl_el0") & 0b111 == 0b101
 }
 
 impl<M: Machine> VcpuOps for Vcpu<M> {

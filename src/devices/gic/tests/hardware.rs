@@ -1,5 +1,5 @@
-//! Simulated hardware: virtual CPU interfaces with list registers (IHI 0069, chapter 6), the hypervisor's part of the
-//! protocol, and the physical interrupts behind linked ones.
+//! Simulated hardware: virtual CPU interfaces with list registers (IHI 0069, chapter 6), the hypervisor's
+//! part of the protocol, and the physical interrupts behind linked ones.
 
 use alloc::{vec, vec::Vec};
 use std::collections::BTreeSet;
@@ -47,7 +47,8 @@ impl Interface {
     }
 
     fn acknowledge(&mut self) -> Option<Acknowledged> {
-        let lr = &mut self.lists[self.next()?];
+        let next = self.next()?;
+        let lr = &mut self.lists[next];
         *lr = lr.with_state(false, true);
         let top = Acknowledged { intid: lr.intid(), source: lr.source(), priority: lr.priority() };
         self.running.push(top);
@@ -162,7 +163,8 @@ impl Machine {
                 return;
             }
             for vcpu in due.iter() {
-                self.kicked |= self.fold(vcpu);
+                let concerned = self.fold(vcpu);
+                self.kicked |= concerned;
                 self.fill(vcpu);
             }
         }

@@ -1,4 +1,5 @@
-//! An ideal GIC: the rules of the architecture, one interrupt at a time, with a CPU interface that sees everything.
+//! An ideal GIC: the rules of the architecture, one interrupt at a time, with a CPU interface that sees
+//! everything.
 
 use std::collections::BTreeMap;
 

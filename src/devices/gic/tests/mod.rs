@@ -15,7 +15,7 @@ use super::{GicVersion, VgicConfig};
 fn config(version: GicVersion, vcpus: u64, list_registers: usize) -> VgicConfig {
     VgicConfig {
         version,
-        vcpus: (0..vcpus).map(|n| (n / 16) << 8 | n % 16).collect::<Vec<_>>(),
+        vcpus: (0..vcpus).map(|n| ((n / 16) << 8) | (n % 16)).collect::<Vec<_>>(),
         spis: 64,
         list_registers,
         priority_bits: 5,

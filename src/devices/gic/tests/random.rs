@@ -29,9 +29,21 @@ enum Op {
     Edge(usize, u16, bool),
     Route(u16, Option<usize>),
     Enables(u32),
-    Sgi { sender: usize, target: usize, intid: u16, others: bool, group1: bool },
-    SgiSources { vcpu: usize, intid: u16, sources: u8, set: bool },
-    Acknowledge(usize),
+    Sgi {
+        sender: usize,
+        target: usize,
+        intid: u16,
+        others: bool,
+        group1: bool,
+    },
+    SgiSources {
+        vcpu: usize,
+        intid: u16,
+        sources: u8,
+        set: bool,
+    },
+    /// With a look at `has_pending` first.
+    Acknowledge(usize, bool),
     End(usize),
     Deactivate(usize, usize),
     Threshold(usize, u8),
@@ -52,9 +64,11 @@ fn op() -> impl Strategy<Value = Op> {
     let lined = || select(&[20u16, 31, 32, 33, 63, 64, 95][..]);
     let priority = || (0u8..6).prop_map(|n| n << 4 | 0x87);
     let bits = || {
-        select(
-            &[ISENABLER, ISENABLER, ISENABLER, ICENABLER, ISPENDR, ISPENDR, ICPENDR, ISACTIVER, ICACTIVER][..],
-        )
+        prop_oneof![
+            3 => Just(ISENABLER),
+            2 => Just(ISPENDR),
+            4 => select(&[ICENABLER, ICPENDR, ISACTIVER, ICACTIVER][..]),
+        ]
     };
     prop_oneof![
         8 => (vcpu(), lined(), any::<bool>()).prop_map(|(v, i, level)| Op::Level(v, i, level)),
@@ -72,7 +86,7 @@ fn op() -> impl Strategy<Value = Op> {
         ),
         2 => (vcpu(), 0u16..2, any::<u8>(), any::<bool>())
             .prop_map(|(vcpu, intid, sources, set)| Op::SgiSources { vcpu, intid, sources, set }),
-        25 => vcpu().prop_map(Op::Acknowledge),
+        25 => (vcpu(), prop::bool::weighted(0.2)).prop_map(|(v, look)| Op::Acknowledge(v, look)),
         20 => vcpu().prop_map(Op::End),
         12 => (vcpu(), 0usize..16).prop_map(|(v, n)| Op::Deactivate(v, n)),
         1 => (vcpu(), prop_oneof![3 => Just(0xf0u8), 1 => priority()]).prop_map(|(v, p)| Op::Threshold(v, p)),
@@ -117,18 +131,34 @@ impl World {
         self.ideal.version == GicVersion::V2
     }
 
-    /// Writes a word of the register at `base` that has `bits` bits for each interrupt.
-    fn write(&mut self, vcpu: usize, base: u64, intid: u16, bits: u64, change: impl FnOnce(u32) -> u32) {
-        let position = u64::from(intid) * bits;
-        let offset = base + position / 32 * 4;
+    /// The redistributor or distributor register at `base` with `bits` bits for each interrupt.
+    fn register(&self, vcpu: usize, base: u64, intid: u16, bits: u64) -> (bool, u64) {
+        let offset = base + u64::from(intid) * bits / 32 * 4;
         if self.v2() || intid >= 32 {
-            let old = self.machine.read(vcpu, offset);
-            self.machine.write(vcpu, offset, Width::Word, u64::from(change(old)));
+            (false, offset)
         } else {
-            let offset = REDISTRIBUTOR * vcpu as u64 + SGI_FRAME + offset;
-            let old = self.machine.read_redistributor(vcpu, offset);
-            self.machine.write_redistributor(vcpu, offset, u64::from(change(old)));
+            (true, REDISTRIBUTOR * vcpu as u64 + SGI_FRAME + offset)
         }
+    }
+
+    fn read(&mut self, vcpu: usize, base: u64, intid: u16, bits: u64) -> u32 {
+        match self.register(vcpu, base, intid, bits) {
+            (false, offset) => self.machine.read(vcpu, offset),
+            // Redistributors are everybody's to access.
+            (true, offset) => self.machine.read_redistributor(0, offset),
+        }
+    }
+
+    fn write(&mut self, vcpu: usize, base: u64, intid: u16, bits: u64, value: u32) {
+        match self.register(vcpu, base, intid, bits) {
+            (false, offset) => self.machine.write(vcpu, offset, Width::Word, u64::from(value)),
+            (true, offset) => self.machine.write_redistributor(0, offset, u64::from(value)),
+        }
+    }
+
+    fn modify(&mut self, vcpu: usize, base: u64, intid: u16, bits: u64, change: impl FnOnce(u32) -> u32) {
+        let old = self.read(vcpu, base, intid, bits);
+        self.write(vcpu, base, intid, bits, change(old));
     }
 
     fn apply(&mut self, op: &Op) {
@@ -151,19 +181,19 @@ impl World {
             Op::Bit(vcpu, offset, intid) => self.write_bit(vcpu % n, offset, intid),
             Op::Group(vcpu, intid, group1) => {
                 let bit = 1 << (intid % 32);
-                self.write(vcpu % n, 0x080, intid, 1, |old| if group1 { old | bit } else { old & !bit });
+                self.modify(vcpu % n, 0x080, intid, 1, |old| if group1 { old | bit } else { old & !bit });
                 self.ideal.get_mut(vcpu % n, intid).group1 = group1;
             }
             Op::Priority(vcpu, intid, priority) => {
                 let shift = intid % 4 * 8;
-                self.write(vcpu % n, 0x400, intid, 8, |old| {
+                self.modify(vcpu % n, 0x400, intid, 8, |old| {
                     old & !(0xff << shift) | u32::from(priority) << shift
                 });
                 self.ideal.get_mut(vcpu % n, intid).priority = priority & 0xf8;
             }
             Op::Edge(vcpu, intid, edge) => {
                 let bit = 2 << (intid % 16 * 2);
-                self.write(vcpu % n, 0xc00, intid, 2, |old| if edge { old | bit } else { old & !bit });
+                self.modify(vcpu % n, 0xc00, intid, 2, |old| if edge { old | bit } else { old & !bit });
                 let interrupt = self.ideal.get_mut(vcpu % n, intid);
                 interrupt.edge = edge || intid < 16;
             }
@@ -200,7 +230,7 @@ impl World {
                 }
             }
             Op::SgiSources { .. } => {}
-            Op::Acknowledge(vcpu) => self.acknowledge(vcpu % n),
+            Op::Acknowledge(vcpu, look) => self.acknowledge(vcpu % n, look),
             Op::End(vcpu) => {
                 if let Some(ended) = self.machine.end(vcpu % n)
                     && !self.split
@@ -210,7 +240,7 @@ impl World {
             }
             Op::Deactivate(vcpu, index) => self.deactivate(vcpu % n, index),
             Op::Threshold(vcpu, threshold) => {
-                self.machine.interface(vcpu % n, |view| view.threshold = threshold)
+                self.machine.interface(vcpu % n, |view| view.threshold = threshold);
             }
             Op::InterfaceGroups(vcpu, group0, group1) => self.machine.interface(vcpu % n, |view| {
                 view.group0 = group0;
@@ -229,13 +259,18 @@ impl World {
     }
 
     fn write_bit(&mut self, vcpu: usize, offset: u64, intid: u16) {
-        // An interrupt that is deactivated behind its handler's back is then ended although it is not active, and where others
-        // are active outside the list registers, the hardware's count cannot tell that from the end of one of those.
+        // An interrupt that is deactivated behind its handler's back is then ended although it is not active,
+        // and where others are active outside the list registers, the hardware's count cannot tell that from
+        // the end of one of those.
         let active_bit = matches!(offset, ISACTIVER | ICACTIVER);
         if active_bit && !self.split && self.list_registers < INTIDS.len() {
             return;
         }
-        self.write(vcpu, offset, intid, 1, |_| 1 << (intid % 32));
+        if offset == ISACTIVER {
+            // Whose an interrupt becomes that nobody acknowledged depends on whose it last was known to be.
+            self.machine.sync();
+        }
+        self.write(vcpu, offset, intid, 1, 1 << (intid % 32));
         let v2_sgi = self.v2() && intid < 16;
         let interrupt = self.ideal.get_mut(vcpu, intid);
         match offset {
@@ -270,7 +305,7 @@ impl World {
         }
     }
 
-    fn acknowledge(&mut self, vcpu: usize) {
+    fn acknowledge(&mut self, vcpu: usize, look: bool) {
         let interface = &self.machine.interfaces[vcpu];
         let running = interface.running.last().map_or(0xff, |top| top.priority);
         let view = CpuInterface { threshold: interface.view.threshold.min(running), ..interface.view };
@@ -282,11 +317,12 @@ impl World {
             .map(|(_, interrupt)| interrupt.priority)
             .min();
 
-        let concerned = self.machine.fold(vcpu);
-        assert_eq!(self.machine.vgic.has_pending(vcpu, view), urgency.is_some(), "has_pending");
-        self.machine.fill(vcpu);
-        self.machine.run(|_| concerned);
-
+        if look {
+            let concerned = self.machine.fold(vcpu);
+            assert_eq!(self.machine.vgic.has_pending(vcpu, view), urgency.is_some(), "has_pending");
+            self.machine.fill(vcpu);
+            self.machine.run(|_| concerned);
+        }
         let acknowledged = self.machine.acknowledge(vcpu);
         assert_eq!(acknowledged.map(|which| which.priority), urgency, "acknowledged {acknowledged:?}");
         if let Some(which) = acknowledged {
@@ -317,17 +353,8 @@ impl World {
         for vcpu in 0..self.vcpus {
             for &intid in &INTIDS {
                 let bit = 1u32 << (intid % 32);
-                let offset = u64::from(intid / 32 * 4);
-                let mut read = |base: u64| {
-                    let private = !self.ideal.version.eq(&GicVersion::V2) && intid < 32;
-                    let word = if private {
-                        self.machine.read_redistributor(vcpu, REDISTRIBUTOR * vcpu as u64 + SGI_FRAME + base)
-                    } else {
-                        self.machine.read(vcpu, base + offset)
-                    };
-                    word & bit != 0
-                };
-                let (pending, active) = (read(ISPENDR), read(ISACTIVER));
+                let pending = self.read(vcpu, ISPENDR, intid, 1) & bit != 0;
+                let active = self.read(vcpu, ISACTIVER, intid, 1) & bit != 0;
                 let interrupt = self.ideal.get(vcpu, intid);
                 assert_eq!(pending, interrupt.is_pending(), "{intid} of {vcpu}: pending");
                 assert_eq!(active, interrupt.active, "{intid} of {vcpu}: active");
@@ -355,7 +382,7 @@ impl World {
         for _ in 0..200 {
             for vcpu in 0..self.vcpus {
                 self.apply(&Op::End(vcpu));
-                self.apply(&Op::Acknowledge(vcpu));
+                self.apply(&Op::Acknowledge(vcpu, false));
                 for index in 0..4 {
                     self.apply(&Op::Deactivate(vcpu, index));
                 }
@@ -368,10 +395,11 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// No interrupt is lost, delivered twice, delivered while disabled or masked, or delivered out of order; level, edge,
-    /// routing and both EOI modes are right, however few list registers there are; and there is no maintenance storm.
+    /// No interrupt is lost, delivered twice, delivered while disabled or masked, or delivered out of order;
+    /// level, edge, routing and both EOI modes are right, however few list registers there are; and there is
+    /// no maintenance storm.
     #[test]
     fn the_guest_sees_an_ideal_gic(
         v3: bool,

@@ -1,0 +1,32 @@
+//! The date: from the machine's real-time clock where it has one, else counted from its start.
+
+use spin::Once;
+
+use super::board::Board;
+use crate::arch::aarch64::timer;
+use crate::devices::clock::Clock;
+
+/// Seconds since 1970 at the physical counter's zero.
+static EPOCH: Once<u64> = Once::new();
+
+/// Reads the machine's clock, a PL031 (DDI 0224), once; from then on the physical counter tells the time.
+pub fn init(board: &Board) {
+    const DATA_REGISTER: u64 = 0x000;
+    EPOCH.call_once(|| match &board.rtc {
+        Some(rtc) => {
+            // SAFETY: the devicetree names it, and the layout has mapped it.
+            let now = unsafe { ((rtc.start.0 + DATA_REGISTER) as *const u32).read_volatile() };
+            u64::from(now).saturating_sub(timer::microseconds_since_boot() / 1_000_000)
+        }
+        None => 0,
+    });
+}
+
+/// The wall clock that guests' real-time clocks start from.
+pub struct WallClock;
+
+impl Clock for WallClock {
+    fn seconds(&self) -> u64 {
+        EPOCH.get().copied().unwrap_or(0) + timer::microseconds_since_boot() / 1_000_000
+    }
+}
