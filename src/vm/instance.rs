@@ -422,6 +422,10 @@ impl Vm {
 
     /// All vCPUs have stopped: reset or switch off.
     fn finish(&self, stop: &Stop) {
+        // Whoever asked for the stop has arrived, too, so nobody is raising flags any more.
+        for remote in self.remotes.iter() {
+            remote.attention.take();
+        }
         let off = match stop {
             Stop::Reset => {
                 log::info!("VM {} resets", self.name());
@@ -463,13 +467,6 @@ impl Vm {
     fn call_all(&self, flags: u32) {
         for vcpu in 0..self.vcpus() {
             self.gic.host().raise(vcpu, flags);
-        }
-    }
-
-    /// Forgets what was wanted of a vCPU that is about to start.
-    pub fn forget_attention(&self, vcpu: usize) {
-        if let Some(remote) = self.remotes.get(vcpu) {
-            remote.attention.take();
         }
     }
 }

@@ -60,7 +60,6 @@ fn run(task: &Task) {
     loop {
         match vm.next(*index, &mut arrived) {
             Next::Start(start) => {
-                vm.forget_attention(*index);
                 vcpu.start_at(start.entry, start.context);
                 let exit = vcpu.run();
                 log::debug!("vCPU {}.{index}: {exit:?}, {:?}", vm.name(), vcpu.counters());
