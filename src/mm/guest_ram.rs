@@ -80,7 +80,9 @@ impl fmt::Display for ReserveError {
                 wanted / MIB,
                 available / MIB
             ),
-            Self::Size { found } => write!(f, "guest memory of {found:#x} bytes: expected a multiple of 2 MiB"),
+            Self::Size { found } => {
+                write!(f, "guest memory of {found:#x} bytes: expected a multiple of 2 MiB")
+            }
             Self::Fragmented(error) => error.fmt(f),
         }
     }
@@ -350,7 +352,9 @@ mod tests {
     #[test]
     fn a_guest_larger_than_the_machine_is_refused_with_both_sizes() {
         let error = memory(&[(RAM, 1 << 45, Kind::Ram)]).err();
-        assert!(matches!(error, Some(ReserveError::TooLarge { wanted, available }) if wanted == 1 << 45 && available < wanted));
+        assert!(
+            matches!(error, Some(ReserveError::TooLarge { wanted, available }) if wanted == 1 << 45 && available < wanted)
+        );
         assert_eq!(memory(&[(RAM, 4096, Kind::Ram)]).err(), Some(ReserveError::Size { found: 4096 }));
     }
 }

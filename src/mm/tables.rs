@@ -136,7 +136,13 @@ impl<T: Tlb> Tables<T> {
     ///
     /// # Errors
     /// [`TableError`]; where memory for a table runs out, a part of the range may be mapped already.
-    pub fn map(&mut self, input: u64, output: PhysAddr, len: u64, attributes: Attributes) -> Result<(), TableError> {
+    pub fn map(
+        &mut self,
+        input: u64,
+        output: PhysAddr,
+        len: u64,
+        attributes: Attributes,
+    ) -> Result<(), TableError> {
         for value in [input, output.0, len] {
             if !value.is_multiple_of(PAGE_SIZE) {
                 return Err(TableError::Misaligned { value });
@@ -249,7 +255,10 @@ impl<T: Tlb> Tables<T> {
         if old & VALID != 0 {
             let part = 1u64 << level_shift(level + 1);
             for (number, below) in (0u64..).zip(next_table(new)) {
-                below.store(leaf(level + 1, (old & ADDRESS) + number * part, attributes_of(old)), Ordering::Relaxed);
+                below.store(
+                    leaf(level + 1, (old & ADDRESS) + number * part, attributes_of(old)),
+                    Ordering::Relaxed,
+                );
             }
         }
         self.replace(entry, level, start, new);
@@ -265,7 +274,9 @@ impl<T: Tlb> Tables<T> {
         } else {
             is_leaf(first, level + 1)
                 && can_be_leaf(level, first & ADDRESS)
-                && (0u64..).zip(below).all(|(number, entry)| entry.load(Ordering::Relaxed) == first + number * part)
+                && (0u64..)
+                    .zip(below)
+                    .all(|(number, entry)| entry.load(Ordering::Relaxed) == first + number * part)
         };
         if uniform {
             let merged = match first & VALID {
@@ -416,7 +427,10 @@ mod tests {
             tables.map(1 << 40, PhysAddr(0), 4096, RW),
             Err(TableError::OutOfRange { address: 1 << 40, len: 4096, input_bits: 40 })
         );
-        assert!(matches!(tables.map(u64::MAX - 4095, PhysAddr(0), 4096, RW), Err(TableError::OutOfRange { .. })));
+        assert!(matches!(
+            tables.map(u64::MAX - 4095, PhysAddr(0), 4096, RW),
+            Err(TableError::OutOfRange { .. })
+        ));
         assert_eq!(tables.map(4096, PhysAddr(1), 4096, RW), Err(TableError::Misaligned { value: 1 }));
         assert_eq!(tables.translate(1 << 40), None);
     }

@@ -164,7 +164,10 @@ impl fmt::Display for TreeError {
                 write!(f, "no devicetree at {address:#x}: found {found:#010x}, expected {MAGIC:#010x}")
             }
             Self::TooLarge { size } => {
-                write!(f, "corrupt devicetree: its size is {size:#x} bytes, at most {MAX_TREE:#x} are possible")
+                write!(
+                    f,
+                    "corrupt devicetree: its size is {size:#x} bytes, at most {MAX_TREE:#x} are possible"
+                )
             }
             Self::Corrupt(error) => write!(f, "corrupt devicetree: {error}"),
             Self::NoMemory => f.write_str("the devicetree describes no RAM"),
@@ -209,7 +212,12 @@ impl Board {
         let fdt = Fdt::new(tree).map_err(TreeError::Corrupt)?;
         let root = fdt.root();
         let mut board = Self {
-            model: root.model().ok().flatten().or_else(|| root.compatible()?.next()).unwrap_or("unnamed board"),
+            model: root
+                .model()
+                .ok()
+                .flatten()
+                .or_else(|| root.compatible()?.next())
+                .unwrap_or("unnamed board"),
             ..Self::default()
         };
         for reservation in fdt.memory_reservations() {
@@ -361,7 +369,9 @@ impl Walk<'_> {
     }
 
     fn cpu(&mut self, node: FdtNode<'static>, bus: &Bus<'_>) {
-        let Some(affinity) = bytes(node, "reg").and_then(|reg| Cells(reg).take(bus.address_cells)) else { return };
+        let Some(affinity) = bytes(node, "reg").and_then(|reg| Cells(reg).take(bus.address_cells)) else {
+            return;
+        };
         let enable = match text(node, "enable-method") {
             Some("psci") => Some(EnableMethod::Psci),
             Some("spin-table") => bytes(node, "cpu-release-addr")

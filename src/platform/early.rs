@@ -38,7 +38,8 @@ impl Write for EarlyUart {
 
 /// Says why the machine cannot be used, on whatever console there is, and stops.
 pub fn give_up(board: Option<&Board>, why: &dyn fmt::Display) -> ! {
-    let base = board.and_then(|board| board.uart.as_ref()).map(|uart| uart.registers.start).or_else(well_known_uart);
+    let base =
+        board.and_then(|board| board.uart.as_ref()).map(|uart| uart.registers.start).or_else(well_known_uart);
     if let Some(base) = base {
         // SAFETY: a PL011, by the devicetree or its identification registers; the MMU is off or maps it.
         let mut uart = EarlyUart(unsafe { Pl011::new(base) });

@@ -71,7 +71,10 @@ impl fmt::Display for VmError {
                 write!(f, "{found} vCPUs are asked for, at most {limit} are possible with this GIC")
             }
             Self::NotEnoughCpus { vcpus, cpus } => {
-                write!(f, "{vcpus} vCPUs are asked for, but {cpus} CPUs run and each vCPU needs one of its own")
+                write!(
+                    f,
+                    "{vcpus} vCPUs are asked for, but {cpus} CPUs run and each vCPU needs one of its own"
+                )
             }
             Self::Stage2(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
@@ -429,7 +432,9 @@ impl Vm {
         let off = match stop {
             Stop::Reset => {
                 log::info!("VM {} resets", self.name());
-                self.boot().map_err(|error| log::error!("VM {} cannot boot again: {error}", self.name())).is_err()
+                self.boot()
+                    .map_err(|error| log::error!("VM {} cannot boot again: {error}", self.name()))
+                    .is_err()
             }
             Stop::Off => {
                 log::info!("VM {} is off", self.name());

@@ -44,7 +44,7 @@ impl GicVersion {
             Self::V2 => 8,
             Self::V3 => 16,
         };
-        (index / cluster) << 8 | index % cluster
+        ((index / cluster) << 8) | (index % cluster)
     }
 
     /// How many vCPUs it serves: a GICv2 has eight CPU interfaces; [`GIC_REDIST`] has room for 123 redistributors.

@@ -147,7 +147,9 @@ impl Power {
     ) -> Outcome {
         let [first, second, third] = widened(function, arguments);
         Outcome::Return(match function {
-            CPU_ON_32 | CPU_ON_64 => return self.cpu_on(first, Start { entry: second, context: third }, is_memory),
+            CPU_ON_32 | CPU_ON_64 => {
+                return self.cpu_on(first, Start { entry: second, context: third }, is_memory);
+            }
             AFFINITY_INFO_32 | AFFINITY_INFO_64 => self.affinity_info(first, second),
             CPU_OFF => {
                 if let Some(state) = self.states.get_mut(caller) {
@@ -156,7 +158,9 @@ impl Power {
                 return Outcome::Off;
             }
             // A power-down request may be answered by a lesser state (5.4.2): registers are kept either way.
-            CPU_SUSPEND_32 | CPU_SUSPEND_64 if first as u32 & !VALID_POWER_STATE != 0 => code::INVALID_PARAMETERS,
+            CPU_SUSPEND_32 | CPU_SUSPEND_64 if first as u32 & !VALID_POWER_STATE != 0 => {
+                code::INVALID_PARAMETERS
+            }
             CPU_SUSPEND_32 | CPU_SUSPEND_64 => return Outcome::Suspend,
             SYSTEM_OFF => return Outcome::SystemOff,
             SYSTEM_RESET => return Outcome::SystemReset,
@@ -177,7 +181,9 @@ impl Power {
         match self.states.get_mut(vcpu) {
             Some(State::On) => Outcome::Return(code::ALREADY_ON),
             Some(State::Pending(_)) => Outcome::Return(code::ON_PENDING),
-            Some(_) if start.entry & 3 != 0 || !is_memory(start.entry) => Outcome::Return(code::INVALID_ADDRESS),
+            Some(_) if start.entry & 3 != 0 || !is_memory(start.entry) => {
+                Outcome::Return(code::INVALID_ADDRESS)
+            }
             Some(state) => {
                 *state = State::Pending(start);
                 Outcome::Started(vcpu)
@@ -267,10 +273,16 @@ mod tests {
         }
         assert_eq!(call(&mut power, CPU_ON_64, [1, 0x1000, 0]), Outcome::Return(code::INVALID_ADDRESS));
         assert_eq!(call(&mut power, CPU_ON_64, [1, 0x4000_0002, 0]), Outcome::Return(code::INVALID_ADDRESS));
-        assert_eq!(call(&mut power, CPU_SUSPEND_64, [u64::MAX, 0, 0]), Outcome::Return(code::INVALID_PARAMETERS));
+        assert_eq!(
+            call(&mut power, CPU_SUSPEND_64, [u64::MAX, 0, 0]),
+            Outcome::Return(code::INVALID_PARAMETERS)
+        );
         assert_eq!(call(&mut power, AFFINITY_INFO_64, [0, 4, 0]), Outcome::Return(code::INVALID_PARAMETERS));
         assert_eq!(call(&mut power, 0xdead_beef, [0; 3]), Outcome::Return(code::NOT_SUPPORTED));
-        assert_eq!(call(&mut power, SYSTEM_RESET2_64, [1 << 31, 0, 0]), Outcome::Return(code::INVALID_PARAMETERS));
+        assert_eq!(
+            call(&mut power, SYSTEM_RESET2_64, [1 << 31, 0, 0]),
+            Outcome::Return(code::INVALID_PARAMETERS)
+        );
     }
 
     #[test]
@@ -296,7 +308,13 @@ mod tests {
         for function in [CPU_ON_64, SYSTEM_RESET, SMCCC_VERSION, SYSTEM_RESET2_64] {
             assert_eq!(call(&mut power, PSCI_FEATURES, [function.into(), 0, 0]), Outcome::Return(0));
         }
-        assert_eq!(call(&mut power, PSCI_FEATURES, [0x8400_0005, 0, 0]), Outcome::Return(code::NOT_SUPPORTED));
-        assert_eq!(call(&mut power, SMCCC_ARCH_FEATURES, [0x8000_8000, 0, 0]), Outcome::Return(code::NOT_SUPPORTED));
+        assert_eq!(
+            call(&mut power, PSCI_FEATURES, [0x8400_0005, 0, 0]),
+            Outcome::Return(code::NOT_SUPPORTED)
+        );
+        assert_eq!(
+            call(&mut power, SMCCC_ARCH_FEATURES, [0x8000_8000, 0, 0]),
+            Outcome::Return(code::NOT_SUPPORTED)
+        );
     }
 }

@@ -64,7 +64,11 @@ pub fn start_all(board: &Board) -> ! {
     scheduler::run_cpu()
 }
 
-fn start(id: usize, spec: &super::bundle::VmSpec, bundle: &'static Bundle<'static>) -> Result<Arc<Vm>, VmError> {
+fn start(
+    id: usize,
+    spec: &super::bundle::VmSpec,
+    bundle: &'static Bundle<'static>,
+) -> Result<Arc<Vm>, VmError> {
     let vm = Vm::new(id, spec, bundle)?;
     vm.boot()?;
     log::info!("VM {} starts: {} vCPUs, {} MiB", spec.name, spec.vcpus, spec.memory >> 20);

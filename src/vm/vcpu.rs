@@ -49,7 +49,8 @@ pub struct FpuRegs {
     pub status: u64,
 }
 
-const _: () = assert!(core::mem::offset_of!(FpuRegs, control) == 512 && core::mem::offset_of!(FpuRegs, status) == 520);
+const _: () =
+    assert!(core::mem::offset_of!(FpuRegs, control) == 512 && core::mem::offset_of!(FpuRegs, status) == 520);
 
 /// Registers of another architecture, or with a value that the vCPU cannot have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

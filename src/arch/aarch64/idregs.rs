@@ -22,14 +22,14 @@ use Keep::{AtMost, Fixed, Same};
 type Fields = &'static [(u32, Keep)];
 
 const PFR0: Fields = &[
-    (0, Same),      // EL0, with AArch32 where the CPU has it
-    (4, Fixed(1)),  // EL1: AArch64 only
-    (16, Same),     // FP
-    (20, Same),     // AdvSIMD
-    (24, Same),     // GIC: the system register interface, when the VM's GIC is a GICv3
-    (48, Same),     // DIT
+    (0, Same),       // EL0, with AArch32 where the CPU has it
+    (4, Fixed(1)),   // EL1: AArch64 only
+    (16, Same),      // FP
+    (20, Same),      // AdvSIMD
+    (24, Same),      // GIC: the system register interface, when the VM's GIC is a GICv3
+    (48, Same),      // DIT
     (56, AtMost(1)), // CSV2, without SCXTNUM_ELx
-    (60, Same),     // CSV3
+    (60, Same),      // CSV3
 ];
 const PFR1: Fields = &[(0, Same), (4, Same)]; // BT, SSBS
 const DFR0: Fields = &[
@@ -41,29 +41,61 @@ const DFR0: Fields = &[
 ];
 /// All but TME (27:24).
 const ISAR0: Fields = &[
-    (4, Same), (8, Same), (12, Same), (16, Same), (20, Same), (28, Same), (32, Same), (36, Same), (40, Same),
-    (44, Same), (48, Same), (52, Same), (56, Same), (60, Same),
+    (4, Same),
+    (8, Same),
+    (12, Same),
+    (16, Same),
+    (20, Same),
+    (28, Same),
+    (32, Same),
+    (36, Same),
+    (40, Same),
+    (44, Same),
+    (48, Same),
+    (52, Same),
+    (56, Same),
+    (60, Same),
 ];
 /// All but LS64 (63:60) and XS (59:56), which HCRX_EL2 governs.
 const ISAR1: Fields = &[
-    (0, Same), (4, Same), (8, Same), (12, Same), (16, Same), (20, Same), (24, Same), (28, Same), (32, Same),
-    (36, Same), (40, Same), (44, Same), (48, Same), (52, Same),
+    (0, Same),
+    (4, Same),
+    (8, Same),
+    (12, Same),
+    (16, Same),
+    (20, Same),
+    (24, Same),
+    (28, Same),
+    (32, Same),
+    (36, Same),
+    (40, Same),
+    (44, Same),
+    (48, Same),
+    (52, Same),
 ];
 /// WFxT, RPRES, GPA3, APA3, MOPS, BC, PAC_frac, CLRBHB, CSSC, RPRFM.
 const ISAR2: Fields = &[
-    (0, Same), (4, Same), (8, Same), (12, Same), (16, Same), (20, Same), (24, Same), (28, Same), (48, Same),
+    (0, Same),
+    (4, Same),
+    (8, Same),
+    (12, Same),
+    (16, Same),
+    (20, Same),
+    (24, Same),
+    (28, Same),
+    (48, Same),
     (52, Same),
 ];
 const MMFR0: Fields = &[
-    (0, AtMost(2)), // PARange: 40 bits, the width of our IPAs
-    (4, Same),      // ASIDBits
-    (8, Same),      // BigEnd
-    (12, Same),     // SNSMem
-    (16, Same),     // BigEndEL0
+    (0, AtMost(2)),  // PARange: 40 bits, the width of our IPAs
+    (4, Same),       // ASIDBits
+    (8, Same),       // BigEnd
+    (12, Same),      // SNSMem
+    (16, Same),      // BigEndEL0
     (20, AtMost(1)), // TGran16, without LPA2
-    (24, Same),     // TGran64
-    (28, Same),     // TGran4: see `sanitise`
-    (44, Same),     // ExS
+    (24, Same),      // TGran64
+    (28, Same),      // TGran4: see `sanitise`
+    (44, Same),      // ExS
     (60, AtMost(1)), // ECV: self-synchronising counter reads, no CNTPOFF
 ];
 const MMFR1: Fields = &[
@@ -91,8 +123,22 @@ const MMFR2: Fields = &[
     (60, Same), // E0PD
 ];
 const EVERYTHING: Fields = &[
-    (0, Same), (4, Same), (8, Same), (12, Same), (16, Same), (20, Same), (24, Same), (28, Same), (32, Same),
-    (36, Same), (40, Same), (44, Same), (48, Same), (52, Same), (56, Same), (60, Same),
+    (0, Same),
+    (4, Same),
+    (8, Same),
+    (12, Same),
+    (16, Same),
+    (20, Same),
+    (24, Same),
+    (28, Same),
+    (32, Same),
+    (36, Same),
+    (40, Same),
+    (44, Same),
+    (48, Same),
+    (52, Same),
+    (56, Same),
+    (60, Same),
 ];
 /// ID_DFR0_EL1 without PerfMon (27:24).
 const AARCH32_DFR0: Fields = &[(0, Same), (4, Same), (8, Same), (12, Same), (16, Same), (20, Same)];
@@ -156,7 +202,11 @@ mod tests {
         // Without FP the fields stay 0b1111.
         assert_eq!(sanitise(PFR0_EL1, 0x00ff_0011, true), 0x00ff_0011);
         for op2 in 2..8 {
-            assert_eq!(sanitise(SysReg::new(3, 0, 0, 4, op2), u64::MAX, true), 0, "ZFR0, SMFR0 and reserved ones");
+            assert_eq!(
+                sanitise(SysReg::new(3, 0, 0, 4, op2), u64::MAX, true),
+                0,
+                "ZFR0, SMFR0 and reserved ones"
+            );
         }
     }
 

@@ -22,7 +22,10 @@ pub enum Kind {
 
 static TIMERS: Once<TimerInterrupts> = Once::new();
 /// Handlers of device interrupts; few enough to be searched.
-static HANDLERS: Mutex<[Option<(u32, fn())>; 8]> = Mutex::new([None; 8]);
+static HANDLERS: Mutex<[Option<Handler>; 8]> = Mutex::new([None; 8]);
+
+/// An INTID and who handles it.
+type Handler = (u32, fn());
 
 /// Sets the numbers of the timers' interrupts.
 pub fn init(timers: TimerInterrupts) {
@@ -66,7 +69,8 @@ pub fn register(intid: u32, handler: fn()) {
 /// Handles the device interrupt `intid`.
 #[cold]
 pub fn handle(intid: u32) {
-    let handler = HANDLERS.lock().iter().flatten().find(|(registered, _)| *registered == intid).map(|entry| entry.1);
+    let handler =
+        HANDLERS.lock().iter().flatten().find(|(registered, _)| *registered == intid).map(|entry| entry.1);
     match handler {
         Some(handler) => handler(),
         None => log::warn!("spurious interrupt {intid}"),

@@ -79,7 +79,8 @@ impl Prepared {
     }
 
     fn fill(area: *mut CpuArea, index: usize, affinity: u64) -> Self {
-        let cpu = PerCpu { index, affinity, gic_target: AtomicUsize::new(usize::MAX), inbox: Mutex::new(None) };
+        let cpu =
+            PerCpu { index, affinity, gic_target: AtomicUsize::new(usize::MAX), inbox: Mutex::new(None) };
         // SAFETY: the area is this function's alone; the first field is written as a whole.
         unsafe { (&raw mut (*area).cpu).write(cpu) };
         Self(area)

@@ -3,9 +3,7 @@
 use core::ops::Range;
 
 use aarch64_cpu::asm::barrier;
-use aarch64_cpu::registers::{
-    MAIR_EL2, ReadWriteable, Readable, SCTLR_EL2, TCR_EL2, TTBR0_EL2, Writeable,
-};
+use aarch64_cpu::registers::{MAIR_EL2, ReadWriteable, Readable, SCTLR_EL2, TCR_EL2, TTBR0_EL2, Writeable};
 use spin::{Mutex, Once};
 
 use super::cpu::physical_address_bits;
@@ -82,7 +80,12 @@ impl Regime {
         const TCR_RES1: u64 = 1 << 31 | 1 << 23;
         /// SCTLR_EL2: the RES1 bits, SA, WXN, and I, C, M.
         const SCTLR: u64 = 0x30c5_0830 | 1 << 3 | 1 << 19 | 1 << 12 | 1 << 2 | 1;
-        Self { mair: mair.value, tcr: tcr.value | TCR_RES1 | physical_size << 16, ttbr0: root.0, sctlr: SCTLR }
+        Self {
+            mair: mair.value,
+            tcr: tcr.value | TCR_RES1 | physical_size << 16,
+            ttbr0: root.0,
+            sctlr: SCTLR,
+        }
     }
 
     /// The registers' values in the order in which `enable_mmu` takes them.
@@ -156,7 +159,8 @@ pub unsafe fn enable_early(ranges: &[Range<u64>]) {
     for range in ranges {
         let mut address = range.start & !(2 * MIB - 1);
         while address < range.end {
-            let level2 = below(0, address >> 39 & 0x1ff).and_then(|level1| below(level1, address >> 30 & 0x1ff));
+            let level2 =
+                below(0, address >> 39 & 0x1ff).and_then(|level1| below(level1, address >> 30 & 0x1ff));
             if let Some(level2) = level2 {
                 let attributes = Access::Write.attributes().0 & !(1 << 54);
                 // SAFETY: as above.
@@ -212,7 +216,10 @@ pub fn map(start: PhysAddr, len: u64, access: Access) -> Result<(), TableError> 
     let end = start.0.saturating_add(len).next_multiple_of(PAGE_SIZE);
     let mut page = start.align_down(PAGE_SIZE).0;
     while page < end {
-        let hole = (page..end).step_by(PAGE_SIZE as usize).find(|&page| tables.translate(page).is_some()).unwrap_or(end);
+        let hole = (page..end)
+            .step_by(PAGE_SIZE as usize)
+            .find(|&page| tables.translate(page).is_some())
+            .unwrap_or(end);
         if page < hole {
             tables.map(page, PhysAddr(page), hole - page, access.attributes())?;
         }

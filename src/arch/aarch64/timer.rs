@@ -1,9 +1,7 @@
 //! The generic timer as EL2 uses it: time since boot, and one alarm per CPU (`CNTHP`).
 
 use aarch64_cpu::asm::barrier;
-use aarch64_cpu::registers::{
-    CNTFRQ_EL0, CNTHCTL_EL2, CNTPCT_EL0, Readable, Writeable,
-};
+use aarch64_cpu::registers::{CNTFRQ_EL0, CNTHCTL_EL2, CNTPCT_EL0, Readable, Writeable};
 
 use super::sysreg::msr;
 

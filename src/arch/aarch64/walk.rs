@@ -52,7 +52,12 @@ impl Regime {
 
     /// The level (0 to 3) at which a walk for `address` reads a descriptor in the 4 KiB page at `page`. `read` gives the 64-bit
     /// word at an IPA, or `None` where there is no memory.
-    pub fn level_in_page(&self, address: u64, page: u64, mut read: impl FnMut(u64) -> Option<u64>) -> Option<u8> {
+    pub fn level_in_page(
+        &self,
+        address: u64,
+        page: u64,
+        mut read: impl FnMut(u64) -> Option<u64>,
+    ) -> Option<u8> {
         const PAGE: u64 = !0xfff;
         const TABLE: u64 = 0b11;
         let half = self.half(address)?;

@@ -103,7 +103,8 @@ pub fn init(board: &board::Board) -> Result<(), GicError> {
                 map(range)?;
             }
             // SAFETY: the devicetree says what these are, and they have just been mapped.
-            let gic = unsafe { v2::Gic::new(distributor.start, cpu.start, hypervisor.start, virtual_cpu.clone()) };
+            let gic =
+                unsafe { v2::Gic::new(distributor.start, cpu.start, hypervisor.start, virtual_cpu.clone()) };
             (Driver::V2(gic), *maintenance)
         }
         Some(board::Gic::V3 { distributor, redistributors, maintenance }) => {

@@ -37,7 +37,12 @@ pub struct Gic {
 impl Gic {
     /// # Safety
     /// The three blocks are what their names say and are mapped as device memory.
-    pub unsafe fn new(distributor: PhysAddr, cpu: PhysAddr, hypervisor: PhysAddr, virtual_cpu: PhysRange) -> Self {
+    pub unsafe fn new(
+        distributor: PhysAddr,
+        cpu: PhysAddr,
+        hypervisor: PhysAddr,
+        virtual_cpu: PhysRange,
+    ) -> Self {
         let hypervisor = Registers(hypervisor);
         let list_registers = (hypervisor.read(gich::VTR) & 0x3f) as usize + 1;
         Self {

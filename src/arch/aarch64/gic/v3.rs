@@ -101,8 +101,8 @@ impl Gic {
     }
 
     pub fn init_cpu(&self, affinity: u64) -> Result<usize, GicError> {
-        // SAFETY (all `msr!` of this module): EL2's own interrupt controller interface, programmed as IHI 0069 says.
         let enabled = mrs!("S3_4_C12_C9_5") | 0b1001; // ICC_SRE_EL2: Enable, SRE
+        // SAFETY (of every `msr!` in this module): EL2's own interrupt controller interface, programmed as IHI 0069 says.
         unsafe { msr!("S3_4_C12_C9_5", enabled) };
         barrier::isb(barrier::SY);
         if mrs!("S3_4_C12_C9_5") & 1 == 0 {
@@ -235,7 +235,11 @@ impl Gic {
         // SAFETY: see `init_cpu`.
         unsafe { msr!("S3_4_C12_C11_7", state.vmcr) };
         for number in 0..self.priority_registers {
-            write_active_priorities(number, state.active_priorities_0[number], state.active_priorities_1[number]);
+            write_active_priorities(
+                number,
+                state.active_priorities_0[number],
+                state.active_priorities_1[number],
+            );
         }
         self.set_virtual_control(1, false);
     }

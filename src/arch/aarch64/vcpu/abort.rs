@@ -6,9 +6,9 @@ use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{FAR_EL2, HPFAR_EL2, Readable};
 
 use super::super::insn::{self, Context, FaultPage, Instruction};
+use super::super::syndrome::{AbortFlags, DataAbort, DataAccess, FaultKind, FaultStatus, Syndrome};
 use super::super::sysreg::{mrs, msr};
 use super::super::walk;
-use super::super::syndrome::{AbortFlags, DataAbort, DataAccess, FaultKind, FaultStatus, Syndrome};
 use super::{FaultIn, FpuRegs, Machine, Vcpu, fpu_restore, fpu_save, inject};
 use crate::devices::bus::Width;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
@@ -53,7 +53,12 @@ fn single<M: Machine>(vcpu: &mut Vcpu<M>, abort: DataAbort, access: DataAccess, 
 
 /// A translation fault that is not a simple access to a device.
 #[cold]
-fn elsewhere<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome, address: u64, ipa: Ipa) -> ControlFlow<Exit> {
+fn elsewhere<M: Machine>(
+    vcpu: &mut Vcpu<M>,
+    syndrome: Syndrome,
+    address: u64,
+    ipa: Ipa,
+) -> ControlFlow<Exit> {
     match vcpu.machine.fault_in(ipa) {
         FaultIn::Mapped | FaultIn::ReadOnly => {
             vcpu.counters.faults += 1;

@@ -1,7 +1,7 @@
 //! Exceptions that a guest is given by EL2, as the architecture would take them to EL1 (DDI 0487 D1.3).
 
-use super::super::sysreg::{mrs, msr};
 use super::super::syndrome::{AbortFlags, FaultStatus, Origin, Syndrome};
+use super::super::sysreg::{mrs, msr};
 use super::GuestFrame;
 
 /// PSTATE fields in the layout of `SPSR_EL2` (C5.2.20).

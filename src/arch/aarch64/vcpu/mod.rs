@@ -13,8 +13,8 @@ use aarch64_cpu::registers::{
     CNTPCT_EL0, CNTVOFF_EL2, CPTR_EL2, ESR_EL2, HCR_EL2, MDCR_EL2, MIDR_EL1, Readable, VMPIDR_EL2, Writeable,
 };
 
-use super::sysreg::msr;
 use super::syndrome::{ExceptionClass, Syndrome};
+use super::sysreg::msr;
 use super::{gic, irq, stage2, timer};
 use crate::devices::arm_timer::ArmTimer;
 use crate::devices::bus::Bus;
@@ -215,8 +215,8 @@ impl<M: Machine> Vcpu<M> {
         CPTR_EL2.set(traps::CPTR);
         // HPMN keeps all event counters with EL1, which cannot reach them (D24.5.1).
         MDCR_EL2.set(traps::MDCR | MDCR_EL2.get() & 0x1f);
-        // SAFETY: EL2's registers that define what the guest sees.
         let midr = MIDR_EL1.get();
+        // SAFETY: EL2's registers that define what the guest sees.
         unsafe {
             msr!("hstr_el2", 0u64);
             msr!("vpidr_el2", midr);
@@ -513,10 +513,10 @@ fn hypervisor_configuration(has_pointer_authentication: bool) -> u64 {
         + HCR_EL2::TLOR::SET
         + HCR_EL2::TERR::SET;
     if has_pointer_authentication {
-        hcr = hcr + HCR_EL2::API::SET + HCR_EL2::APK::SET;
+        hcr += HCR_EL2::API::SET + HCR_EL2::APK::SET;
     }
     if stage2::has_forced_write_back() {
-        hcr = hcr + HCR_EL2::FWB::SET;
+        hcr += HCR_EL2::FWB::SET;
     }
     hcr.value
 }

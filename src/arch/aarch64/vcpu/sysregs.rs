@@ -4,9 +4,9 @@ use core::ops::ControlFlow;
 
 use aarch64_cpu::registers::{CNTPCT_EL0, Readable};
 
-use super::super::{gic, idregs};
 use super::super::syndrome::{SysReg, SysRegTrap};
 use super::super::sysreg::mrs;
+use super::super::{gic, idregs};
 use super::{Machine, Vcpu, inject};
 use crate::devices::gic::{GicVersion, SgiGroup};
 use crate::vm::vcpu::Exit;

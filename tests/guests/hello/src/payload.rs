@@ -19,7 +19,9 @@ const TIMER: Timer = Timer::Virtual;
 static TICKS: AtomicU32 = AtomicU32::new(0);
 
 pub fn main(machine: &'static Machine) {
-    println!("\nHello! This is the guest that is built into Polyvisor; it runs when nothing else is given to run.");
+    println!(
+        "\nHello! This is the guest that is built into Polyvisor; it runs when nothing else is given to run."
+    );
     on_irq(interrupt);
     machine.gic.init();
     machine.gic.enable(TIMER.intid());
@@ -79,9 +81,17 @@ fn command(machine: &'static Machine, line: &str) {
 
 fn info(machine: &'static Machine) {
     println!("  exception level   {}", cpu::exception_level());
-    println!("  this CPU          MPIDR {:#x}, MIDR {:#x}", read_sysreg!("mpidr_el1"), read_sysreg!("midr_el1"));
+    println!(
+        "  this CPU          MPIDR {:#x}, MIDR {:#x}",
+        read_sysreg!("mpidr_el1"),
+        read_sysreg!("midr_el1")
+    );
     println!("  CPUs              {}", machine.cpus().len());
-    println!("  RAM               {} MiB at {:#x}", (machine.ram.end - machine.ram.start) >> 20, machine.ram.start);
+    println!(
+        "  RAM               {} MiB at {:#x}",
+        (machine.ram.end - machine.ram.start) >> 20,
+        machine.ram.start
+    );
     println!("  interrupts        GIC{:?}, {} lines", machine.gic.version(), machine.gic.lines());
     println!("  counter           {} Hz", cpu::counter_frequency());
     let ticks = TICKS.load(Relaxed);

@@ -80,7 +80,9 @@ fn run(machine: &'static Machine, test: &'static Test) -> Result<(), (usize, Fai
     }
     for index in others {
         let outcome = OUTCOMES.get(index).and_then(|slot| slot.lock().take());
-        outcome.unwrap_or(Err(Failure::new("the CPU did not run the test", 0, 1))).map_err(|failure| (index, failure))?;
+        outcome
+            .unwrap_or(Err(Failure::new("the CPU did not run the test", 0, 1)))
+            .map_err(|failure| (index, failure))?;
     }
     Ok(())
 }

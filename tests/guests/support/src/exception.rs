@@ -48,7 +48,8 @@ impl Esr {
 
     /// Whether this is an external abort on a table walk (levels 0 to 3).
     pub const fn is_walk_abort(self) -> bool {
-        matches!(self.class(), Self::INSTRUCTION_ABORT | Self::DATA_ABORT) && self.fault_status() & 0x3c == 0x14
+        matches!(self.class(), Self::INSTRUCTION_ABORT | Self::DATA_ABORT)
+            && self.fault_status() & 0x3c == 0x14
     }
 }
 
@@ -82,7 +83,12 @@ pub(crate) struct PerCpu {
 pub(crate) const PER_CPU_BYTES: usize = size_of::<PerCpu>();
 
 pub(crate) static PER_CPU: [PerCpu; MAX_CPUS] = [const {
-    PerCpu { recovery: AtomicU64::new(0), esr: AtomicU64::new(0), far: AtomicU64::new(0), elr: AtomicU64::new(0) }
+    PerCpu {
+        recovery: AtomicU64::new(0),
+        esr: AtomicU64::new(0),
+        far: AtomicU64::new(0),
+        elr: AtomicU64::new(0),
+    }
 }; MAX_CPUS];
 
 static IRQ_HANDLER: Mutex<fn()> = Mutex::new(unexpected_irq);
@@ -138,7 +144,11 @@ pub fn probe<F: FnOnce() -> u64 + Copy>(access: F) -> Result<u64, Fault> {
         return Ok(outcome.value);
     }
     let fault = this_cpu();
-    Err(Fault { esr: Esr(fault.esr.load(Relaxed)), far: fault.far.load(Relaxed), elr: fault.elr.load(Relaxed) })
+    Err(Fault {
+        esr: Esr(fault.esr.load(Relaxed)),
+        far: fault.far.load(Relaxed),
+        elr: fault.elr.load(Relaxed),
+    })
 }
 
 fn this_cpu() -> &'static PerCpu {
@@ -196,7 +206,13 @@ fn unhandled(what: &str, frame: Option<&Frame>) -> ! {
         let Some(frame) = frame else { return Ok(()) };
         let esr = Esr(read_sysreg!("esr_el1"));
         writeln!(out, "  esr {esr:?}")?;
-        writeln!(out, "  far {:#018x}  elr {:#018x}  spsr {:#x}", read_sysreg!("far_el1"), frame.elr, frame.spsr)?;
+        writeln!(
+            out,
+            "  far {:#018x}  elr {:#018x}  spsr {:#x}",
+            read_sysreg!("far_el1"),
+            frame.elr,
+            frame.spsr
+        )?;
         writeln!(out, "  image at {:#x}", crate::start::image().start)?;
         for (row, values) in frame.x.chunks(4).enumerate() {
             write!(out, " ")?;

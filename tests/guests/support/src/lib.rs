@@ -48,7 +48,9 @@ macro_rules! payload {
 
         #[cfg(not(target_os = "none"))]
         fn main() {
-            eprintln!("this is a payload for EL1 of an arm64 machine: build it for aarch64-unknown-none-softfloat");
+            eprintln!(
+                "this is a payload for EL1 of an arm64 machine: build it for aarch64-unknown-none-softfloat"
+            );
         }
     };
 }

@@ -57,7 +57,9 @@ impl Machine {
     pub fn is_free_ram(&self, address: u64) -> bool {
         let loader = self.ram.start..self.ram.start + 0x1000;
         self.ram.contains(&address)
-            && ![&self.image, &self.devicetree, &self.initrd, &loader].iter().any(|used| used.contains(&address))
+            && ![&self.image, &self.devicetree, &self.initrd, &loader]
+                .iter()
+                .any(|used| used.contains(&address))
     }
 }
 
@@ -85,21 +87,24 @@ pub fn get() -> Option<&'static Machine> {
 
 fn describe(fdt: &Fdt<'static>, address: u64, entry_count: u64) -> Machine {
     let ram = fdt.find_node("/memory").and_then(|memory| region(memory, 0));
-    let gic = [("arm,gic-v3", Version::V3), ("arm,cortex-a15-gic", Version::V2), ("arm,gic-400", Version::V2)]
-        .into_iter()
-        .find_map(|(compatible, version)| {
-            let node = fdt.find_compatible(&[compatible])?;
-            Some(Gic::new(version, region(node, 0)?.start, region(node, 1)?.start))
-        });
+    let gic =
+        [("arm,gic-v3", Version::V3), ("arm,cortex-a15-gic", Version::V2), ("arm,gic-400", Version::V2)]
+            .into_iter()
+            .find_map(|(compatible, version)| {
+                let node = fdt.find_compatible(&[compatible])?;
+                Some(Gic::new(version, region(node, 0)?.start, region(node, 1)?.start))
+            });
     let method = fdt.find_node("/psci").and_then(|psci| psci.property("method")?.as_str());
     let chosen = fdt.find_node("/chosen");
-    let initrd = |name| chosen.and_then(|chosen| Some(chosen.property(name)?.as_usize()? as u64)).unwrap_or(0);
+    let initrd =
+        |name| chosen.and_then(|chosen| Some(chosen.property(name)?.as_usize()? as u64)).unwrap_or(0);
     let bootargs = chosen.and_then(|chosen| chosen.property("bootargs")?.as_str()).unwrap_or_default();
 
     let mut cpus = [0; MAX_CPUS];
     let mut cpu_count = 0;
     let nodes = fdt.find_node("/cpus").into_iter().flat_map(|cpus| cpus.children());
-    let affinities = nodes.filter(|node| node.name.starts_with("cpu@")).filter_map(|node| Some(region(node, 0)?.start));
+    let affinities =
+        nodes.filter(|node| node.name.starts_with("cpu@")).filter_map(|node| Some(region(node, 0)?.start));
     for (slot, affinity) in cpus.iter_mut().zip(affinities) {
         *slot = affinity;
         cpu_count += 1;

@@ -5,7 +5,10 @@
 
 use core::arch::{asm, global_asm};
 
-use guest_support::{machine::{Machine, UART}, mmio, mmu, read_sysreg};
+use guest_support::{
+    machine::{Machine, UART},
+    mmio, mmu, read_sysreg,
+};
 
 use super::check::{Outcome, Test};
 
@@ -189,7 +192,8 @@ fn store_and_compare() -> Outcome {
     let (_, first, second) = store!("fmov s0, {a:w}\nfmov s1, {b:w}\nstp s0, s1, [{p}]", IBRD, 0x567, 0x19);
     ensure_eq!(first, 0x567, "stp s, first");
     ensure_eq!(second, 0x19, "stp s, second");
-    let (p, first, second) = store!("fmov s0, {a:w}\nfmov s1, {b:w}\nstr s0, [{p}], #4\nstr s1, [{p}]", IBRD, 0x678, 0x2a);
+    let (p, first, second) =
+        store!("fmov s0, {a:w}\nfmov s1, {b:w}\nstr s0, [{p}], #4\nstr s1, [{p}]", IBRD, 0x678, 0x2a);
     ensure_eq!(first, 0x678, "str s with post-index");
     ensure_eq!(second, 0x2a, "str s");
     ensure_eq!(p, IBRD + 4, "str s with post-index, pointer");

@@ -28,7 +28,8 @@ pub const TESTS: &[Test] = &[
 
 /// PeriphID and PCellID. The UART's revision, in the upper half of PeriphID2, is whatever it is.
 fn identity(base: u64, peripheral: [u32; 4]) -> Outcome {
-    for (register, wanted) in (0xfe0..).step_by(4).zip(peripheral.into_iter().chain([0x0d, 0xf0, 0x05, 0xb1])) {
+    for (register, wanted) in (0xfe0..).step_by(4).zip(peripheral.into_iter().chain([0x0d, 0xf0, 0x05, 0xb1]))
+    {
         let mask = if register == 0xfe8 { 0x0f } else { 0xff };
         ensure_eq!(mmio::read32(base + register) & mask, wanted & mask, "an identification register");
     }

@@ -52,7 +52,12 @@ fn unclaimed_load(_: &Machine) -> Outcome {
 fn unclaimed_store(_: &Machine) -> Outcome {
     for offset in [0, 8, 0xff8] {
         let address = UNCLAIMED + offset;
-        let ran = |store: fn(u64)| move || { store(address); 0 };
+        let ran = |store: fn(u64)| {
+            move || {
+                store(address);
+                0
+            }
+        };
         expect_abort(probe(ran(|address| mmio::write8(address, 1))), address, true)?;
         expect_abort(probe(ran(|address| mmio::write16(address, 1))), address, true)?;
         expect_abort(probe(ran(|address| mmio::write32(address, 1))), address, true)?;
@@ -67,7 +72,9 @@ fn unclaimed_pair(_: &Machine) -> Outcome {
         probe(|| {
             let value: u64;
             // SAFETY: nothing is there, so the load does nothing but fault.
-            unsafe { asm!("ldp {0}, {1}, [{2}]", out(reg) value, out(reg) _, in(reg) UNCLAIMED, options(nostack)) };
+            unsafe {
+                asm!("ldp {0}, {1}, [{2}]", out(reg) value, out(reg) _, in(reg) UNCLAIMED, options(nostack))
+            };
             value
         }),
         UNCLAIMED,

@@ -311,7 +311,10 @@ fn forty_active(machine: &Machine) -> Outcome {
     let mut again = 0;
     while soon(|| gic.is_signalled()) {
         let ack = gic.acknowledge();
-        ensure!(taken.iter().step_by(8).any(|other| other.intid() == ack.intid()), "only those that were pending come again");
+        ensure!(
+            taken.iter().step_by(8).any(|other| other.intid() == ack.intid()),
+            "only those that were pending come again"
+        );
         gic.end(ack);
         gic.deactivate(ack);
         again += 1;

@@ -21,7 +21,11 @@ struct Log {
 }
 
 static LOGS: [Log; MAX_CPUS] = [const {
-    Log { length: AtomicUsize::new(0), spurious: AtomicU32::new(0), intids: [const { AtomicU32::new(0) }; ENTRIES] }
+    Log {
+        length: AtomicUsize::new(0),
+        spurious: AtomicU32::new(0),
+        intids: [const { AtomicU32::new(0) }; ENTRIES],
+    }
 }; MAX_CPUS];
 
 fn log() -> Option<&'static Log> {

@@ -27,7 +27,9 @@ const SAMPLES: u64 = 1000;
 fn samples(machine: &Machine) -> impl Iterator<Item = u64> + '_ {
     let size = machine.ram.end - machine.ram.start;
     let step = (size / SAMPLES + 0x1000) & !0xfff | 8;
-    (machine.ram.start..machine.ram.end - 8).step_by(step as usize).filter(|&address| machine.is_free_ram(address))
+    (machine.ram.start..machine.ram.end - 8)
+        .step_by(step as usize)
+        .filter(|&address| machine.is_free_ram(address))
 }
 
 /// Nobody's data is left in the memory that a machine starts with.
@@ -130,7 +132,11 @@ fn cache_set_way(_: &Machine) -> Outcome {
         run!("dc csw", level << 1);
         run!("dc cisw", level << 1);
     }
-    ensure_eq!(mmio::read64(page.0.as_ptr() as u64), 0xa5a5_a5a5_a5a5_a5a5u64, "memory after maintenance by set and way");
+    ensure_eq!(
+        mmio::read64(page.0.as_ptr() as u64),
+        0xa5a5_a5a5_a5a5_a5a5u64,
+        "memory after maintenance by set and way"
+    );
     Ok(())
 }
 

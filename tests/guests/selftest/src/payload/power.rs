@@ -40,7 +40,11 @@ fn features(_: &Machine) -> Outcome {
         psci::SYSTEM_RESET,
         psci::FEATURES,
     ] {
-        ensure_eq!(psci::psci(psci::FEATURES, [u64::from(function), 0, 0]), 0, "PSCI_FEATURES of a function that there is");
+        ensure_eq!(
+            psci::psci(psci::FEATURES, [u64::from(function), 0, 0]),
+            0,
+            "PSCI_FEATURES of a function that there is"
+        );
     }
     let unknown = psci::psci(psci::FEATURES, [0x8400_01ff, 0, 0]);
     ensure_eq!(unknown, psci::NOT_SUPPORTED, "PSCI_FEATURES of a function that there is not");
@@ -96,7 +100,11 @@ fn affinity_info(machine: &Machine) -> Outcome {
     for &other in machine.cpus().iter().skip(1) {
         ensure_eq!(psci::affinity_info(other), psci::OFF, "the state of a CPU that nobody started");
     }
-    ensure_eq!(psci::affinity_info(NOBODY), psci::INVALID_PARAMETERS, "the state of a CPU that does not exist");
+    ensure_eq!(
+        psci::affinity_info(NOBODY),
+        psci::INVALID_PARAMETERS,
+        "the state of a CPU that does not exist"
+    );
     Ok(())
 }
 

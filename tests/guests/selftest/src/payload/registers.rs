@@ -199,7 +199,8 @@ fn el1(machine: &Machine) -> Outcome {
 /// Pointer authentication keys are the guest's too, where there are any.
 fn pauth_keys(machine: &Machine) -> Outcome {
     // ID_AA64ISAR1_EL1: APA, API, GPA, GPI; ID_AA64ISAR2_EL1: GPA3, APA3.
-    let present = read_sysreg!("id_aa64isar1_el1") & 0xff00_0ff0 != 0 || read_sysreg!("S3_0_C0_C6_2") & 0xff00 != 0;
+    let present =
+        read_sysreg!("id_aa64isar1_el1") & 0xff00_0ff0 != 0 || read_sysreg!("S3_0_C0_C6_2") & 0xff00 != 0;
     if !present {
         return Ok(());
     }

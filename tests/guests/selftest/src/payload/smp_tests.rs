@@ -118,7 +118,10 @@ fn route(machine: &'static Machine) -> Outcome {
                 for (index, &affinity) in machine.cpus().iter().enumerate().skip(1) {
                     gic.route(intid, affinity);
                     gic.set_pending(intid);
-                    ensure!(wait_until(microseconds(1_000_000), || taken(index) >= round), "the SPI comes to its CPU");
+                    ensure!(
+                        wait_until(microseconds(1_000_000), || taken(index) >= round),
+                        "the SPI comes to its CPU"
+                    );
                     ensure!(gic.acknowledge().is_spurious(), "and to no other");
                 }
             }

@@ -101,18 +101,27 @@ fn level(machine: &Machine, timer: Timer) -> Outcome {
     ensure!(wait_until(microseconds(100_000), || gic.is_signalled()), "the interrupt is signalled");
     ensure!(gic.is_pending(timer.intid()), "a due timer is pending");
     timer.set_compare(u64::MAX);
-    ensure!(wait_until(microseconds(100_000), || !gic.is_signalled()), "it is gone when the timer is not due");
+    ensure!(
+        wait_until(microseconds(100_000), || !gic.is_signalled()),
+        "it is gone when the timer is not due"
+    );
     ensure!(gic.acknowledge().is_spurious(), "nothing to acknowledge");
     timer.set_compare(0);
     for _ in 0..3 {
-        ensure!(wait_until(microseconds(100_000), || gic.is_signalled()), "an interrupt that is not served comes again");
+        ensure!(
+            wait_until(microseconds(100_000), || gic.is_signalled()),
+            "an interrupt that is not served comes again"
+        );
         let ack = gic.acknowledge();
         ensure_eq!(ack.intid(), timer.intid(), "acknowledged");
         ensure!(gic.is_active(timer.intid()), "an acknowledged interrupt is active");
         gic.end(ack);
     }
     timer.stop();
-    ensure!(wait_until(microseconds(100_000), || !gic.is_signalled()), "it is gone when the timer is stopped");
+    ensure!(
+        wait_until(microseconds(100_000), || !gic.is_signalled()),
+        "it is gone when the timer is stopped"
+    );
     Ok(())
 }
 
