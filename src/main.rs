@@ -8,26 +8,31 @@ fn main() {
 
 #[cfg(target_os = "none")]
 mod firmware {
-    use polyvisor::arch::aarch64::{self, cpu, gic, percpu, smp, stage1};
+    use polyvisor::arch::aarch64::{self, cpu, gic, irq, percpu, smp, stage1};
     use polyvisor::mm::frames;
     use polyvisor::platform::board::{self, Board};
-    use polyvisor::platform::{clock, early, layout, log as console_log, power};
+    use polyvisor::platform::{clock, crash, early, layout, log as console_log, power};
     use polyvisor::vm::start;
 
-    /// Where arch/aarch64/boot.S arrives: relocated, on the boot CPU's stack, MMU and caches off.
+    /// Where arch/aarch64/boot.S arrives: relocated, on the boot CPU's stack, MMU and caches off. `entry_level` is the exception
+    /// level at which the boot loader entered the image.
     #[unsafe(no_mangle)]
-    extern "C" fn polyvisor_main(tree: u64, image: u64) -> ! {
+    extern "C" fn polyvisor_main(tree: u64, image: u64, entry_level: u64) -> ! {
         // Without the MMU there are no atomics: until `enable_early`, nothing locks, logs or allocates.
         // SAFETY: the boot protocol has x0 point to the devicetree.
-        let board =
+        let mut board =
             unsafe { board::tree_at(tree) }.and_then(|tree| Board::read(tree).map(|board| (tree, board)));
         if cpu::current_el() < 2 {
             early::give_up(board.as_ref().ok().map(|(_, board)| board), &early::NotAtEl2(cpu::current_el()));
         }
-        let (tree, board) = match &board {
+        let (tree, board) = match &mut board {
             Ok((tree, board)) => (*tree, board),
             Err(error) => early::give_up(None, error),
         };
+        if entry_level == 3 {
+            // Nobody is left at EL3 to answer.
+            board.psci = None;
+        }
         let tree = tree.as_ptr() as u64..tree.as_ptr() as u64 + tree.len() as u64;
 
         // SAFETY: the image contains the stack in use; boot.S has invalidated its stale cache lines.
@@ -47,9 +52,11 @@ mod firmware {
         console_log::start(board.bootargs);
         clock::init(board);
         start::announce(board, image);
+        crash::on_request(board.bootargs);
 
+        irq::init(board.timer);
         if let Err(error) = gic::init(board).and_then(|()| aarch64::init_cpu()) {
-            panic!("interrupt controller: {error}");
+            early::give_up(Some(board), &error);
         }
         start_secondaries(board);
         log::debug!("{} KiB of memory are free", frames::free() >> 10);

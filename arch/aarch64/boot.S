@@ -17,7 +17,8 @@ _start:
 primary_entry:
     msr     daifset, #0xf
     mov     x19, x0                     // devicetree
-    bl      drop_to_el2
+    mrs     x21, CurrentEL
+    lsr     x21, x21, #2                // the level of entry
 
     // Apply the relocations: the image is linked at 0, so the base is where it now lies.
     adrp    x20, __image_start
@@ -49,13 +50,20 @@ primary_entry:
     adrp    x1, __image_end
     bl      invalidate_dcache_range
 
-    adrp    x1, __boot_cpu_area
-    add     x1, x1, #0x10, lsl #12      // CPU_AREA_SIZE: the stack grows down from the area's end
-    mov     sp, x1
+    adrp    x22, __boot_cpu_area
+    add     x22, x22, #0x10, lsl #12    // CPU_AREA_SIZE: the stack grows down from the area's end
+    mov     sp, x22
     mov     x29, xzr
     mov     x30, xzr
+    cmp     x21, #3
+    b.ne    5f
+    mov     x0, x19
+    bl      polyvisor_el3_main          // what only EL3 can set up
+5:  bl      drop_to_el2
+    mov     sp, x22
     mov     x0, x19
     mov     x1, x20
+    mov     x2, x21
     bl      polyvisor_main
     b       park
 
@@ -94,6 +102,7 @@ drop_to_el2:
     cbz     x2, 3f
     mov     x2, #0xf                    // ICC_SRE_EL3: SRE, DFB, DIB, Enable
     msr     S3_6_C12_C12_5, x2
+    isb
 3:  mov     x2, #0x3c9                  // EL2h, DAIF masked
     msr     spsr_el3, x2
     msr     elr_el3, x30

@@ -6,6 +6,8 @@ pub mod clock;
 #[cfg(target_os = "none")]
 pub mod console;
 #[cfg(target_os = "none")]
+pub mod crash;
+#[cfg(target_os = "none")]
 pub mod early;
 #[cfg(target_os = "none")]
 pub mod layout;

@@ -102,7 +102,7 @@ impl Gic {
 
     pub fn init_cpu(&self, affinity: u64) -> Result<usize, GicError> {
         let enabled = mrs!("S3_4_C12_C9_5") | 0b1001; // ICC_SRE_EL2: Enable, SRE
-        // SAFETY (of every `msr!` in this module): EL2's own interrupt controller interface, programmed as IHI 0069 says.
+        // SAFETY: as for every `msr!` in this module: EL2's own interrupt controller interface, programmed as IHI 0069 says.
         unsafe { msr!("S3_4_C12_C9_5", enabled) };
         barrier::isb(barrier::SY);
         if mrs!("S3_4_C12_C9_5") & 1 == 0 {
