@@ -94,7 +94,8 @@ drop_to_el2:
     cmp     x1, #(3 << 2)
     b.ne    1f
     mov     x2, #0x5b1                  // SCR_EL3: NS, RES1, SMD (nobody is left at EL3 to answer an SMC), HCE, RW
-    movk    x2, #0x3, lsl #16           // and APK, API: pointer authentication without traps
+    movk    x2, #0x0803, lsl #16        // APK, API, FGTEn: pointer authentication and fine-grained traps are not trapped
+    movk    x2, #0x0040, lsl #32        // HXEn: nor is HCRX_EL2. Bits of features that the CPU lacks are RES0
     msr     scr_el3, x2
     msr     cptr_el3, xzr
     mrs     x2, id_aa64pfr0_el1
