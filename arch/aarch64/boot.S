@@ -106,11 +106,12 @@ drop_to_el2:
     isb
 3:  mov     x2, #0x3c9                  // EL2h, DAIF masked
     msr     spsr_el3, x2
-    msr     elr_el3, x30
+    adr     x2, 4f
+    msr     elr_el3, x2
     eret
 1:  cmp     x1, #(2 << 2)
     b.ne    2f
-    mov     x2, #(1 << 31)              // HCR_EL2: RW; no trap and no E2H until a vCPU is loaded
+4:  mov     x2, #(1 << 31)              // HCR_EL2: RW; no trap and no E2H until a vCPU is loaded
     msr     hcr_el2, x2
     ldr     x2, =0x30c50830             // SCTLR_EL2: RES1 bits only: MMU, caches and alignment checks off
     msr     sctlr_el2, x2
