@@ -78,6 +78,8 @@ pub mod gicc {
     pub const HPPIR: u64 = 0x018;
     /// Active priorities.
     pub const APR: u64 = 0x0d0;
+    /// Active priorities of Group 1.
+    pub const NSAPR: u64 = 0x0e0;
     /// Deactivate.
     pub const DIR: u64 = 0x1000;
 }
@@ -176,7 +178,9 @@ impl Gic {
         self.set_eoi_mode(false);
         match self.version {
             Version::V2 => {
-                write32(self.cpu + gicc::APR, 0);
+                for active in (0..0x10).step_by(4).flat_map(|index| [gicc::APR + index, gicc::NSAPR + index]) {
+                    write32(self.cpu + active, 0);
+                }
                 write32(self.cpu + gicc::BPR, 0);
                 write32(self.cpu + gicc::CTLR, 1);
             }
@@ -196,13 +200,11 @@ impl Gic {
         for register in [gicd::ICENABLER, gicd::ICPENDR, gicd::ICACTIVER] {
             write32(word + register, u32::MAX);
         }
-        match self.version {
-            Version::V3 => write32(word + gicd::IGROUPR, u32::MAX),
+        // Group 0 for GICv2, Group 1 for GICv3: what `init` enables and `acknowledge` acknowledges.
+        write32(word + gicd::IGROUPR, if self.version == Version::V2 { 0 } else { u32::MAX });
+        if self.version == Version::V2 && first == 0 {
             // SGIs have a register of their own, a byte for each with a bit for each sender.
-            Version::V2 if first == 0 => {
-                (0..16).step_by(4).for_each(|sgi| write32(bank + gicd::CPENDSGIR + sgi, u32::MAX));
-            }
-            Version::V2 => {}
+            (0..16).step_by(4).for_each(|sgi| write32(bank + gicd::CPENDSGIR + sgi, u32::MAX));
         }
         for intid in (first..first + 32).step_by(4) {
             write32(bank + gicd::IPRIORITYR + u64::from(intid), u32::from_ne_bytes([DEFAULT_PRIORITY; 4]));

@@ -1,5 +1,8 @@
 //! A small deterministic generator, so that every attack can be repeated from its seed.
 
+/// 2^64 divided by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// xorshift64* (Marsaglia 2003, Vigna 2016): good enough to scatter accesses, not for secrets.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
@@ -7,8 +10,9 @@ pub struct Rng(u64);
 impl Rng {
     /// The generator that `seed` always gives. Every seed is fine.
     pub const fn new(seed: u64) -> Self {
-        // The state must not be zero, and neighbouring seeds should not start alike.
-        Self((seed ^ 0x9e37_79b9_7f4a_7c15) | 1)
+        // The state must not be zero. Multiplying by an odd number keeps seeds apart, and spreads neighbouring ones.
+        let state = (seed ^ SPREAD).wrapping_mul(SPREAD);
+        Self(if state == 0 { SPREAD } else { state })
     }
 
     /// 64 random bits.
@@ -60,7 +64,8 @@ mod tests {
             assert_eq!(value, b.below(bound));
         }
         assert_eq!(a.below(0), 0);
-        assert_ne!(Rng::new(0).next_u64(), Rng::new(2).next_u64());
+        assert_ne!(Rng::new(2).next_u64(), Rng::new(3).next_u64());
+        assert_ne!(Rng::new(SPREAD).next_u64(), 0);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub const TESTS: &[Test] = &[
 ];
 
 const SGI: u32 = 5;
+/// Microseconds for what needs another CPU to run, whose turn on a busy host may be late.
+const PATIENCE: u64 = 20_000_000;
 
 static READY: AtomicU32 = AtomicU32::new(0);
 static LEAVE: AtomicBool = AtomicBool::new(false);
@@ -64,7 +66,7 @@ fn with_others(machine: &Machine, job: fn(usize), test: impl FnOnce() -> Outcome
     for index in others.clone() {
         smp::start(machine, index, job).map_err(|error| Failure::new("CPU_ON", error as u64, 0))?;
     }
-    let started = wait_until(microseconds(2_000_000), || READY.load(Acquire) as usize == others.len());
+    let started = wait_until(microseconds(PATIENCE), || READY.load(Acquire) as usize == others.len());
     let outcome = if started { test() } else { Err(Failure::new("the other CPUs start", 0, 1)) };
     LEAVE.store(true, Release);
     for index in others {
@@ -77,7 +79,7 @@ fn with_others(machine: &Machine, job: fn(usize), test: impl FnOnce() -> Outcome
 
 fn interrupt_each(machine: &Machine) -> Outcome {
     let gic = &machine.gic;
-    let soon = |index, wanted| wait_until(microseconds(1_000_000), || taken(index) >= wanted);
+    let soon = |index, wanted| wait_until(microseconds(PATIENCE), || taken(index) >= wanted);
     for round in 1..=20 {
         for (index, &affinity) in machine.cpus().iter().enumerate().skip(1) {
             gic.send_sgi(affinity, SGI);
@@ -118,10 +120,7 @@ fn route(machine: &'static Machine) -> Outcome {
                 for (index, &affinity) in machine.cpus().iter().enumerate().skip(1) {
                     gic.route(intid, affinity);
                     gic.set_pending(intid);
-                    ensure!(
-                        wait_until(microseconds(1_000_000), || taken(index) >= round),
-                        "the SPI comes to its CPU"
-                    );
+                    ensure!(wait_until(microseconds(PATIENCE), || taken(index) >= round), "the SPI comes to its CPU");
                     ensure!(gic.acknowledge().is_spurious(), "and to no other");
                 }
             }
