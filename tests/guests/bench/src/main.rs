@@ -1,8 +1,9 @@
-//! Measures what the virtual machine costs: prints `bench: NAME VALUE` lines, the average number of virtual-counter ticks per operation
-//! with the loop around it subtracted.
+//! Measures what the virtual machine costs: prints `bench: NAME VALUE` lines, the average number of
+//! virtual-counter ticks per operation with the loop around it subtracted.
 //!
-//! Under `-icount shift=0 -cpu max` the counter runs at 1 GHz and an instruction takes a nanosecond, so that a tick is an instruction and
-//! every run gives the same figures. `bench: cntfrq` says what a tick is elsewhere.
+//! Under `-icount shift=0 -cpu max` the counter runs at 1 GHz and an instruction takes a nanosecond, so that
+//! a tick is an instruction and every run gives the same figures. `bench: cntfrq` says what a tick is
+//! elsewhere.
 //!
 //! | name         | from, to |
 //! |--------------|----------|
@@ -14,7 +15,7 @@
 //! | `timer-phys` | the physical timer, likewise |
 //! | `eoi`        | the end of an interrupt: one register write |
 //! | `fault-in`   | the first store to an untouched 2 MiB block of RAM |
-//! | `boot`       | reset of the machine (count 0) to this guest's first instruction, in physical-counter ticks |
+//! | `boot`       | reset (physical count 0) to this guest's first instruction |
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

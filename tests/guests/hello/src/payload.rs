@@ -119,7 +119,8 @@ fn time(machine: &'static Machine) {
 
 /// Sleeps until an interrupt handler has made `done` true.
 fn sleep_until(mut done: impl FnMut() -> bool) {
-    // Masked between the question and WFI, so that the interrupt that matters cannot slip in between: a masked interrupt wakes WFI too.
+    // Masked between the question and WFI, so that the interrupt that matters cannot slip in between: a
+    // masked interrupt wakes WFI too.
     cpu::mask_irqs();
     while !done() {
         cpu::wfi();

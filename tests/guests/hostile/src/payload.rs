@@ -118,7 +118,8 @@ fn quieten() {
 /// Interrupts that nobody can acknowledge, in a row.
 static STUCK: AtomicU32 = AtomicU32::new(0);
 
-/// Whatever comes is ended, and its source is disabled. An interrupt of a group that cannot be acknowledged here would come for ever.
+/// Whatever comes is ended, and its source is disabled. An interrupt of a group that cannot be acknowledged
+/// here would come for ever.
 fn drop_interrupt() {
     let Some(machine) = machine::get() else { return };
     let ack = machine.gic.acknowledge();

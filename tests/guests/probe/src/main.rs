@@ -1,6 +1,19 @@
+//! A guest that tries to reach memory which is not its own, at addresses that it is told.
+//!
+//! It proves isolation: given the physical addresses of the hypervisor's image, heap or tables, or of another
+//! guest's RAM, it tries each of them by load, store, instruction fetch, table walk and cache maintenance,
+//! with every memory type, and says what happened. The boot argument is
+//! `target=ADDRESS[+SIZE][,ADDRESS[+SIZE]...]`; of a range, the first and last word and a sample between are
+//! tried.
+//!
+//! For each place it prints `probe: ADDRESS HOW refused` or `probe: ADDRESS HOW REACHED: VALUE`, and at last
+//! `probe: N reached, N refused`; then it switches the machine off. Cache maintenance and address translation
+//! are only reported, as `harmless` or `refused`: without a translation at Stage 2 they have no effect, and
+//! whether that is a fault is up to the CPU. On QEMU's own machine, an address of RAM is reached, and one
+//! where nothing is, is refused.
 #![cfg_attr(target_os = "none", no_std, no_main)]
-guest_support::payload!(payload::main);
+
 #[cfg(target_os = "none")]
-mod payload {
-    pub fn main(_: &guest_support::machine::Machine) {}
-}
+mod payload;
+
+guest_support::payload!(payload::main);

@@ -62,7 +62,8 @@ pub fn main(machine: &'static Machine) {
     println!("selftest: {passed} passed, {failed} failed");
 }
 
-/// Runs `test` here, and then on all other CPUs at once if it wants that; the first failure and its CPU's index.
+/// Runs `test` here, and then on all other CPUs at once if it wants that; the first failure and its CPU's
+/// index.
 fn run(machine: &'static Machine, test: &'static Test) -> Result<(), (usize, Failure)> {
     machine.gic.init();
     run_here(machine, test).map_err(|failure| (0, failure))?;

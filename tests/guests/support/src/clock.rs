@@ -12,8 +12,8 @@ pub struct Utc {
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, second) = (self.seconds / 86_400, self.seconds % 86_400);
-        // Years that begin in March put the leap day last, so that month lengths follow one formula. The shift by
-        // 719,468 days makes day 0 the 1st of March of year 0.
+        // Years that begin in March put the leap day last, so that month lengths follow one formula. The
+        // shift by 719,468 days makes day 0 the 1st of March of year 0.
         let shifted = days + 719_468;
         let era = shifted / 146_097;
         let day_of_era = shifted % 146_097;

@@ -91,7 +91,8 @@ pub fn print_line(arguments: fmt::Arguments<'_>) {
     let _ = writeln!(CONSOLE.lock(), "{arguments}");
 }
 
-/// Prints whatever `report` writes, even when this CPU was interrupted while it printed, and switches the machine off.
+/// Prints whatever `report` writes, even when this CPU was interrupted while it printed, and switches the
+/// machine off.
 pub(crate) fn last_words(report: impl Fn(&mut dyn fmt::Write) -> fmt::Result) -> ! {
     init();
     let _ = report(&mut Uart);

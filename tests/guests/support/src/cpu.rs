@@ -13,10 +13,11 @@ macro_rules! read_sysreg {
     }};
 }
 
-/// Writes a system register: `write_sysreg!("cntv_ctl_el0", 1)`. The caller adds the `isb` where one is needed.
+/// Writes a system register: `write_sysreg!("cntv_ctl_el0", 1)`. The caller adds the `isb` where one is
+/// needed.
 ///
-/// Payloads write registers that steer devices, interrupts and traps; those that steer memory or the stack belong to [`crate::mmu`]
-/// and the start-up code.
+/// Payloads write registers that steer devices, interrupts and traps; those that steer memory or the stack
+/// belong to [`crate::mmu`] and the start-up code.
 #[macro_export]
 macro_rules! write_sysreg {
     ($register:expr, $value:expr) => {{

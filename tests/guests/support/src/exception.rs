@@ -99,7 +99,8 @@ pub fn cpu_index() -> usize {
     (read_sysreg!("tpidr_el1") as usize - PER_CPU.as_ptr() as usize) / PER_CPU_BYTES
 }
 
-/// Lets `handler` run, with interrupts masked, whenever any CPU takes an IRQ or FIQ. It must acknowledge and end the interrupt.
+/// Lets `handler` run, with interrupts masked, whenever any CPU takes an IRQ or FIQ. It must acknowledge and
+/// end the interrupt.
 pub fn on_irq(handler: fn()) {
     let daif = read_sysreg!("daif");
     cpu::mask_irqs();
@@ -118,11 +119,11 @@ fn unexpected_irq() {
 
 /// Runs `access` and returns its value, or the fault that it raised on this CPU.
 ///
-/// A fault cuts `access` off wherever it is, like `longjmp`: hence `Copy`, which proves that nothing would have had to be dropped. Masks
-/// of interrupts are put back as they were. Probes nest.
+/// A fault cuts `access` off wherever it is, like `longjmp`: hence `Copy`, which proves that nothing would
+/// have had to be dropped. Masks of interrupts are put back as they were. Probes nest.
 ///
-/// # Errors
-/// The fault. Reading or jumping to any address is fine; harm done by successful accesses is the caller's business.
+/// # Errors The fault. Reading or jumping to any address is fine; harm done by successful accesses is the
+/// caller's business.
 pub fn probe<F: FnOnce() -> u64 + Copy>(access: F) -> Result<u64, Fault> {
     #[repr(C)]
     struct Outcome {
@@ -173,7 +174,8 @@ const IRQ: u64 = 1;
 const FIQ: u64 = 2;
 const SERROR: u64 = 3;
 
-/// Every exception arrives here. Returns 0 to go on after it, or the stack pointer of the probe that is to be cut off.
+/// Every exception arrives here. Returns 0 to go on after it, or the stack pointer of the probe that is to be
+/// cut off.
 extern "C" fn exception(frame: &Frame, vector: u64) -> u64 {
     match vector {
         IRQ | FIQ => {
@@ -226,8 +228,8 @@ fn unhandled(what: &str, frame: Option<&Frame>) -> ! {
     crate::console::last_words(report)
 }
 
-// The frame keeps the caller-saved registers that Rust may change and the others for the report. SP_EL1 is in use throughout, also when the
-// exception came from EL0 or from EL1 on SP_EL0.
+// The frame keeps the caller-saved registers that Rust may change and the others for the report. SP_EL1 is in
+// use throughout, also when the exception came from EL0 or from EL1 on SP_EL0.
 global_asm!(
     ".macro vector kind",
     "    .balign 128",

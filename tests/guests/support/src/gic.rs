@@ -92,7 +92,8 @@ const GICR_STRIDE: u64 = 0x2_0000;
 /// The redistributor of each CPU, 0 until it has been looked for.
 static REDISTRIBUTORS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
-/// What acknowledging gave: the INTID, and on GICv2 the CPU that sent an SGI. Ending an interrupt wants it back as it was.
+/// What acknowledging gave: the INTID, and on GICv2 the CPU that sent an SGI. Ending an interrupt wants it
+/// back as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ack(pub u32);
 
@@ -119,7 +120,8 @@ pub struct Gic {
 }
 
 impl Gic {
-    /// The controller with its distributor at `distributor` and its CPU interface or first redistributor at `cpu`.
+    /// The controller with its distributor at `distributor` and its CPU interface or first redistributor at
+    /// `cpu`.
     pub const fn new(version: Version, distributor: u64, cpu: u64) -> Self {
         Self { version, distributor, cpu }
     }
@@ -144,14 +146,16 @@ impl Gic {
         (32 * ((read32(self.distributor + gicd::TYPER) & 0x1f) + 1)).min(SPECIAL)
     }
 
-    /// Brings the distributor into a known state, all SPIs off and routed to this CPU, and then this CPU's interface.
+    /// Brings the distributor into a known state, all SPIs off and routed to this CPU, and then this CPU's
+    /// interface.
     pub fn init(&self) {
         write32(self.distributor + gicd::CTLR, 0);
         self.wait_for_writes();
         for first in (32..self.lines()).step_by(32) {
             self.reset_block(first);
         }
-        // GICv2: Group 0, the only group without security extensions. GICv3: affinity routing, and Group 1 beside Group 0.
+        // GICv2: Group 0, the only group without security extensions. GICv3: affinity routing, and Group 1
+        // beside Group 0.
         let enable = match self.version {
             Version::V2 => 0b1,
             Version::V3 => 0b1_0011,
@@ -164,7 +168,8 @@ impl Gic {
         self.init_cpu();
     }
 
-    /// Brings this CPU's interface and private interrupts into a known state: everything off, all priorities let through.
+    /// Brings this CPU's interface and private interrupts into a known state: everything off, all priorities
+    /// let through.
     pub fn init_cpu(&self) {
         if self.version == Version::V3 {
             // Wake: clear ProcessorSleep, wait for ChildrenAsleep to clear.
@@ -178,7 +183,8 @@ impl Gic {
         self.set_eoi_mode(false);
         match self.version {
             Version::V2 => {
-                for active in (0..0x10).step_by(4).flat_map(|index| [gicc::APR + index, gicc::NSAPR + index]) {
+                for active in (0..0x10).step_by(4).flat_map(|index| [gicc::APR + index, gicc::NSAPR + index])
+                {
                     write32(self.cpu + active, 0);
                 }
                 write32(self.cpu + gicc::BPR, 0);
@@ -451,8 +457,8 @@ impl Gic {
         cpu::isb();
     }
 
-    /// The value of ICC_SGI1R_EL1 that sends SGI `intid` to the CPU with `affinity`: Aff3 \[55:48\], RS \[47:44\], Aff2 \[39:32\],
-    /// INTID \[27:24\], Aff1 \[23:16\], targets \[15:0\].
+    /// The value of ICC_SGI1R_EL1 that sends SGI `intid` to the CPU with `affinity`: Aff3 \[55:48\], RS
+    /// \[47:44\], Aff2 \[39:32\], INTID \[27:24\], Aff1 \[23:16\], targets \[15:0\].
     pub const fn sgi1r(affinity: u64, intid: u32) -> u64 {
         let (aff0, aff1) = (affinity & 0xff, affinity >> 8 & 0xff);
         let (aff2, aff3) = (affinity >> 16 & 0xff, affinity >> 32 & 0xff);

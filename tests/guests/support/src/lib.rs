@@ -1,7 +1,8 @@
-//! What every bare-metal payload guest needs: start-up, exceptions, MMU, console, devicetree, GIC, timers, PSCI, other CPUs.
+//! What every bare-metal payload guest needs: start-up, exceptions, MMU, console, devicetree, GIC, timers,
+//! PSCI, other CPUs.
 //!
-//! A payload is an EL1 program for a machine that looks like QEMU `virt`, entered like Linux (arm64 `Image` header, x0 =
-//! devicetree, MMU off). QEMU's own machine is the oracle: every payload also runs bare, with
+//! A payload is an EL1 program for a machine that looks like QEMU `virt`, entered like Linux (arm64 `Image`
+//! header, x0 = devicetree, MMU off). QEMU's own machine is the oracle: every payload also runs bare, with
 //! `qemu-system-aarch64 -M virt -cpu max -nographic -kernel PAYLOAD.img`.
 //!
 //! A payload's `main.rs` names its main function by [`payload!`]. On the host only the portable parts exist.
@@ -34,7 +35,8 @@ mod start;
 #[cfg(target_os = "none")]
 pub mod timer;
 
-/// Makes `$main`, a `fn(&'static Machine)`, the payload's main function. When it returns, the machine is switched off.
+/// Makes `$main`, a `fn(&'static Machine)`, the payload's main function. When it returns, the machine is
+/// switched off.
 ///
 /// On the host, where a payload cannot run, this is a `main` that says so.
 #[macro_export]

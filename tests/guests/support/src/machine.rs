@@ -52,8 +52,8 @@ impl Machine {
         self.cpus.get(..self.cpu_count).unwrap_or_default()
     }
 
-    /// Whether `address` is in RAM that holds nothing: not this payload, the devicetree or the initrd, nor the first page of RAM, where
-    /// QEMU puts its boot loader.
+    /// Whether `address` is in RAM that holds nothing: not this payload, the devicetree or the initrd, nor
+    /// the first page of RAM, where QEMU puts its boot loader.
     pub fn is_free_ram(&self, address: u64) -> bool {
         let loader = self.ram.start..self.ram.start + 0x1000;
         self.ram.contains(&address)

@@ -1,7 +1,8 @@
 //! Device accesses by exactly one plain load or store, the form for which hardware gives a complete syndrome.
 //!
-//! Rust's volatile accesses leave the addressing mode to the compiler (pairs, write-back), which the payloads test on purpose
-//! and not by accident. An address that nothing answers raises an exception; see [`crate::exception::probe`].
+//! Rust's volatile accesses leave the addressing mode to the compiler (pairs, write-back), which the payloads
+//! test on purpose and not by accident. An address that nothing answers raises an exception; see
+//! [`crate::exception::probe`].
 
 use core::arch::asm;
 
@@ -10,16 +11,23 @@ macro_rules! access {
         #[doc = concat!("`", $load, "` from `address`.")]
         pub fn $read(address: u64) -> $type {
             let value: u64;
-            // SAFETY: payloads use this for devices only; a load from one cannot break what Rust knows about memory.
-            unsafe { asm!(concat!($load, " {0:", $form, "}, [{1}]"), out(reg) value, in(reg) address, options(nostack)) };
+            // SAFETY: payloads use this for devices only; a load from one cannot break what Rust knows about
+            // memory.
+            unsafe {
+                asm!(concat!($load, " {0:", $form, "}, [{1}]"), out(reg) value, in(reg) address, options(nostack));
+            };
             value as $type
         }
 
         #[doc = concat!("`", $store, "` of `value` to `address`.")]
         pub fn $write(address: u64, value: $type) {
-            // SAFETY: payloads use this for devices and for memory outside of their own image and stacks only.
+            // SAFETY: payloads use this for devices and for memory outside of their own image and stacks
+            // only.
             unsafe {
-                asm!(concat!($store, " {0:", $form, "}, [{1}]"), in(reg) u64::from(value), in(reg) address, options(nostack));
+                asm!(
+                    concat!($store, " {0:", $form, "}, [{1}]"),
+                    in(reg) u64::from(value), in(reg) address, options(nostack),
+                );
             };
         }
     };

@@ -1,7 +1,8 @@
-//! The address space: everything mapped one to one by blocks of 1 GiB, device memory where QEMU `virt` has devices.
+//! The address space: everything mapped one to one by blocks of 1 GiB, device memory where QEMU `virt` has
+//! devices.
 //!
-//! The table is constant, so that start-up can enable the MMU with its first instructions. The last two GiB of the 36-bit space are
-//! windows, in which a payload maps what it wants to attack.
+//! The table is constant, so that start-up can enable the MMU with its first instructions. The last two GiB
+//! of the 36-bit space are windows, in which a payload maps what it wants to attack.
 
 use core::{
     arch::{asm, global_asm},
@@ -72,17 +73,19 @@ pub enum Window {
 }
 
 impl Window {
-    /// Maps the GiB around physical address `address` (up to 48 bits) and says at which virtual address `address` then is.
+    /// Maps the GiB around physical address `address` (up to 48 bits) and says at which virtual address
+    /// `address` then is.
     pub fn map(self, address: u64, memory: Memory) -> u64 {
         self.set(memory.block(address));
         self.base() + address % BLOCK
     }
 
-    /// Lets physical address `table` (a multiple of 4096) be walked as the level 2 table of this window, and returns the
-    /// virtual address that its entry `index` translates. Whatever is at `table` is read by the table walker only.
+    /// Lets physical address `table` (a multiple of 4096) be walked as the level 2 table of this window, and
+    /// returns the virtual address that its entry `index` translates. Whatever is at `table` is read by the
+    /// table walker only.
     pub fn walk(self, table: u64, index: u64) -> u64 {
         self.set(table & 0xffff_ffff_f000 | VALID_TABLE);
-        self.base() + (index % 512 << 21)
+        self.base() + ((index % 512) << 21)
     }
 
     /// Takes the mapping away.
@@ -111,7 +114,8 @@ pub fn flush_tlb() {
     unsafe { asm!("dsb ishst", "tlbi vmalle1is", "dsb ish", "isb", options(nostack)) };
 }
 
-/// Makes instructions that were written to `[start, start + 4 * words)` visible to instruction fetch on this CPU.
+/// Makes instructions that were written to `[start, start + 4 * words)` visible to instruction fetch on this
+/// CPU.
 pub fn publish_code(start: u64, words: u64) {
     // The smallest line that the architecture allows is 16 bytes (CTR_EL0.IminLine, in words).
     for line in (start & !15..start + 4 * words).step_by(16) {
@@ -134,7 +138,8 @@ pub unsafe fn with_mmu_off(leaf: unsafe extern "C" fn(u64, u64) -> u64, a: u64, 
     unsafe { call_with_mmu_off(a, b, leaf) }
 }
 
-// Everything lives in registers while the MMU is off, so that no access to memory bypasses a dirty cache line.
+// Everything lives in registers while the MMU is off, so that no access to memory bypasses a dirty cache
+// line.
 global_asm!(
     ".text",
     ".globl call_with_mmu_off",

@@ -10,7 +10,8 @@ pub struct Rng(u64);
 impl Rng {
     /// The generator that `seed` always gives. Every seed is fine.
     pub const fn new(seed: u64) -> Self {
-        // The state must not be zero. Multiplying by an odd number keeps seeds apart, and spreads neighbouring ones.
+        // The state must not be zero. Multiplying by an odd number keeps seeds apart, and spreads
+        // neighbouring ones.
         let state = (seed ^ SPREAD).wrapping_mul(SPREAD);
         Self(if state == 0 { SPREAD } else { state })
     }
@@ -25,7 +26,7 @@ impl Rng {
 
     /// A number below `bound`, or 0 when `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next_u64()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
     /// True once in `n` calls on average.
@@ -38,7 +39,8 @@ impl Rng {
         items.get(self.below(items.len() as u64) as usize)
     }
 
-    /// A value as register fuzzing likes it: a single bit, all ones, small, or random, about as often as each other.
+    /// A value as register fuzzing likes it: a single bit, all ones, small, or random, about as often as each
+    /// other.
     pub fn interesting(&mut self) -> u64 {
         match self.below(6) {
             0 => 0,

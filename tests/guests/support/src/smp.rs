@@ -15,13 +15,15 @@ use crate::{
 pub const MAX_CPUS: usize = 8;
 
 static JOB: Mutex<fn(usize)> = Mutex::new(|_| ());
-/// Which CPUs have a job that is not done. AFFINITY_INFO alone does not tell: QEMU says OFF until a CPU that was just switched on runs.
+/// Which CPUs have a job that is not done. AFFINITY_INFO alone does not tell: QEMU says OFF until a CPU that
+/// was just switched on runs.
 static BUSY: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CPUS];
 
-/// Lets CPU `index` of the devicetree run `job(index)` from reset. It switches itself off at the end; see [`wait_off`].
+/// Lets CPU `index` of the devicetree run `job(index)` from reset. It switches itself off at the end; see
+/// [`wait_off`].
 ///
-/// # Errors
-/// What CPU_ON answered, if not 0. An `index` that the machine does not have is answered with `INVALID_PARAMETERS`.
+/// # Errors What CPU_ON answered, if not 0. An `index` that the machine does not have is answered with
+/// `INVALID_PARAMETERS`.
 pub fn start(machine: &Machine, index: usize, job: fn(usize)) -> Result<(), i64> {
     let (Some(&affinity), Some(busy)) = (machine.cpus().get(index), BUSY.get(index)) else {
         return Err(psci::INVALID_PARAMETERS);

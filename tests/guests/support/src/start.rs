@@ -1,4 +1,5 @@
-//! Start-up: the arm64 `Image` header and the way from reset state to Rust, for the boot CPU and for the others.
+//! Start-up: the arm64 `Image` header and the way from reset state to Rust, for the boot CPU and for the
+//! others.
 
 use core::{arch::global_asm, ffi::c_void};
 
@@ -19,9 +20,9 @@ static mut STACKS: Stacks = Stacks([[0; STACK_BYTES]; MAX_CPUS]);
 /// CNTPCT_EL0 at the first instruction.
 static mut ENTRY_COUNT: u64 = 0;
 
-// Linux, Documentation/arch/arm64/booting.rst: header, and the state at entry (MMU off, image clean to the point of coherency).
-// The MMU is enabled before any memory is written, so that no write bypasses the caches; until the relocations are done the code is
-// strictly relative to PC.
+// Linux, Documentation/arch/arm64/booting.rst: header, and the state at entry (MMU off, image clean to the
+// point of coherency). The MMU is enabled before any memory is written, so that no write bypasses the caches;
+// until the relocations are done the code is strictly relative to PC.
 global_asm!(
     ".section .head, \"ax\"",
     ".globl _start",
@@ -47,7 +48,8 @@ global_asm!(
     "    b.hs    2f",
     "    stp     xzr, xzr, [x0], #16",
     "    b       1b",
-    // R_AARCH64_RELATIVE (1027) is the only kind that a static position-independent link leaves: (where, kind, addend).
+    // R_AARCH64_RELATIVE (1027) is the only kind that a static position-independent link leaves: (where,
+    // kind, addend).
     "2:  adr     x0, __rela_start",
     "    adr     x1, __rela_end",
     "    adrp    x2, _start",
@@ -104,8 +106,8 @@ global_asm!(
     "    adrp    x1, {table}",
     "    add     x1, x1, :lo12:{table}",
     "    msr     ttbr0_el1, x1",
-    // TCR_EL1: 36 bits (T0SZ 28), write-back inner shareable walks, 4 KiB granule, no TTBR1 (EPD1); the physical size (IPS) is
-    // the CPU's, at most 48 bits.
+    // TCR_EL1: 36 bits (T0SZ 28), write-back inner shareable walks, 4 KiB granule, no TTBR1 (EPD1); the
+    // physical size (IPS) is the CPU's, at most 48 bits.
     "    ldr     x1, =0x80351c",
     "    mrs     x2, id_aa64mmfr0_el1",
     "    and     x2, x2, #0xf",

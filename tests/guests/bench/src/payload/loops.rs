@@ -1,7 +1,8 @@
 //! The measured loops, in assembly: what they contain is exactly what is measured.
 //!
-//! Registers: x1 to x3 are the loop's arguments, x19 counts rounds, x20 and x21 are for the loop itself, x22 sums up, x23 says that the
-//! interrupt was handled, x24 when, x25 and x26 belong to the handler, x27 is the handler.
+//! Registers: x1 to x3 are the loop's arguments, x19 counts rounds, x20 and x21 are for the loop itself, x22
+//! sums up, x23 says that the interrupt was handled, x24 when, x25 and x26 belong to the handler, x27 is the
+//! handler.
 
 use core::arch::global_asm;
 
@@ -12,15 +13,18 @@ pub struct TimedLoop(unsafe extern "C" fn(u64, u64, u64, u64) -> u64);
 impl TimedLoop {
     /// Runs the loop with IRQs unmasked where it wants them; they are masked again afterwards.
     pub fn run(self, rounds: u64, a: u64, b: u64, c: u64) -> u64 {
-        // SAFETY: the loops keep what the calling convention wants kept. Those that store, store to the addresses that this program
-        // gives them: registers of the interrupt controller and unused RAM.
+        // SAFETY: the loops keep what the calling convention wants kept. Those that store, store to the
+        // addresses that this program gives them: registers of the interrupt controller and unused RAM.
         unsafe { (self.0)(rounds, a, b, c) }
     }
 }
 
 /// Defines a loop. The result is the ticks from the first round to the last, unless `sum` names x22.
 macro_rules! timed_loop {
-    ($(#[$doc:meta])* $name:ident, handler $handler:literal, result $result:literal, $($line:expr),* $(,)?) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident, handler $handler:literal, result $result:literal, $($line:expr),* $(,)?
+    ) => {
         $(#[$doc])*
         #[allow(non_upper_case_globals, reason = "a loop is called like a function")]
         pub const $name: TimedLoop = {
@@ -172,7 +176,8 @@ timed_loop!(
     "add     x22, x22, x21",
 );
 
-/// Timer `$timer` is due `a` ticks from now; the sum of how late it was acknowledged. `c` is the GICv2 CPU interface.
+/// Timer `$timer` is due `a` ticks from now; the sum of how late it was acknowledged. `c` is the GICv2 CPU
+/// interface.
 macro_rules! timer_loop {
     ($name:ident, $handler:literal, $count:literal, $compare:literal, $control:literal) => {
         timed_loop!(
@@ -198,8 +203,9 @@ timer_loop!(timer_virtual_v3, "bench_handler_virtual_v3", "cntvct_el0", "cntv_cv
 timer_loop!(timer_physical_v2, "bench_handler_physical_v2", "cntpct_el0", "cntp_cval_el0", "cntp_ctl_el0");
 timer_loop!(timer_physical_v3, "bench_handler_physical_v3", "cntpct_el0", "cntp_cval_el0", "cntp_ctl_el0");
 
-// One set of vectors for all loops: an IRQ goes where x27 says, everything else to the ordinary vectors. A timer's handler looks at the
-// clock as soon as it has acknowledged; a second interrupt that is spurious by then must not overwrite what the first one saw.
+// One set of vectors for all loops: an IRQ goes where x27 says, everything else to the ordinary vectors. A
+// timer's handler looks at the clock as soon as it has acknowledged; a second interrupt that is spurious by
+// then must not overwrite what the first one saw.
 global_asm!(
     ".macro elsewhere offset",
     "    .balign 128",

@@ -44,7 +44,8 @@ impl Line {
         Self { text: [0; LINE_BYTES], length: 0 }
     }
 
-    /// Reads a line, echoing it. Backspace and Ctrl-U delete; other control characters, and what no longer fits, are ignored.
+    /// Reads a line, echoing it. Backspace and Ctrl-U delete; other control characters, and what no longer
+    /// fits, are ignored.
     pub fn read(&mut self) -> &str {
         self.length = 0;
         loop {

@@ -20,7 +20,8 @@ pub fn operation(attack: &mut Attack) {
         (_, Version::V3) => (gic.cpu_interface(), 0x2_0000 * attack.machine.cpus().len() as u64),
     };
     // Most registers are at the beginning.
-    let offset = if attack.rng.one_in(2) { attack.rng.below(size) } else { attack.rng.below(size.min(0x1000)) };
+    let offset =
+        if attack.rng.one_in(2) { attack.rng.below(size) } else { attack.rng.below(size.min(0x1000)) };
     let width = 1 << attack.rng.below(4);
     let offset = if attack.rng.one_in(8) { offset } else { offset & !(width - 1) };
     let value = attack.rng.interesting();
@@ -77,6 +78,9 @@ fn heal(attack: &mut Attack) {
     let ack = gic.acknowledge();
     gic.end(ack);
     if !signalled || ack.intid() != intid {
-        println!("hostile: BROKEN interrupt controller: sent {intid}, got {} (signalled: {signalled})", ack.intid());
+        println!(
+            "hostile: BROKEN interrupt controller: sent {intid}, got {} (signalled: {signalled})",
+            ack.intid()
+        );
     }
 }

@@ -77,7 +77,8 @@ fn watch(attack: &mut Attack) {
     cpu::isb();
 }
 
-/// WFI, WFE and their kinds with a timeout. A timer makes sure that every wait ends; WFE may wait for the event stream, so it is sent one.
+/// WFI, WFE and their kinds with a timeout. A timer makes sure that every wait ends; WFE may wait for the
+/// event stream, so it is sent one.
 fn wait(attack: &mut Attack) {
     let gic = attack.machine.gic;
     gic.enable(Timer::Virtual.intid());

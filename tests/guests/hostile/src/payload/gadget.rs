@@ -19,7 +19,8 @@ struct Buffer([AtomicU32; 2]);
 
 static BUFFER: Buffer = Buffer([AtomicU32::new(RET), AtomicU32::new(RET)]);
 
-// x0: values of x0 to x15, x1: code. Everything that the code may change and Rust wants kept is saved, SP excepted: code must leave it.
+// x0: values of x0 to x15, x1: code. Everything that the code may change and Rust wants kept is saved, SP
+// excepted: code must leave it.
 global_asm!(
     ".text",
     "hostile_call:",
@@ -39,7 +40,8 @@ global_asm!(
     "    ldp     x4, x5, [x17, #32]",
     "    ldp     x2, x3, [x17, #16]",
     "    ldp     x0, x1, [x17]",
-    // No register shows where this program keeps its data: an instruction that used one as an address would hit ourselves.
+    // No register shows where this program keeps its data: an instruction that used one as an address would
+    // hit ourselves.
     ".irp n, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29",
     "    mov     x\\n, xzr",
     ".endr",
@@ -54,7 +56,8 @@ global_asm!(
 );
 
 impl Attack {
-    /// Runs `instruction` with x0 to x15 = `registers`, and returns x0. It must not change SP or store to this program's memory.
+    /// Runs `instruction` with x0 to x15 = `registers`, and returns x0. It must not change SP or store to
+    /// this program's memory.
     pub fn execute(&mut self, instruction: u32, registers: &[u64; REGISTERS]) -> Option<u64> {
         unsafe extern "C" {
             fn hostile_call(registers: *const u64, code: *const AtomicU32) -> u64;
@@ -62,7 +65,8 @@ impl Attack {
         let [code, _] = &BUFFER.0;
         code.store(instruction, Relaxed);
         publish_code(code.as_ptr() as u64, 2);
-        // SAFETY: the buffer holds the instruction and a return; a fault is caught, and the caller keeps harm away from ourselves.
+        // SAFETY: the buffer holds the instruction and a return; a fault is caught, and the caller keeps harm
+        // away from ourselves.
         let outcome = self.attempt(|| unsafe { hostile_call(registers.as_ptr(), BUFFER.0.as_ptr()) });
         super::quieten();
         outcome.ok()

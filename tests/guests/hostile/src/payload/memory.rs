@@ -6,10 +6,7 @@ use guest_support::{
     println,
 };
 
-use super::{
-    Attack,
-    place::RAM_LIMIT,
-};
+use super::{Attack, place::RAM_LIMIT};
 
 const BASE: usize = 1;
 
@@ -41,7 +38,8 @@ fn access(attack: &mut Attack) {
     let random = attack.rng.next_u64() as u32;
     // The base is x1, an offset in a register (or a status or second source there) is one of x2 to x9.
     let offset = 2 + (random >> 16 & 7);
-    let instruction = random & !(1 << 25 | 0x1f << 16 | 0x1f << 5) | 1 << 27 | offset << 16 | (BASE as u32) << 5;
+    let instruction =
+        random & !(1 << 25 | 0x1f << 16 | 0x1f << 5) | 1 << 27 | offset << 16 | (BASE as u32) << 5;
     // Memory copy and set take three addresses and sizes from registers, which could be anywhere.
     if instruction & 0x3b20_0c00 != 0x1900_0400 {
         attack.execute(instruction, &registers);
@@ -49,7 +47,8 @@ fn access(attack: &mut Attack) {
     Window::A.unmap();
 }
 
-/// A plain load from memory that should not be there: what is above our RAM and below QEMU's high devices belongs to somebody else.
+/// A plain load from memory that should not be there: what is above our RAM and below QEMU's high devices
+/// belongs to somebody else.
 fn peek(attack: &mut Attack) {
     let address = attack.place() & !7;
     let memory = if attack.rng.one_in(2) { Memory::Normal } else { Memory::Device };
@@ -63,7 +62,8 @@ fn peek(attack: &mut Attack) {
     }
 }
 
-/// Any SYS or SYSL instruction of CRn 7 and 8: cache and TLB maintenance, address translation, and what is not allocated.
+/// Any SYS or SYSL instruction of CRn 7 and 8: cache and TLB maintenance, address translation, and what is
+/// not allocated.
 fn maintain(attack: &mut Attack) {
     let address = attack.place();
     let mut registers = attack.registers();
@@ -78,13 +78,14 @@ fn maintain(attack: &mut Attack) {
     let register_7_or_8 = if random & 1 == 0 { 7 } else { 8 };
     let (op1, crm, op2) = (random >> 1 & 7, random >> 4 & 0xf, random >> 8 & 7);
     let load = random >> 11 & 1;
-    let instruction = 0xd508_0000 | load << 21 | op1 << 16 | register_7_or_8 << 12 | crm << 8 | op2 << 5 | BASE as u32;
+    let instruction =
+        0xd508_0000 | load << 21 | op1 << 16 | register_7_or_8 << 12 | crm << 8 | op2 << 5 | BASE as u32;
     attack.execute(instruction, &registers);
     Window::A.unmap();
 }
 
-/// Translation tables in devices and in nothing. Loads and address translation only: a device that happens to look like a table could
-/// send a store into this program.
+/// Translation tables in devices and in nothing. Loads and address translation only: a device that happens to
+/// look like a table could send a store into this program.
 fn walk(attack: &mut Attack) {
     let table = attack.place();
     let target = Window::B.walk(table, attack.rng.next_u64());

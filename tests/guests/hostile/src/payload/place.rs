@@ -14,7 +14,8 @@ const FW_CFG: u64 = 0x0902_0000;
 pub const RAM_LIMIT: u64 = 256 << 30;
 
 impl Attack {
-    /// An address, aligned or not, that is neither in this program's RAM nor a device whose answer would be noise on the console.
+    /// An address, aligned or not, that is neither in this program's RAM nor a device whose answer would be
+    /// noise on the console.
     pub fn place(&mut self) -> u64 {
         loop {
             let ram = &self.machine.ram;
@@ -72,17 +73,22 @@ impl Attack {
         }
     }
 
-    /// Whether `address` must be left alone on QEMU's own machine: GICD_SPENDSGIR of its GICv2, where a zero byte makes an SGI pending
-    /// that nobody sent, and acknowledging that ends QEMU 10.0 (an assertion in `gic_clear_pending_sgi`).
+    /// Whether `address` must be left alone on QEMU's own machine: GICD_SPENDSGIR of its GICv2, where a zero
+    /// byte makes an SGI pending that nobody sent, and acknowledging that ends QEMU 10.0 (an assertion in
+    /// `gic_clear_pending_sgi`).
     pub fn spares(&self, address: u64) -> bool {
         let start = self.machine.gic.distributor() + 0xf20;
-        self.bare && self.machine.gic.version() == Version::V2 && (start - 0x40..start + 0x10).contains(&address)
+        self.bare
+            && self.machine.gic.version() == Version::V2
+            && (start - 0x40..start + 0x10).contains(&address)
     }
 
     /// Whether `address` and what is near it (an instruction reaches 512 bytes to either side) may be hit.
     fn is_fair(&self, address: u64) -> bool {
         let reach = 0x400;
-        let misses = |start: u64, end: u64| address.saturating_add(reach) <= start || address >= end.saturating_add(reach);
+        let misses = |start: u64, end: u64| {
+            address.saturating_add(reach) <= start || address >= end.saturating_add(reach)
+        };
         misses(self.machine.ram.start, self.machine.ram.end)
             && misses(UART, UART + PAGE)
             && misses(FW_CFG, FW_CFG + PAGE)

@@ -1,7 +1,8 @@
-//! Device accesses for which the hardware gives a hypervisor no syndrome (ISV = 0): pairs, write-back, SIMD registers.
+//! Device accesses for which the hardware gives a hypervisor no syndrome (ISV = 0): pairs, write-back, SIMD
+//! registers.
 //!
-//! They must do what plain accesses do. The PL011's identification registers at offset 0xfe0 are eight words of which each is different; its
-//! baud rate divisors at 0x24 and 0x28 can be written and read back.
+//! They must do what plain accesses do. The PL011's identification registers at offset 0xfe0 are eight words
+//! of which each is different; its baud rate divisors at 0x24 and 0x28 can be written and read back.
 
 use core::arch::{asm, global_asm};
 
@@ -26,7 +27,8 @@ const ID: u64 = UART + 0xfe0;
 const IBRD: u64 = UART + 0x24;
 const FBRD: u64 = UART + 0x28;
 
-/// Loads by `$text` with {a} and {b} as results and {p} as pointer, which begins at `$address`; gives all three.
+/// Loads by `$text` with {a} and {b} as results and {p} as pointer, which begins at `$address`; gives all
+/// three.
 macro_rules! load {
     ($text:literal, $address:expr) => {{
         let (a, b): (u64, u64);
@@ -50,7 +52,8 @@ macro_rules! load_vector {
                 "movi v1.2d, #0",
                 $text,
                 "umov {a}, v0.d[0]", "umov {b}, v0.d[1]", "umov {c}, v1.d[0]", "umov {d}, v1.d[1]",
-                a = out(reg) a, b = out(reg) b, c = out(reg) c, d = out(reg) d, p = inout(reg) p, options(nostack),
+                a = out(reg) a, b = out(reg) b, c = out(reg) c, d = out(reg) d,
+                p = inout(reg) p, options(nostack),
             );
         };
         ([a, b, c, d], p)
@@ -153,13 +156,18 @@ fn load_gicd(machine: &Machine) -> Outcome {
     Ok(())
 }
 
-/// Stores by `$text` with {a} and {b} as values and {p} as pointer, which begins at `$address`; gives the pointer and the divisors.
+/// Stores by `$text` with {a} and {b} as values and {p} as pointer, which begins at `$address`; gives the
+/// pointer and the divisors.
 macro_rules! store {
     ($text:literal, $address:expr, $a:expr, $b:expr) => {{
         let mut p: u64 = $address;
         // SAFETY: stores to the divisors of a UART that transmits at no particular speed.
         unsafe {
-            asm!(".arch_extension simd", $text, a = in(reg) $a as u64, b = in(reg) $b as u64, p = inout(reg) p, options(nostack));
+            asm!(
+                ".arch_extension simd",
+                $text,
+                a = in(reg) $a as u64, b = in(reg) $b as u64, p = inout(reg) p, options(nostack),
+            );
         };
         (p, mmio::read32(IBRD), mmio::read32(FBRD))
     }};

@@ -48,7 +48,8 @@ fn pl011_registers(_: &Machine) -> Outcome {
     Ok(())
 }
 
-/// Characters that are transmitted are received, in order. Nothing may be printed meanwhile; the runner sets the UART up afterwards.
+/// Characters that are transmitted are received, in order. Nothing may be printed meanwhile; the runner sets
+/// the UART up afterwards.
 fn start_loopback(line_control: u32) {
     mmio::write32(CR, 0);
     mmio::write32(LCR_H, 0);
@@ -100,7 +101,8 @@ fn interrupt(machine: &Machine) -> Outcome {
     Ok(())
 }
 
-/// The UART's interrupt is a level: it comes again until it is cleared, and goes when it is cleared, acknowledged or not.
+/// The UART's interrupt is a level: it comes again until it is cleared, and goes when it is cleared,
+/// acknowledged or not.
 fn interrupt_level(machine: &Machine) -> Outcome {
     let gic = &machine.gic;
     start_loopback(LCR_8BIT);

@@ -1,4 +1,5 @@
-//! Faults: what nobody answers, and what is not defined, comes back as the guest's own exception, and the guest goes on.
+//! Faults: what nobody answers, and what is not defined, comes back as the guest's own exception, and the
+//! guest goes on.
 
 use core::arch::asm;
 
@@ -66,14 +67,15 @@ fn unclaimed_store(_: &Machine) -> Outcome {
     Ok(())
 }
 
-/// The same for accesses that give the hypervisor no syndrome; a register that would have been written back keeps its value.
+/// The same for accesses that give the hypervisor no syndrome; a register that would have been written back
+/// keeps its value.
 fn unclaimed_pair(_: &Machine) -> Outcome {
     expect_abort(
         probe(|| {
             let value: u64;
             // SAFETY: nothing is there, so the load does nothing but fault.
             unsafe {
-                asm!("ldp {0}, {1}, [{2}]", out(reg) value, out(reg) _, in(reg) UNCLAIMED, options(nostack))
+                asm!("ldp {0}, {1}, [{2}]", out(reg) value, out(reg) _, in(reg) UNCLAIMED, options(nostack));
             };
             value
         }),

@@ -147,7 +147,8 @@ fn priority_mask(machine: &Machine) -> Outcome {
     Ok(())
 }
 
-/// A higher priority interrupts a lower one that is active, an equal or lower one waits. SGIs and a PPI, so that it works on every CPU.
+/// A higher priority interrupts a lower one that is active, an equal or lower one waits. SGIs and a PPI, so
+/// that it works on every CPU.
 fn preemption(machine: &Machine) -> Outcome {
     let gic = &machine.gic;
     let (high, middle, equal, low) = (1, PPI, 2, 3);
@@ -282,7 +283,8 @@ fn forty_taken(machine: &Machine) -> Outcome {
     Ok(())
 }
 
-/// In EOI mode 1 all of them are active at once, and end in the reverse order; some become pending again meanwhile.
+/// In EOI mode 1 all of them are active at once, and end in the reverse order; some become pending again
+/// meanwhile.
 fn forty_active(machine: &Machine) -> Outcome {
     let gic = &machine.gic;
     prepare_forty(gic);

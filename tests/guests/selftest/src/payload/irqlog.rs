@@ -1,4 +1,5 @@
-//! The suite's interrupt handler: it acknowledges, quietens the source, ends, and writes down what came, per CPU.
+//! The suite's interrupt handler: it acknowledges, quietens the source, ends, and writes down what came, per
+//! CPU.
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
@@ -83,7 +84,8 @@ pub fn intid(index: usize) -> Option<u32> {
     known.get(index).map(|slot| slot.load(Relaxed))
 }
 
-/// Lets interrupts in until `done`, for at most a second; says whether it is done. They are masked afterwards.
+/// Lets interrupts in until `done`, for at most a second; says whether it is done. They are masked
+/// afterwards.
 pub fn take_until(done: impl FnMut() -> bool) -> bool {
     cpu::unmask_irqs();
     let done = wait_until(microseconds(1_000_000), done);

@@ -80,7 +80,8 @@ macro_rules! run {
         let address: u64 = $address;
         without_fault(
             probe(|| {
-                // SAFETY: maintenance of memory that is ours; nothing is lost, since clean lines follow every store here.
+                // SAFETY: maintenance of memory that is ours; nothing is lost, since clean lines follow every
+                // store here.
                 unsafe { asm!(concat!($text, ", {0}"), "dsb sy", "isb", in(reg) address, options(nostack)) };
                 0
             }),

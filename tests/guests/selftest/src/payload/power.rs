@@ -51,7 +51,8 @@ fn features(_: &Machine) -> Outcome {
     Ok(())
 }
 
-/// Functions that nobody has: services for Arm, CPU, SiP, OEM and trusted applications, and the reserved range.
+/// Functions that nobody has: services for Arm, CPU, SiP, OEM and trusted applications, and the reserved
+/// range.
 const UNKNOWN: [u32; 8] =
     [0x8400_01ff, 0xc400_01ff, 0x8000_7ffe, 0x8100_7ffe, 0xc200_7ffe, 0x8300_7ffe, 0xb000_0000, 0xbf00_1234];
 
@@ -76,7 +77,8 @@ fn smccc_version(_: &Machine) -> Outcome {
     Ok(())
 }
 
-/// Where there is an EL2, SMC works like HVC and returns to the next instruction; bare QEMU without EL3 has it undefined.
+/// Where there is an EL2, SMC works like HVC and returns to the next instruction; bare QEMU without EL3 has
+/// it undefined.
 fn smc(_: &Machine) -> Outcome {
     let under_hypervisor = reported_smccc_version().is_some();
     match probe(|| psci::call(Conduit::Smc, psci::VERSION, [0; 3]) as u64) {

@@ -1,4 +1,5 @@
-//! Register state: what a guest puts into its registers is there after every kind of exit, and what it reads is consistent.
+//! Register state: what a guest puts into its registers is there after every kind of exit, and what it reads
+//! is consistent.
 
 use core::{
     arch::global_asm,
@@ -39,7 +40,8 @@ fn identity(machine: &Machine) -> Outcome {
     Ok(())
 }
 
-/// MRS of every register in the ID space (op0 = 3, op1 = 0, CRn = 0, CRm = 1 to 7): none is undefined, all are the same on every CPU.
+/// MRS of every register in the ID space (op0 = 3, op1 = 0, CRn = 0, CRm = 1 to 7): none is undefined, all
+/// are the same on every CPU.
 fn id_space(_: &Machine) -> Outcome {
     static FIRST_SEEN: [AtomicU64; 56] = [const { AtomicU64::new(0) }; 56];
     macro_rules! read {
@@ -48,8 +50,9 @@ fn id_space(_: &Machine) -> Outcome {
         };
     }
     let registers: [fn() -> u64; 56] = read!(
-        1 0, 1 1, 1 2, 1 3, 1 4, 1 5, 1 6, 1 7, 2 0, 2 1, 2 2, 2 3, 2 4, 2 5, 2 6, 2 7, 3 0, 3 1, 3 2, 3 3, 3 4, 3 5, 3 6, 3 7,
-        4 0, 4 1, 4 2, 4 3, 4 4, 4 5, 4 6, 4 7, 5 0, 5 1, 5 2, 5 3, 5 4, 5 5, 5 6, 5 7, 6 0, 6 1, 6 2, 6 3, 6 4, 6 5, 6 6, 6 7,
+        1 0, 1 1, 1 2, 1 3, 1 4, 1 5, 1 6, 1 7, 2 0, 2 1, 2 2, 2 3, 2 4, 2 5, 2 6, 2 7,
+        3 0, 3 1, 3 2, 3 3, 3 4, 3 5, 3 6, 3 7, 4 0, 4 1, 4 2, 4 3, 4 4, 4 5, 4 6, 4 7,
+        5 0, 5 1, 5 2, 5 3, 5 4, 5 5, 5 6, 5 7, 6 0, 6 1, 6 2, 6 3, 6 4, 6 5, 6 6, 6 7,
         7 0, 7 1, 7 2, 7 3, 7 4, 7 5, 7 6, 7 7
     );
     for (read, first_seen) in registers.into_iter().zip(&FIRST_SEEN) {
@@ -63,8 +66,9 @@ fn id_space(_: &Machine) -> Outcome {
     Ok(())
 }
 
-// x0: 32 values. Loads x4 to x17 and x19 to x28 from them, makes a call of the hypervisor (PSCI_VERSION by hvc if x1 is 0, else a load
-// from x1, else, if x2 is not 0, WFI) and stores them back. SMCCC 1.1 promises that x4 to x17 survive a call, DEN 0028 section 2.6.
+// x0: 32 values. Loads x4 to x17 and x19 to x28 from them, makes a call of the hypervisor (PSCI_VERSION by
+// hvc if x1 is 0, else a load from x1, else, if x2 is not 0, WFI) and stores them back. SMCCC 1.1 promises
+// that x4 to x17 survive a call, DEN 0028 section 2.6.
 global_asm!(
     ".text",
     "selftest_general:",
@@ -241,7 +245,8 @@ global_asm!(
     "    ret",
 );
 
-// The assembler knows FPCR (S3_3_C4_C4_0) and FPSR (S3_3_C4_C4_1) by name only for targets with floating point.
+// The assembler knows FPCR (S3_3_C4_C4_0) and FPSR (S3_3_C4_C4_1) by name only for targets with floating
+// point.
 
 /// FPCR: DN and FZ.
 const FPCR: u64 = 1 << 25 | 1 << 24;

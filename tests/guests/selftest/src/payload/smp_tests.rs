@@ -35,7 +35,8 @@ fn taken(index: usize) -> u32 {
     TAKEN.get(index).map_or(0, |taken| taken.load(Acquire))
 }
 
-/// Takes interrupts until told to leave; with interrupts let in, or asleep in WFI and letting them in from time to time.
+/// Takes interrupts until told to leave; with interrupts let in, or asleep in WFI and letting them in from
+/// time to time.
 fn serve(index: usize, asleep: bool) {
     let Some(machine) = machine::get() else { return };
     machine.gic.init_cpu();
@@ -120,7 +121,10 @@ fn route(machine: &'static Machine) -> Outcome {
                 for (index, &affinity) in machine.cpus().iter().enumerate().skip(1) {
                     gic.route(intid, affinity);
                     gic.set_pending(intid);
-                    ensure!(wait_until(microseconds(PATIENCE), || taken(index) >= round), "the SPI comes to its CPU");
+                    ensure!(
+                        wait_until(microseconds(PATIENCE), || taken(index) >= round),
+                        "the SPI comes to its CPU"
+                    );
                     ensure!(gic.acknowledge().is_spurious(), "and to no other");
                 }
             }

@@ -171,7 +171,8 @@ fn wfi_masked(machine: &Machine) -> Outcome {
     Ok(())
 }
 
-/// WFI with interrupts let in. The interrupt may come just before WFI and leave nothing to wake it: hence the second timer, far behind.
+/// WFI with interrupts let in. The interrupt may come just before WFI and leave nothing to wake it: hence the
+/// second timer, far behind.
 fn wfi_unmasked(machine: &Machine) -> Outcome {
     machine.gic.enable(Timer::Virtual.intid());
     machine.gic.enable(Timer::Physical.intid());
