@@ -14,7 +14,10 @@ macro_rules! access {
             // SAFETY: payloads use this for devices only; a load from one cannot break what Rust knows about
             // memory.
             unsafe {
-                asm!(concat!($load, " {0:", $form, "}, [{1}]"), out(reg) value, in(reg) address, options(nostack));
+                asm!(
+                    concat!($load, " {0:", $form, "}, [{1}]"),
+                    out(reg) value, in(reg) address, options(nostack),
+                );
             };
             value as $type
         }
