@@ -2,6 +2,7 @@
 
 use guest_support::{
     cpu,
+    gic::Version,
     machine::Machine,
     timer::{ENABLE, IMASK, ISTATUS, Timer, microseconds, wait_until},
 };
@@ -92,7 +93,9 @@ fn past_and_future(machine: &Machine, timer: Timer) -> Outcome {
     Ok(())
 }
 
-/// The interrupt is a level: it is pending for as long as the timer is due, and no longer.
+/// The interrupt is a level: it is pending for as long as the timer is due, and no longer. A hypervisor
+/// that gives the virtual timer to its guest cannot see that it is no longer due until the guest leaves for
+/// some reason, so the questions below are asked of the emulated distributor too.
 fn level(machine: &Machine, timer: Timer) -> Outcome {
     let gic = machine.gic;
     gic.enable(timer.intid());
@@ -101,10 +104,8 @@ fn level(machine: &Machine, timer: Timer) -> Outcome {
     ensure!(wait_until(microseconds(100_000), || gic.is_signalled()), "the interrupt is signalled");
     ensure!(gic.is_pending(timer.intid()), "a due timer is pending");
     timer.set_compare(u64::MAX);
-    ensure!(
-        wait_until(microseconds(100_000), || !gic.is_signalled()),
-        "it is gone when the timer is not due"
-    );
+    let gone = || !gic.is_pending(timer.intid()) && !gic.is_signalled();
+    ensure!(wait_until(microseconds(100_000), gone), "it is gone when the timer is not due");
     ensure!(gic.acknowledge().is_spurious(), "nothing to acknowledge");
     timer.set_compare(0);
     for _ in 0..3 {
@@ -116,12 +117,15 @@ fn level(machine: &Machine, timer: Timer) -> Outcome {
         ensure_eq!(ack.intid(), timer.intid(), "acknowledged");
         ensure!(gic.is_active(timer.intid()), "an acknowledged interrupt is active");
         gic.end(ack);
+        if timer == Timer::Virtual && gic.version() == Version::V2 {
+            // QEMU 10.0's GICv2 forwards the end of a hardware interrupt from its virtual CPU interface, but
+            // looks at a level that is still high only when some line changes (`gic_complete_irq`).
+            timer.set_compare(u64::MAX);
+            timer.set_compare(0);
+        }
     }
     timer.stop();
-    ensure!(
-        wait_until(microseconds(100_000), || !gic.is_signalled()),
-        "it is gone when the timer is stopped"
-    );
+    ensure!(wait_until(microseconds(100_000), gone), "it is gone when the timer is stopped");
     Ok(())
 }
 
