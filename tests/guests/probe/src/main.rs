@@ -9,8 +9,11 @@
 //! For each place it prints `probe: ADDRESS HOW refused` or `probe: ADDRESS HOW REACHED: VALUE`, and at last
 //! `probe: N reached, N refused`; then it switches the machine off. Cache maintenance and address translation
 //! are only reported, as `harmless` or `refused`: without a translation at Stage 2 they have no effect, and
-//! whether that is a fault is up to the CPU. On QEMU's own machine, an address of RAM is reached, and one
-//! where nothing is, is refused.
+//! whether that is a fault is up to the CPU.
+//!
+//! A guest knows intermediate physical addresses only. Where its own RAM is, such an address means its own RAM,
+//! whatever the machine has there: those places are named and not tried. On QEMU's own machine, flash (0) is
+//! reached, and an address where nothing is, is refused.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

@@ -39,7 +39,7 @@ pub fn main(machine: &'static Machine) {
     let mut tally = Tally::default();
     for target in args::value(machine.bootargs, "target").unwrap_or_default().split(',') {
         match parse(target) {
-            Some((start, size)) => range(&mut tally, start, size),
+            Some((start, size)) => range(machine, &mut tally, start, size),
             None => println!("probe: `{target}` is not ADDRESS or ADDRESS+SIZE"),
         }
     }
@@ -53,14 +53,16 @@ fn parse(target: &str) -> Option<(u64, u64)> {
     (start.checked_add(size)? <= 1 << 48).then_some((start & !7, size))
 }
 
-fn range(tally: &mut Tally, start: u64, size: u64) {
+fn range(machine: &Machine, tally: &mut Tally, start: u64, size: u64) {
     let step = (size / SAMPLES).max(8) & !7;
-    for place in (start..start + size).step_by(step as usize) {
-        try_all(tally, place);
-    }
     let last = (start + size - 8) & !7;
-    if !(last - start).is_multiple_of(step) {
-        try_all(tally, last);
+    let places = (start..last).step_by(step as usize).chain([last]);
+    for place in places {
+        if machine.ram.contains(&place) {
+            println!("probe: {place:#x} is this guest's own RAM");
+        } else {
+            try_all(tally, place);
+        }
     }
 }
 

@@ -59,9 +59,13 @@ pub fn start_others_in_the_void(machine: &'static Machine, rng: Rng) {
         let (target, entry) = (attack.rng.interesting() | 1 << 20, attack.place());
         psci::psci(CPU_ON, [target, entry, attack.rng.interesting()]);
     }
+    // Free RAM is zero, which is no instruction either.
+    let in_ram = (machine.ram.end - (1 << 20)) & !0xfff;
     for &target in machine.cpus() {
-        let entry = attack.place() & !3;
-        let answer = psci::psci(CPU_ON, [target, entry, attack.rng.interesting()]);
-        println!("hostile: CPU {target:#x} sent to {entry:#x}: {answer}");
+        let in_nothing = attack.place() & !3;
+        for entry in [in_nothing, in_ram] {
+            let answer = psci::psci(CPU_ON, [target, entry, attack.rng.interesting()]);
+            println!("hostile: CPU {target:#x} sent to {entry:#x}: {answer}");
+        }
     }
 }
