@@ -11,9 +11,9 @@
 //! are only reported, as `harmless` or `refused`: without a translation at Stage 2 they have no effect, and
 //! whether that is a fault is up to the CPU.
 //!
-//! A guest knows intermediate physical addresses only. Where its own RAM is, such an address means its own RAM,
-//! whatever the machine has there: those places are named and not tried. On QEMU's own machine, flash (0) is
-//! reached, and an address where nothing is, is refused.
+//! A guest knows intermediate physical addresses only. Where its own RAM is, such an address means its own
+//! RAM, whatever the machine has there: those places are named and not tried. On QEMU's own machine, flash
+//! (address 0) is reached, and an address where nothing is, is refused.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
