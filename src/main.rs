@@ -20,7 +20,7 @@ mod firmware {
     extern "C" fn polyvisor_main(tree: u64, image: u64, entry_level: u64) -> ! {
         // Without the MMU there are no atomics: until `enable_early`, nothing locks, logs or allocates.
         // SAFETY: the boot protocol has x0 point to the devicetree.
-        let board =
+        let mut board =
             unsafe { board::tree_at(tree) }.and_then(|tree| Board::read(tree).map(|board| (tree, board)));
         if cpu::current_el() < 2 {
             early::give_up(board.as_ref().ok().map(|(_, board)| board), &early::NotAtEl2(cpu::current_el()));
