@@ -9,7 +9,6 @@ fn main() {
 #[cfg(target_os = "none")]
 mod firmware {
     use polyvisor::arch::aarch64::{self, cpu, gic, irq, percpu, smp, stage1};
-    use polyvisor::mm::frames;
     use polyvisor::platform::board::{self, Board};
     use polyvisor::platform::{clock, crash, early, layout, log as console_log, power};
     use polyvisor::vm::start;
@@ -59,7 +58,6 @@ mod firmware {
             early::give_up(Some(board), &error);
         }
         start_secondaries(board);
-        log::debug!("{} KiB of memory are free", frames::free() >> 10);
         start::start_all(board)
     }
 

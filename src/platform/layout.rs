@@ -12,7 +12,7 @@ use super::uart::Pl011;
 use crate::arch::aarch64::percpu::{self, CPU_AREA_SIZE};
 use crate::arch::aarch64::stage1::{self, Access};
 use crate::mm::addr::{KIB, PhysAddr};
-use crate::mm::frames;
+use crate::mm::frames::{self, Owner};
 use crate::mm::tables::TableError;
 
 unsafe extern "C" {
@@ -74,6 +74,14 @@ static CPU_AREAS: Once<(PhysAddr, usize)> = Once::new();
 pub fn cpu_area(index: usize) -> Option<PhysAddr> {
     let (start, count) = CPU_AREAS.get()?;
     (index < *count).then(|| PhysAddr(start.0 + (index * CPU_AREA_SIZE) as u64))
+}
+
+/// Bytes of RAM that are EL2's own: the image with its .bss, the CPUs' areas, and what the frame allocator has handed out to it. The first
+/// tables count twice, as their frames are part of the image.
+pub fn footprint() -> u64 {
+    let image = &raw const __image_end as u64 - &raw const __text_start as u64;
+    let areas = CPU_AREAS.get().map_or(0, |(_, count)| (count * CPU_AREA_SIZE) as u64);
+    image + areas + frames::in_use(Owner::Hypervisor)
 }
 
 /// Calls `found` with each part of RAM that neither the image nor anything reserved covers.

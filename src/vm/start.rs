@@ -7,9 +7,9 @@ use super::bundle::Bundle;
 use super::instance::{Attached, Vm, VmError};
 use super::scheduler;
 use crate::arch::aarch64::{cpu, irq, percpu};
-use crate::mm::frames::{self, Owner};
+use crate::mm::frames;
 use crate::platform::board::{Board, Gic};
-use crate::platform::{console, power};
+use crate::platform::{console, layout, power};
 
 /// Says what this is and what it runs on.
 pub fn announce(board: &Board, image: u64) {
@@ -56,11 +56,7 @@ pub fn start_all(board: &Board) -> ! {
         log::error!("no VM could be started");
         power::off();
     }
-    log::debug!(
-        "EL2 uses {} KiB besides its image, guests {} KiB",
-        frames::in_use(Owner::Hypervisor) >> 10,
-        frames::in_use(Owner::Guest) >> 10
-    );
+    log::info!("EL2 uses {} KiB of RAM, {} KiB are free", layout::footprint() >> 10, frames::free() >> 10);
     scheduler::run_cpu()
 }
 

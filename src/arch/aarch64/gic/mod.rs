@@ -6,6 +6,7 @@
 use core::fmt;
 use core::sync::atomic::Ordering;
 
+use serde::{Deserialize, Serialize};
 use spin::Once;
 
 use super::percpu::{self, PerCpu};
@@ -64,7 +65,7 @@ impl fmt::Display for GicError {
 impl core::error::Error for GicError {}
 
 /// How the virtual CPU interface of a vCPU stands, besides its list registers.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct VirtualInterface {
     /// `GICH_VMCR` or `ICH_VMCR_EL2`: what the guest has set in its CPU interface.
     pub vmcr: u64,

@@ -1,11 +1,13 @@
 //! The system registers of EL1 and EL0 that belong to a vCPU: what is saved when it is put and restored when it is loaded.
 
+use serde::{Deserialize, Serialize};
+
 use super::super::sysreg::{mrs, msr};
 
 macro_rules! registers {
     ($(#[$doc:meta])* $name:ident { $($field:ident = $register:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, Default)]
+        #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
         pub struct $name {
             $(#[doc = $register] pub $field: u64,)*
         }
@@ -96,7 +98,7 @@ pub fn has_pointer_authentication() -> bool {
 
 /// Breakpoint and watchpoint registers. They are the guest's alone: debug exceptions are routed to EL1 and never taken from EL2
 /// (DDI 0487 D2.5), so they are switched only along with everything else.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct DebugContext {
     breakpoints: [(u64, u64); 16],
     watchpoints: [(u64, u64); 16],

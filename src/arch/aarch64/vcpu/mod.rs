@@ -14,6 +14,8 @@ use aarch64_cpu::registers::{
 };
 
 use super::syndrome::{ExceptionClass, Syndrome};
+use serde::{Deserialize, Serialize};
+
 use super::sysreg::msr;
 use super::{gic, irq, stage2, timer};
 use crate::devices::arm_timer::ArmTimer;
@@ -21,6 +23,7 @@ use crate::devices::bus::Bus;
 use crate::devices::gic::device::{Host, VgicDevice};
 use crate::devices::gic::{CpuInterface, GicVersion, SgiGroup, VcpuSet, Vgic};
 use crate::mm::addr::Ipa;
+use crate::persist::{Persist, RestoreError};
 use crate::vm::vcpu::{Attention, Crash, Exit, FpuRegs, Regs, RegsError, VcpuId, VcpuOps};
 use context::{DebugContext, El1Context, PointerKeys};
 
@@ -86,7 +89,7 @@ pub enum CallExit {
 }
 
 /// The registers that move at every world switch, as arch/aarch64/world_switch.S lays them out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[repr(C)]
 pub struct GuestFrame {
     x: [u64; 31],
@@ -492,6 +495,53 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
 
     fn set_fpu_regs(&mut self, regs: &FpuRegs) {
         self.fpu = *regs;
+    }
+}
+
+/// The state of a vCPU that is not loaded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VcpuState {
+    frame: GuestFrame,
+    el1: El1Context,
+    keys: Option<PointerKeys>,
+    debug: DebugContext,
+    fpu: FpuRegs,
+    interface: gic::VirtualInterface,
+    physical_timer: ArmTimer,
+}
+
+impl<M: Machine> Persist for Vcpu<M> {
+    type State = VcpuState;
+
+    fn save(&self) -> VcpuState {
+        VcpuState {
+            frame: self.frame,
+            el1: self.el1,
+            keys: self.keys,
+            debug: self.debug,
+            fpu: self.fpu,
+            interface: self.interface,
+            physical_timer: self.physical_timer.save(),
+        }
+    }
+
+    fn restore(&mut self, state: &VcpuState) -> Result<(), RestoreError> {
+        let mode = state.frame.pstate & 0x1f;
+        if !PSTATE_MODES.contains(&mode) {
+            return Err(RestoreError { field: "vcpu.pstate.mode", found: mode, limit: 0b1_0000 });
+        }
+        if state.keys.is_some() != self.keys.is_some() {
+            let found = state.keys.is_some().into();
+            return Err(RestoreError { field: "vcpu.keys", found, limit: self.keys.is_some().into() });
+        }
+        self.physical_timer.restore(&state.physical_timer)?;
+        self.frame = state.frame;
+        self.el1 = state.el1;
+        self.keys = state.keys;
+        self.debug = state.debug;
+        self.fpu = state.fpu;
+        self.interface = state.interface;
+        Ok(())
     }
 }
 
