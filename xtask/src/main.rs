@@ -1,2 +1,116 @@
-//! `cargo xtask`.
-fn main() {}
+//! `cargo xtask`: sets up, builds, runs, tests and measures Polyvisor.
+//!
+//! Every command gets what it needs first; what was got stays in `target/xtask`.
+
+mod apt;
+mod bench;
+mod bundle;
+mod check;
+mod console;
+mod cpio;
+mod firmware;
+mod flash;
+mod guests;
+mod image;
+mod options;
+mod paths;
+mod process;
+mod progress;
+mod qemu;
+mod run;
+mod size;
+mod suite;
+mod symbolize;
+mod toolchain;
+mod version;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{guests::Guests, paths::Paths, progress::note, qemu::Qemu, toolchain::Toolchain};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Sets up, builds, runs, tests and measures Polyvisor"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Get everything that the other commands need (they do it by themselves)
+    Setup {
+        /// Forget the guests that were fetched and get their newest versions
+        #[arg(long)]
+        update: bool,
+    },
+    /// Build the image and the payload guests
+    Build,
+    /// Run the image under QEMU, with Debian's arm64 kernel as the guest unless told otherwise
+    Run(run::RunOptions),
+    /// Check the formatting, lint, run the host's tests, then those under QEMU
+    Test,
+    /// Run the tests under QEMU
+    TestQemu {
+        /// Only tests with this in their name
+        filter: Option<String>,
+        /// Only list the tests and what they prove
+        #[arg(long)]
+        list: bool,
+    },
+    /// Measure in instructions, and compare with the targets
+    Bench,
+    /// Write the files that a board boots from
+    Image {
+        /// Which board
+        #[arg(long, value_enum)]
+        board: qemu::Board,
+        #[command(flatten)]
+        guest: options::GuestOptions,
+    },
+}
+
+fn main() -> ExitCode {
+    match execute(&Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(task: &Task) -> Result<()> {
+    let paths = Paths::find()?;
+    match task {
+        Task::Setup { update } => setup(&paths, *update),
+        Task::Build => firmware::build(&paths).map(drop),
+        Task::Run(options) => run::run(&paths, options),
+        Task::Test => check::test(&paths),
+        Task::TestQemu { list: true, filter } => suite::list(filter.as_deref()),
+        Task::TestQemu { list: false, filter } => suite::run(&paths, filter.as_deref()),
+        Task::Bench => bench::run(&paths),
+        Task::Image { board, guest } => flash::write(&paths, *board, guest),
+    }
+}
+
+fn setup(paths: &Paths, update: bool) -> Result<()> {
+    let _lock = paths.lock()?;
+    note(format!("toolchain: {}", Toolchain::setup(paths)?.describe()));
+    note(format!("QEMU: {}", Qemu::setup(paths)?.describe()));
+    let guests = Guests::new(paths);
+    if update {
+        guests.forget()?;
+    }
+    guests.fetch_all()?;
+    for line in guests.describe()? {
+        note(format!("guest {line}"));
+    }
+    Ok(())
+}

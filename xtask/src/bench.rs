@@ -1,0 +1,236 @@
+//! `cargo xtask bench`: instruction counts.
+//!
+//! Under QEMU's `-icount shift=0` an instruction takes one nanosecond of virtual time, and with `-cpu max`
+//! the counter runs at 1 GHz: differences of the counter are numbers of instructions. With a fixed random
+//! seed every run is the same.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use polyvisor::vm::{
+    fdt::{self, MachineSpec},
+    machine::{self, GicVersion},
+};
+
+use crate::{
+    bundle::{self, Guest, GuestBoot},
+    console::{Console, Event, Input},
+    firmware::{self, Firmware},
+    guests::{self, Guests},
+    options::named,
+    paths::Paths,
+    process::last_lines,
+    progress::Progress,
+    qemu::{Boot, EntryLevel, Machine, Monitor, Qemu},
+    size::Size,
+};
+
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How much of a failed run's console is shown.
+const SHOWN_LINES: usize = 40;
+/// RAM of the Linux that is measured, bare and as a guest.
+const LINUX_MEMORY: Size = Size::mib(512);
+
+/// A figure that the payload or the firmware prints as `bench: NAME VALUE`.
+struct Figure {
+    name: &'static str,
+    what: &'static str,
+    unit: &'static str,
+    /// The largest value that is good enough.
+    target: Option<f64>,
+}
+
+const fn figure(name: &'static str, what: &'static str, unit: &'static str, target: Option<f64>) -> Figure {
+    Figure { name, what, unit, target }
+}
+
+const FIGURES: [Figure; 12] = [
+    figure("hypercall", "null hypercall, round trip", "instructions", Some(150.0)),
+    figure("gicd-read", "GICD_TYPER read", "instructions", Some(220.0)),
+    figure("pl011-read", "PL011 flag register read", "instructions", None),
+    figure("sgi-self", "SGI to self, send to handled", "instructions", None),
+    figure("eoi", "end of interrupt", "instructions", None),
+    figure("timer", "virtual timer, due to handled", "instructions", Some(700.0)),
+    figure("timer-phys", "physical timer, due to handled", "instructions", None),
+    figure("fault-in", "first touch of 2 MiB of RAM", "instructions", None),
+    figure("boot", "reset to first guest instruction", "instructions", None),
+    figure("el2-memory", "EL2 memory in use", "bytes", None),
+    figure(IMAGE_SIZE, "image size", "bytes", Some(512.0 * 1024.0)),
+    figure(LINUX_OVERHEAD, "Linux boot, more than bare", "%", Some(2.0)),
+];
+const IMAGE_SIZE: &str = "image-size";
+const LINUX_OVERHEAD: &str = "linux-overhead";
+/// What the Linux guest's `/init` calls its figure.
+const LINUX_BOOT: &str = "linux-boot";
+
+/// Measures and prints the table.
+pub fn run(paths: &Paths) -> Result<()> {
+    let bench = Bench::new(paths)?;
+    let mut values = bench.payload()?;
+    values.push((IMAGE_SIZE.to_owned(), bench.firmware.size as f64));
+
+    let bare = bench.bare_linux()?;
+    let guest = bench.guest_linux()?;
+    values.push((LINUX_OVERHEAD.to_owned(), (guest / bare - 1.0) * 100.0));
+    print!("{}", table(&values));
+    println!("Linux boot: {:.1} million instructions bare, {:.1} as a guest", bare / 1e6, guest / 1e6);
+    Ok(())
+}
+
+struct Bench<'a> {
+    paths: &'a Paths,
+    firmware: Firmware,
+    qemu: Qemu,
+    guests: Guests<'a>,
+}
+
+impl<'a> Bench<'a> {
+    fn new(paths: &'a Paths) -> Result<Self> {
+        let firmware = firmware::build(paths)?;
+        let _lock = paths.lock()?;
+        Ok(Self { paths, firmware, qemu: Qemu::setup(paths)?, guests: Guests::new(paths) })
+    }
+
+    /// The machine that every figure is taken on: one CPU, so that nothing runs beside what is measured.
+    fn machine() -> Machine {
+        Machine { cpu: "max".to_owned(), cpus: 1, icount: true, ..Machine::virt() }
+    }
+
+    /// Polyvisor with one guest.
+    fn hosted(&self, name: &str, boot: GuestBoot) -> Result<Boot> {
+        let path = self.paths.cache.join("bench.bundle");
+        bundle::write(&[Guest { name: name.to_owned(), vcpus: 1, memory: LINUX_MEMORY, boot }], &path)?;
+        Ok(Boot::Linux { kernel: self.firmware.image.clone(), initrd: Some(path), append: None })
+    }
+
+    /// The figures that are printed, by name.
+    fn payload(&self) -> Result<Vec<(String, f64)>> {
+        let progress = Progress::start("measuring exits");
+        let boot = self.hosted("bench", named(self.paths, &self.guests, "bench")?)?;
+        let values = self.figures(&Self::machine(), &boot, "bench-exits.log")?;
+        progress.done();
+        Ok(values)
+    }
+
+    fn bare_linux(&self) -> Result<f64> {
+        let progress = Progress::start("booting Linux bare");
+        let GuestBoot::Kernel { kernel, initrd, append } = self.linux()? else {
+            bail!("Linux is no firmware")
+        };
+        // The machine that the guest gets: same RAM, and the same devices in the devicetree.
+        let devicetree = self.paths.cache.join("bench.dtb");
+        std::fs::write(&devicetree, guest_devicetree()?)?;
+        let machine = Machine {
+            entry: EntryLevel::El1,
+            memory: LINUX_MEMORY,
+            devicetree: Some(devicetree),
+            ..Self::machine()
+        };
+        let boot = Boot::Linux { kernel, initrd, append: Some(append) };
+        let time = self.linux_boot(&machine, &boot, "bench-linux-bare.log")?;
+        progress.done();
+        Ok(time)
+    }
+
+    fn guest_linux(&self) -> Result<f64> {
+        let progress = Progress::start("booting Linux as a guest");
+        let boot = self.hosted("linux", self.linux()?)?;
+        let time = self.linux_boot(&Self::machine(), &boot, "bench-linux-guest.log")?;
+        progress.done();
+        Ok(time)
+    }
+
+    fn linux(&self) -> Result<GuestBoot> {
+        let mut boot = named(self.paths, &self.guests, guests::DEFAULT_KERNEL)?;
+        if let GuestBoot::Kernel { append, .. } = &mut boot {
+            append.push_str(" measure");
+        }
+        Ok(boot)
+    }
+
+    /// Instructions from the start of the kernel's clock until it has nothing left to do, as its own
+    /// accounting of idle time has it: the same way bare and as a guest.
+    fn linux_boot(&self, machine: &Machine, boot: &Boot, log: &str) -> Result<f64> {
+        let figures = self.figures(machine, boot, log)?;
+        let value = figures.iter().find(|(name, _)| name == LINUX_BOOT).map(|(_, value)| *value);
+        value.with_context(|| format!("Linux printed no figure {LINUX_BOOT}"))
+    }
+
+    /// Runs the machine until it is off, and returns what it printed as figures.
+    fn figures(&self, machine: &Machine, boot: &Boot, log: &str) -> Result<Vec<(String, f64)>> {
+        let command = self.qemu.command(machine, boot, Monitor::None)?;
+        let log = self.paths.cache_dir("test-logs")?.join(log);
+        let mut console = Console::start(command, Input::Scripted, &log, false)?;
+        let event = console.wait(None, Some(Instant::now() + PATIENCE))?;
+        console.stop()?;
+        let text = console.transcript();
+        if !matches!(event, Event::Exit(status) if status.success()) {
+            bail!("the machine did not end by itself ({event:?}):\n{}", last_lines(&text, SHOWN_LINES));
+        }
+        Ok(text.lines().filter_map(parse).collect())
+    }
+}
+
+/// The devicetree of a guest with one vCPU; QEMU's boot loader adds the command line and the initrd.
+fn guest_devicetree() -> Result<Vec<u8>> {
+    let spec = MachineSpec {
+        gic: GicVersion::V3,
+        vcpus: &[0],
+        cpu_compatible: None,
+        bootargs: "",
+        virtio_slots: 0,
+        seed: None,
+    };
+    let start = machine::MEM.base;
+    let end = start.checked_add(LINUX_MEMORY.bytes()).context("the guest's RAM wraps")?;
+    fdt::build(&spec, &[start..end], None).map_err(|error| anyhow!("{error}"))
+}
+
+/// Name and value of a line `bench: NAME VALUE`.
+fn parse(line: &str) -> Option<(String, f64)> {
+    let mut words = line.split_once("bench: ")?.1.split_whitespace();
+    Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+}
+
+fn table(values: &[(String, f64)]) -> String {
+    let mut text = format!("{:<36} {:>14} {:>14}  unit\n", "what", "measured", "target");
+    for figure in &FIGURES {
+        let value = values.iter().find(|(name, _)| name == figure.name).map(|(_, value)| *value);
+        let precision = if figure.unit == "%" { 2 } else { 0 };
+        let number =
+            |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.precision$}"));
+        let verdict = match (value, figure.target) {
+            (Some(value), Some(target)) if value > target => {
+                format!("  missed by {:.precision$}", value - target)
+            }
+            (None, _) => "  not reported".to_owned(),
+            _ => String::new(),
+        };
+        let target = figure.target.map_or("-".to_owned(), |_| format!("<= {}", number(figure.target)));
+        text.push_str(&format!(
+            "{:<36} {:>14} {:>14}  {}{verdict}\n",
+            figure.what,
+            number(value),
+            target,
+            figure.unit
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_and_judged() {
+        let console = "boot\r\nbench: hypercall 171\r\n[vm0] bench: gicd-read 200.5\r\nbench: broken\r\n";
+        let values: Vec<_> = console.lines().filter_map(parse).collect();
+        assert_eq!(values, [("hypercall".to_owned(), 171.0), ("gicd-read".to_owned(), 200.5)]);
+        let table = table(&values);
+        let row = |what: &str| table.lines().find(|line| line.starts_with(what)).unwrap().to_owned();
+        assert!(row("null hypercall").ends_with("missed by 21"));
+        assert!(row("GICD_TYPER").ends_with("instructions"));
+        assert!(row("image size").ends_with("not reported"));
+    }
+}

@@ -1,0 +1,147 @@
+//! The command line's words for a machine and a guest, and what they come to.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+
+use crate::{
+    bundle::{Guest, GuestBoot},
+    firmware,
+    guests::{self, Guests},
+    paths::Paths,
+    qemu::{Board, Machine},
+    size::Size,
+};
+
+/// The command line of a Linux guest that gets no other.
+pub const LINUX_APPEND: &str = "earlycon console=ttyAMA0";
+/// The RAM of a guest that is given no size.
+pub const GUEST_MEMORY: Size = Size::mib(512);
+
+/// The physical machine.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Physical machine")]
+pub struct MachineOptions {
+    /// The board that QEMU is asked to be
+    #[arg(long, value_enum, default_value = "virt")]
+    board: Board,
+    /// Architecture of the interrupt controller, 2 or 3 [default: 3]
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
+    gic: Option<u8>,
+    /// CPU model, in QEMU's words [default: cortex-a72]
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
+    /// How many CPUs [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    cpus: Option<u32>,
+    /// RAM, such as 512M or 8G [default: 2G]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Size>,
+    /// One instruction is one nanosecond of virtual time, and a run is repeatable
+    #[arg(long)]
+    icount: bool,
+}
+
+impl MachineOptions {
+    /// The machine that was asked for.
+    pub fn machine(&self, guests: &Guests, extra: &[String]) -> Result<Machine> {
+        let mut machine = match self.board {
+            Board::Virt => Machine::virt(),
+            Board::Raspi4b => {
+                let fixed =
+                    self.gic.is_some() || self.cpu.is_some() || self.cpus.is_some() || self.memory.is_some();
+                ensure!(
+                    !fixed,
+                    "--gic, --cpu, --cpus and --memory cannot be chosen on raspi4b: QEMU models one machine, \
+                     with 4 Cortex-A72, 2 GiB and a GIC-400"
+                );
+                Machine { devicetree: Some(guests.raspi4b_devicetree()?), ..Machine::raspi4b() }
+            }
+        };
+        machine.gic = self.gic.unwrap_or(machine.gic);
+        machine.cpus = self.cpus.unwrap_or(machine.cpus);
+        machine.memory = self.memory.unwrap_or(machine.memory);
+        if let Some(cpu) = &self.cpu {
+            machine.cpu.clone_from(cpu);
+        }
+        machine.icount = self.icount;
+        machine.extra = extra.to_vec();
+        Ok(machine)
+    }
+}
+
+/// The virtual machine.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Guest")]
+pub struct GuestOptions {
+    /// A guest by name: a kernel (linux-6.1, linux-6.12, linux-newest, linux-cloud, linux-rt), u-boot, or a
+    /// payload of tests/guests (such as hello) [default: linux-6.12]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["kernel", "firmware", "no_bundle"])]
+    guest: Option<String>,
+    /// Kernel: an arm64 Image (also gzip), an ELF file or a raw binary
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["firmware", "no_bundle"])]
+    kernel: Option<PathBuf>,
+    /// Initial RAM disk; the named Linux guests bring one with busybox
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["firmware", "no_bundle"])]
+    initrd: Option<PathBuf>,
+    /// The guest's command line
+    #[arg(long, value_name = "STRING", conflicts_with_all = ["firmware", "no_bundle"])]
+    append: Option<String>,
+    /// Firmware that starts at the reset address, as with QEMU's -bios
+    #[arg(long, value_name = "FILE", conflicts_with = "no_bundle")]
+    firmware: Option<PathBuf>,
+    /// How many vCPUs
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    smp: u32,
+    /// The guest's RAM [default: 512M]
+    #[arg(long, value_name = "SIZE")]
+    guest_memory: Option<Size>,
+    /// Give Polyvisor no guest, so that it runs the one that is built in
+    #[arg(long)]
+    no_bundle: bool,
+}
+
+impl GuestOptions {
+    /// The guest that was asked for; `None` for the built-in one. Payloads must have been built.
+    pub fn guest(&self, paths: &Paths, guests: &Guests) -> Result<Option<Guest>> {
+        if self.no_bundle {
+            return Ok(None);
+        }
+        let (name, mut boot) = if let Some(firmware) = &self.firmware {
+            ("firmware", GuestBoot::Firmware(firmware.clone()))
+        } else if let Some(kernel) = &self.kernel {
+            ("kernel", GuestBoot::Kernel { kernel: kernel.clone(), initrd: None, append: String::new() })
+        } else {
+            let name = self.guest.as_deref().unwrap_or(guests::DEFAULT_KERNEL);
+            (name, named(paths, guests, name)?)
+        };
+        if let GuestBoot::Kernel { initrd, append, .. } = &mut boot {
+            if self.initrd.is_some() {
+                initrd.clone_from(&self.initrd);
+            }
+            if let Some(given) = &self.append {
+                append.clone_from(given);
+            }
+        }
+        let memory = self.guest_memory.unwrap_or(GUEST_MEMORY);
+        Ok(Some(Guest { name: name.to_owned(), vcpus: self.smp, memory, boot }))
+    }
+}
+
+/// What the guest called `name` boots.
+pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<GuestBoot> {
+    if name == guests::U_BOOT.name {
+        return Ok(GuestBoot::Firmware(guests.u_boot()?));
+    }
+    if guests::KERNELS.iter().any(|item| item.name == name) {
+        let (kernel, initrd) = (guests.kernel(name)?, Some(guests.initramfs()?));
+        return Ok(GuestBoot::Kernel { kernel, initrd, append: LINUX_APPEND.to_owned() });
+    }
+    if let Some(kernel) = firmware::payload(paths, name)? {
+        return Ok(GuestBoot::Kernel { kernel, initrd: None, append: String::new() });
+    }
+    let kernels = guests::KERNELS.iter().chain([&guests::U_BOOT]).map(|item| item.name.to_owned());
+    let known: Vec<String> = kernels.chain(firmware::payloads(paths)?).collect();
+    bail!("there is no guest {name:?}; there are {}", known.join(", "));
+}

@@ -1,0 +1,162 @@
+//! The tests under QEMU: what there is ([`registry`]), what a test is ([`script`]), and running them side by
+//! side.
+
+mod registry;
+mod script;
+mod subject;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Instant,
+    vec,
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use crate::{
+    console::{Console, Input},
+    firmware::{self, Firmware},
+    guests::Guests,
+    paths::Paths,
+    process::{last_lines, shown},
+    qemu::{Monitor, Qemu},
+    symbolize::Symbols,
+};
+use script::Test;
+use subject::Kit;
+
+/// How many machines run at once; each may have several CPUs.
+const WORKERS: usize = 2;
+/// How much of a failed test's console is shown.
+const SHOWN_LINES: usize = 40;
+
+/// Lists the tests whose name contains `filter`.
+pub fn list(filter: Option<&str>) -> Result<()> {
+    for test in selected(filter)? {
+        println!("{:<32} {}", test.name, test.proves);
+    }
+    Ok(())
+}
+
+/// Runs the tests whose name contains `filter`, and fails if one of them does.
+pub fn run(paths: &Paths, filter: Option<&str>) -> Result<()> {
+    let tests = selected(filter)?;
+    let firmware = firmware::build(paths)?;
+    let prepared = prepare(paths, &firmware, &tests)?;
+    let suite = Suite {
+        firmware: &firmware,
+        queue: Mutex::new(prepared.into_iter()),
+        failed: Mutex::new(Vec::new()),
+    };
+    let started = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| suite.work());
+        }
+    });
+    let failed = suite.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for name in &failed {
+        println!("failed: {name}");
+    }
+    println!(
+        "{} passed, {} failed ({:.0} s)",
+        tests.len() - failed.len(),
+        failed.len(),
+        started.elapsed().as_secs_f32()
+    );
+    ensure!(failed.is_empty(), "{} of {} tests under QEMU failed", failed.len(), tests.len());
+    Ok(())
+}
+
+fn selected(filter: Option<&str>) -> Result<Vec<Test>> {
+    let mut tests = registry::all();
+    if let Some(filter) = filter {
+        tests.retain(|test| test.name.contains(filter));
+    }
+    if tests.is_empty() {
+        bail!("no test has {:?} in its name; `test-qemu --list` shows them", filter.unwrap_or_default());
+    }
+    Ok(tests)
+}
+
+/// A test whose files are all there.
+struct Prepared<'a> {
+    test: &'a Test,
+    command: Command,
+    log: PathBuf,
+    /// Files of its own; they stay if it fails, so that it can be repeated by hand.
+    directory: PathBuf,
+}
+
+fn prepare<'a>(paths: &Paths, firmware: &Firmware, tests: &'a [Test]) -> Result<Vec<Prepared<'a>>> {
+    let _lock = paths.lock()?;
+    let qemu = Qemu::setup(paths)?;
+    let guests = Guests::new(paths);
+    let kit = Kit { paths, guests: &guests, firmware };
+    let logs = paths.cache_dir("test-logs")?;
+    let mut prepared = Vec::new();
+    for test in tests {
+        let directory = paths.cache_dir("test-files")?.join(&test.name);
+        fs::create_dir_all(&directory)?;
+        let (machine, boot) = kit.prepare(test, &directory).with_context(|| format!("test {}", test.name))?;
+        let command = qemu.command(&machine, &boot, Monitor::None)?;
+        let log = logs.join(format!("{}.log", test.name));
+        prepared.push(Prepared { test, command, log, directory });
+    }
+    Ok(prepared)
+}
+
+struct Suite<'a> {
+    firmware: &'a Firmware,
+    queue: Mutex<vec::IntoIter<Prepared<'a>>>,
+    failed: Mutex<Vec<String>>,
+}
+
+impl Suite<'_> {
+    /// Runs tests until there are none left.
+    fn work(&self) {
+        let take = || self.queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while let Some(prepared) = take() {
+            let started = Instant::now();
+            let name = prepared.test.name.clone();
+            let proves = prepared.test.proves.clone();
+            let result = self.run_one(prepared);
+            let seconds = started.elapsed().as_secs_f32();
+            match result {
+                Ok(()) => println!("ok    {name} ({seconds:.1} s): {proves}"),
+                Err(error) => {
+                    println!("FAIL  {name} ({seconds:.1} s): {proves}\n{error:#}");
+                    self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+                }
+            }
+        }
+    }
+
+    fn run_one(&self, prepared: Prepared) -> Result<()> {
+        let Prepared { test, command, log, directory } = prepared;
+        let shown = shown(&command);
+        let mut console = Console::start(command, Input::Scripted, &log, false)?;
+        let result = test.play(&mut console);
+        console.stop()?;
+        if result.is_ok() {
+            fs::remove_dir_all(&directory)?;
+        }
+        result.map_err(|error| {
+            let transcript = console.transcript();
+            let mut text = format!("      {error:#}\n      {shown}\n      {}, its end:\n", log.display());
+            for line in last_lines(&transcript, SHOWN_LINES).lines() {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "      | {}", line.trim_end());
+            }
+            if let Ok(symbols) = Symbols::load(&self.firmware.elf) {
+                text.push_str(&symbols.explain(&transcript));
+            }
+            anyhow!(text)
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! What a test under QEMU is made of.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use regex::bytes::Regex;
+
+use crate::{
+    console::{Console, Event},
+    qemu::Machine,
+    size::Size,
+};
+
+/// How long a step may take: many times what it does take, so that only a hang is too slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One test: a machine, what it starts with, and a dialogue on its console.
+#[derive(Debug, Clone)]
+pub struct Test {
+    /// What it is called; `test-qemu FILTER` looks for its words here.
+    pub name: String,
+    /// What it proves, in one sentence.
+    pub proves: String,
+    /// The physical machine.
+    pub machine: Machine,
+    /// What the machine starts with.
+    pub subject: Subject,
+    /// Polyvisor's own boot arguments.
+    pub arguments: Option<String>,
+    /// The dialogue; the machine is stopped behind it.
+    pub steps: Vec<Step>,
+}
+
+/// What the machine starts with.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// Polyvisor and a bundle with this guest.
+    Guest(TestGuest),
+    /// Polyvisor without a bundle.
+    BuiltIn,
+    /// Polyvisor and a bundle with this guest that was damaged on its way.
+    Damaged(TestGuest, Damage),
+    /// Polyvisor entered straight from reset, with x0 as given.
+    Reset(Devicetree),
+    /// No Polyvisor: this guest itself, for what is wrong with a test before Polyvisor comes into it.
+    Bare(TestGuest),
+}
+
+/// A virtual machine, by the name of what it boots.
+#[derive(Debug, Clone)]
+pub struct TestGuest {
+    /// A name that `run --guest` takes.
+    pub name: &'static str,
+    /// Its command line, if not the usual one.
+    pub append: Option<String>,
+    /// How many vCPUs.
+    pub vcpus: u32,
+    /// Its RAM.
+    pub memory: Size,
+}
+
+/// What happened to a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// The second half is missing.
+    Truncated,
+    /// One bit in the middle is wrong.
+    BitFlipped,
+    /// It is a text file.
+    Replaced,
+}
+
+/// What x0 points at when Polyvisor is entered from reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Devicetree {
+    /// Nothing: x0 is 0.
+    Missing,
+    /// A sound header in front of a damaged structure.
+    Corrupt,
+    /// QEMU's own.
+    Sound,
+}
+
+/// One step of a dialogue.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// The console shows this (a regular expression, searched behind what was expected before).
+    Expect(String, Duration),
+    /// Type this.
+    Send(String),
+    /// The machine powers off, and QEMU reports success.
+    Off(Duration),
+    /// Up to here the whole console has shown this so many times.
+    Count(String, usize),
+}
+
+impl Test {
+    /// A test on QEMU `virt`.
+    pub fn new(name: impl Into<String>, proves: impl Into<String>, subject: Subject) -> Self {
+        let (name, proves) = (name.into(), proves.into());
+        Self { name, proves, machine: Machine::virt(), subject, arguments: None, steps: Vec::new() }
+    }
+
+    /// On another machine.
+    pub fn on(mut self, machine: Machine) -> Self {
+        self.machine = machine;
+        self
+    }
+
+    /// The console shows `pattern`, a regular expression.
+    pub fn expect(self, pattern: &str) -> Self {
+        self.expect_within(pattern, PATIENCE)
+    }
+
+    /// The console shows `pattern` within the time.
+    pub fn expect_within(mut self, pattern: &str, within: Duration) -> Self {
+        self.steps.push(Step::Expect(pattern.to_owned(), within));
+        self
+    }
+
+    /// Type a line.
+    pub fn line(mut self, text: &str) -> Self {
+        self.steps.push(Step::Send(format!("{text}\n")));
+        self
+    }
+
+    /// The machine powers off.
+    pub fn off(mut self) -> Self {
+        self.steps.push(Step::Off(PATIENCE));
+        self
+    }
+
+    /// The whole console has shown `pattern` exactly `times` times.
+    pub fn count(mut self, pattern: &str, times: usize) -> Self {
+        self.steps.push(Step::Count(pattern.to_owned(), times));
+        self
+    }
+
+    /// Holds the dialogue. No test passes in which the hypervisor panicked, whatever was expected.
+    pub fn play(&self, console: &mut Console) -> Result<()> {
+        self.steps.iter().try_for_each(|step| step.play(console))?;
+        ensure!(!console.panicked(), "the hypervisor panicked behind the last step");
+        Ok(())
+    }
+}
+
+impl TestGuest {
+    /// With one vCPU and little RAM.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, append: None, vcpus: 1, memory: Size::mib(256) }
+    }
+
+    /// With that much RAM.
+    pub fn memory(self, memory: Size) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// With that command line.
+    pub fn append(self, append: &str) -> Self {
+        Self { append: Some(append.to_owned()), ..self }
+    }
+}
+
+impl Step {
+    fn play(&self, console: &mut Console) -> Result<()> {
+        let within = |time: &Duration| Some(std::time::Instant::now() + *time);
+        match self {
+            Self::Send(text) => console.send(text),
+            Self::Expect(pattern, time) => match console.wait(Some(&Regex::new(pattern)?), within(time))? {
+                Event::Match(_) => Ok(()),
+                Event::Exit(status) => bail!("the machine ended ({status}) before it showed `{pattern}`"),
+                Event::Panic => bail!("the hypervisor panicked before the console showed `{pattern}`"),
+                Event::Timeout => bail!("no `{pattern}` within {} s", time.as_secs()),
+            },
+            Self::Off(time) => match console.wait(None, within(time))? {
+                Event::Exit(status) => {
+                    ensure!(status.success(), "the machine ended, but with {status}");
+                    Ok(())
+                }
+                Event::Panic => bail!("the hypervisor panicked instead of powering off"),
+                _ => bail!("the machine was still on after {} s", time.as_secs()),
+            },
+            Self::Count(pattern, times) => {
+                let found = Regex::new(pattern)?.find_iter(console.transcript().as_bytes()).count();
+                ensure!(found == *times, "the console showed `{pattern}` {found} times, not {times}");
+                Ok(())
+            }
+        }
+    }
+}
