@@ -42,7 +42,8 @@
 //! * **An active interrupt outside the list registers** is ended by a write that the hardware merely counts
 //!   (`EOIcount`). With `EOImode` 0 ends come in reverse order of acknowledgement, so the count says which
 //!   ones: the most urgent. With `EOImode` 1 deactivations come in any order, and [`Fill::trap_deactivate`]
-//!   asks for the write to be trapped.
+//!   asks for the write to be trapped. A guest that clears an active bit in the distributor and ends the
+//!   interrupt all the same can make it end another one of its own, and nobody else's.
 //! * **Hardware-linked interrupts** ([`Vgic::link_hardware`], for the virtual timer): the physical interrupt
 //!   is left active by EL2 and the list register (`HW = 1`) deactivates it together with the virtual one.
 //!   Where the virtual interrupt vanishes in another way, [`Fill::release`] says that EL2 has to deactivate

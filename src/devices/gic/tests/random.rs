@@ -259,11 +259,12 @@ impl World {
     }
 
     fn write_bit(&mut self, vcpu: usize, offset: u64, intid: u16) {
-        // An interrupt that is deactivated behind its handler's back is then ended although it is not active,
-        // and where others are active outside the list registers, the hardware's count cannot tell that from
-        // the end of one of those.
-        let active_bit = matches!(offset, ISACTIVER | ICACTIVER);
-        if active_bit && !self.split && self.list_registers < INTIDS.len() {
+        // An interrupt that is deactivated behind its handler's back is ended later although it is not active, or
+        // no longer the same. The hardware then merely counts, and whose end that was cannot be known.
+        let handled = self.machine.interfaces.iter().flat_map(|interface| &interface.running);
+        let behind_its_back = handled.into_iter().any(|which| which.intid == intid);
+        let crowded = self.list_registers < INTIDS.len();
+        if matches!(offset, ISACTIVER | ICACTIVER) && !self.split && (behind_its_back || crowded) {
             return;
         }
         if offset == ISACTIVER {
