@@ -416,7 +416,8 @@ impl Vm {
                 *phase = Phase::Busy;
                 drop(phase);
                 self.finish(&stop);
-                Next::Wait
+                // Nobody kicks this CPU, which knows already.
+                self.next(vcpu, arrived)
             }
             Phase::Stopping(..) | Phase::Busy => Next::Wait,
             Phase::Off => Next::Quit,
