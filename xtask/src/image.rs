@@ -14,6 +14,10 @@ const LARGEST_IMAGE: u64 = 64 << 20;
 pub fn write_raw(elf: &Path, raw: &Path) -> Result<u64> {
     let bytes = fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
     let image = flatten(&bytes).with_context(|| format!("{} makes no raw image", elf.display()))?;
+    // Rewriting the same content would have cargo build anew what embeds it.
+    if fs::read(raw).is_ok_and(|old| old == image) {
+        return Ok(image.len() as u64);
+    }
     fs::write(raw, &image).with_context(|| format!("cannot write {}", raw.display()))?;
     Ok(image.len() as u64)
 }

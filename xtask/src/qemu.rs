@@ -200,6 +200,13 @@ pub enum Boot {
         /// The command line in `/chosen`.
         append: Option<String>,
     },
+    /// By firmware, which finds files in RAM and is told on its console what to do with them.
+    Firmware {
+        /// The firmware.
+        bios: PathBuf,
+        /// Files and their load addresses.
+        files: Vec<(PathBuf, u64)>,
+    },
     /// Straight from reset, for boot conditions that no boot loader would produce.
     Raw {
         /// Files and their load addresses.
@@ -221,13 +228,22 @@ impl Boot {
                     command.arg("-append").arg(append);
                 }
             }
+            Self::Firmware { bios, files } => {
+                command.arg("-bios").arg(bios);
+                load(files, command);
+            }
             Self::Raw { files, entry } => {
-                for (file, address) in files {
-                    let file = file.display();
-                    command.arg("-device").arg(format!("loader,file={file},addr={address:#x},force-raw=on"));
-                }
+                load(files, command);
                 command.arg("-device").arg(format!("loader,addr={entry:#x},cpu-num=0"));
             }
         }
+    }
+}
+
+/// Has QEMU put `files` at their addresses.
+fn load(files: &[(PathBuf, u64)], command: &mut Command) {
+    for (file, address) in files {
+        let file = file.display();
+        command.arg("-device").arg(format!("loader,file={file},addr={address:#x},force-raw=on"));
     }
 }

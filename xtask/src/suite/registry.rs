@@ -1,6 +1,7 @@
 //! Every test under QEMU.
 
 use super::script::{Damage, Devicetree, Subject, Test, TestGuest};
+use super::subject::UBOOT_IMAGE;
 use crate::{
     guests::DEFAULT_KERNEL,
     qemu::{EntryLevel, Machine},
@@ -24,6 +25,8 @@ pub fn all() -> Vec<Test> {
     tests.push(bare_linux());
     tests.extend(payloads());
     tests.extend(bad_inputs());
+    tests.extend(crashes());
+    tests.push(booti());
     tests.extend(linux());
     tests.push(u_boot());
     tests
@@ -228,6 +231,44 @@ fn u_boot() -> Test {
     .expect(r"arch=arm")
     .line("poweroff")
     .off()
+}
+
+/// The image is what U-Boot's `booti` takes, which loads it where it likes.
+fn booti() -> Test {
+    Test::new("entry-booti", "U-Boot loads the image by `booti`, and it runs", Subject::UBoot)
+        .expect(r"Hit any key to stop autoboot")
+        .line("")
+        .expect(r"=> ")
+        .line(&format!("booti {UBOOT_IMAGE:#x} - ${{fdtcontroladdr}}"))
+        .expect(BANNER)
+        .expect(HELLO_PROMPT)
+        .line("off")
+        .off()
+}
+
+/// What EL2's own fatal errors look like to the person who has to find the cause.
+fn crashes() -> Vec<Test> {
+    let crash = |kind: &str, proves: &str, report: &str| {
+        Test::new(format!("crash-{kind}"), proves, Subject::BuiltIn)
+            .arguments(&format!("crash={kind}"))
+            .expect(BANNER)
+            .expect(&format!(r"polyvisor panic: {report}"))
+            .expect(r"polyvisor backtrace: 0x[0-9a-f]+ 0x[0-9a-f]+")
+            .off()
+    };
+    vec![
+        crash(
+            "panic",
+            "a panic says what and where",
+            r"crash=panic was asked for \(src/platform/crash.rs:\d+",
+        ),
+        crash(
+            "fault",
+            "EL2's code is not writable, and the report has the cause in words and the registers",
+            r"synchronous exception at 0x[0-9a-f]+: data abort [^\n]*: permission fault[^\n]*\n(?s:.*)  elr [0-9a-f]{16}",
+        ),
+        crash("overflow", "a stack that runs over meets its guard page and is told apart", r"stack overflow"),
+    ]
 }
 
 /// What is wrong is said, and the machine ends instead of hanging.

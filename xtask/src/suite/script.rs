@@ -40,6 +40,8 @@ pub enum Subject {
     BuiltIn,
     /// Polyvisor and a bundle with this guest that was damaged on its way.
     Damaged(TestGuest, Damage),
+    /// U-Boot as the machine's firmware, with Polyvisor in RAM.
+    UBoot,
     /// Polyvisor entered straight from reset, with x0 as given.
     Reset(Devicetree),
     /// No Polyvisor: this guest itself, for what is wrong with a test before Polyvisor comes into it.
@@ -104,6 +106,12 @@ impl Test {
     /// On another machine.
     pub fn on(mut self, machine: Machine) -> Self {
         self.machine = machine;
+        self
+    }
+
+    /// Gives Polyvisor boot arguments.
+    pub fn arguments(mut self, arguments: &str) -> Self {
+        self.arguments = Some(arguments.to_owned());
         self
     }
 

@@ -22,6 +22,8 @@ const RAM: u64 = 0x4000_0000;
 const TRAMPOLINE: u64 = RAM + 0x20_0000;
 const DEVICETREE: u64 = RAM + 0x30_0000;
 const IMAGE: u64 = RAM + 0x40_0000;
+/// Where U-Boot finds Polyvisor.
+pub const UBOOT_IMAGE: u64 = RAM + 0x1000_0000;
 
 /// What it takes to start any test.
 pub struct Kit<'a> {
@@ -48,6 +50,10 @@ impl Kit<'_> {
         let boot = match &test.subject {
             Subject::BuiltIn => polyvisor(None),
             Subject::Guest(guest) => polyvisor(Some(self.bundle(guest, directory)?)),
+            Subject::UBoot => Boot::Firmware {
+                bios: self.guests.u_boot()?,
+                files: vec![(self.firmware.image.clone(), UBOOT_IMAGE)],
+            },
             Subject::Damaged(guest, damage) => {
                 let bundle = self.bundle(guest, directory)?;
                 fs::write(&bundle, damage.apply(fs::read(&bundle)?))?;
