@@ -54,10 +54,11 @@ const FIGURES: [Figure; 12] = [
     figure("timer-phys", "physical timer, due to handled", "instructions", None),
     figure("fault-in", "first touch of 2 MiB of RAM", "instructions", None),
     figure("boot", "reset to first guest instruction", "instructions", None),
-    figure("el2-memory", "EL2 memory in use", "bytes", None),
-    figure(IMAGE_SIZE, "image size", "bytes", Some(512.0 * 1024.0)),
+    figure(EL2_MEMORY, "EL2 memory in use", "KiB", None),
+    figure(IMAGE_SIZE, "image size", "KiB", Some(512.0)),
     figure(LINUX_OVERHEAD, "Linux boot, more than bare", "%", Some(2.0)),
 ];
+const EL2_MEMORY: &str = "el2-memory";
 const IMAGE_SIZE: &str = "image-size";
 const LINUX_OVERHEAD: &str = "linux-overhead";
 /// What the Linux guest's `/init` calls its figure.
@@ -67,7 +68,7 @@ const LINUX_BOOT: &str = "linux-boot";
 pub fn run(paths: &Paths) -> Result<()> {
     let bench = Bench::new(paths)?;
     let mut values = bench.payload()?;
-    values.push((IMAGE_SIZE.to_owned(), bench.firmware.size as f64));
+    values.push((IMAGE_SIZE.to_owned(), bench.firmware.size as f64 / 1024.0));
 
     let bare = bench.bare_linux()?;
     let guest = bench.guest_linux()?;
@@ -186,8 +187,11 @@ fn guest_devicetree() -> Result<Vec<u8>> {
     fdt::build(&spec, &[start..end], None).map_err(|error| anyhow!("{error}"))
 }
 
-/// Name and value of a line `bench: NAME VALUE`.
+/// Name and value of a line `bench: NAME VALUE`, or of what Polyvisor logs about its memory.
 fn parse(line: &str) -> Option<(String, f64)> {
+    if let Some((_, memory)) = line.split_once("polyvisor: EL2 uses ") {
+        return Some((EL2_MEMORY.to_owned(), memory.split_whitespace().next()?.parse().ok()?));
+    }
     let mut words = line.split_once("bench: ")?.1.split_whitespace();
     Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
 }
@@ -224,9 +228,17 @@ mod tests {
 
     #[test]
     fn figures_are_read_and_judged() {
-        let console = "boot\r\nbench: hypercall 171\r\n[vm0] bench: gicd-read 200.5\r\nbench: broken\r\n";
+        let console = "boot\r\nbench: hypercall 171\r\n[vm0] bench: gicd-read 200.5\r\nbench: broken\r\n\
+             [    0.1] polyvisor: EL2 uses 812 KiB of RAM, 7 KiB are free\r\n";
         let values: Vec<_> = console.lines().filter_map(parse).collect();
-        assert_eq!(values, [("hypercall".to_owned(), 171.0), ("gicd-read".to_owned(), 200.5)]);
+        assert_eq!(
+            values,
+            [
+                ("hypercall".to_owned(), 171.0),
+                ("gicd-read".to_owned(), 200.5),
+                (EL2_MEMORY.to_owned(), 812.0)
+            ]
+        );
         let table = table(&values);
         let row = |what: &str| table.lines().find(|line| line.starts_with(what)).unwrap().to_owned();
         assert!(row("null hypercall").ends_with("missed by 21"));
