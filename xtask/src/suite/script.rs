@@ -92,6 +92,8 @@ pub enum Step {
     Send(String),
     /// The machine powers off, and QEMU reports success.
     Off(Duration),
+    /// The hypervisor panics, which is what the test is about.
+    Panic(Duration),
     /// Up to here the whole console has shown this so many times.
     Count(String, usize),
 }
@@ -138,6 +140,12 @@ impl Test {
         self
     }
 
+    /// The hypervisor must panic.
+    pub fn panics(mut self) -> Self {
+        self.steps.push(Step::Panic(PATIENCE));
+        self
+    }
+
     /// The whole console has shown `pattern` exactly `times` times.
     pub fn count(mut self, pattern: &str, times: usize) -> Self {
         self.steps.push(Step::Count(pattern.to_owned(), times));
@@ -147,7 +155,8 @@ impl Test {
     /// Holds the dialogue. No test passes in which the hypervisor panicked, whatever was expected.
     pub fn play(&self, console: &mut Console) -> Result<()> {
         self.steps.iter().try_for_each(|step| step.play(console))?;
-        ensure!(!console.panicked(), "the hypervisor panicked behind the last step");
+        let meant = self.steps.iter().any(|step| matches!(step, Step::Panic(_)));
+        ensure!(meant || !console.panicked(), "the hypervisor panicked behind the last step");
         Ok(())
     }
 }
@@ -187,6 +196,10 @@ impl Step {
                 }
                 Event::Panic => bail!("the hypervisor panicked instead of powering off"),
                 _ => bail!("the machine was still on after {} s", time.as_secs()),
+            },
+            Self::Panic(time) => match console.wait(None, within(time))? {
+                Event::Panic => Ok(()),
+                event => bail!("the hypervisor was to panic: {event:?}"),
             },
             Self::Count(pattern, times) => {
                 let found = Regex::new(pattern)?.find_iter(console.transcript().as_bytes()).count();
