@@ -38,9 +38,8 @@ impl Symbols {
     }
 
     fn frame(&self, text: &mut String, number: usize, offset: u64) {
-        // The innermost address is where it happened; the others are return addresses: the call is just
-        // before.
-        let address = self.base.wrapping_add(if number == 0 { offset } else { offset.saturating_sub(1) });
+        // The report names the calls themselves, not where they return to.
+        let address = self.base.wrapping_add(offset);
         let mut frames = Vec::new();
         if let Ok(mut found) = self.loader.find_frames(address) {
             while let Ok(Some(frame)) = found.next() {

@@ -26,6 +26,18 @@ pub fn physical_address_bits() -> u32 {
     }
 }
 
+/// [`physical_address_bits`] as `TCR_EL2.PS` and `VTCR_EL2.PS` encode it.
+pub fn physical_size_field() -> u64 {
+    match physical_address_bits() {
+        32 => 0,
+        36 => 1,
+        40 => 2,
+        42 => 3,
+        44 => 4,
+        _ => 5,
+    }
+}
+
 /// Sleeps until an interrupt is pending; the interrupt itself stays masked at EL2 and is taken from the controller.
 pub fn wait_for_interrupt() {
     barrier::dsb(barrier::SY);

@@ -6,142 +6,61 @@
 
 use super::syndrome::SysReg;
 
-/// What remains of one 4-bit field.
-#[derive(Clone, Copy)]
-enum Keep {
-    /// The hardware's value.
-    Same,
-    /// The hardware's value, at most this. For unsigned fields only.
-    AtMost(u64),
-    /// This value.
-    Fixed(u64),
+/// What a guest sees of one register, by 4-bit fields; fields that are not mentioned read as zero.
+struct Policy {
+    /// Mask of the fields that have the hardware's value.
+    same: u64,
+    /// Fields that have the hardware's value but at most this, by their lowest bit. For unsigned fields only.
+    at_most: &'static [(u32, u64)],
+    /// Bits that are set whatever the hardware says.
+    fixed: u64,
 }
-use Keep::{AtMost, Fixed, Same};
 
-/// Kept fields of one register by their lowest bit; all others read as zero.
-type Fields = &'static [(u32, Keep)];
+impl Policy {
+    /// The hardware's value of the fields whose lowest bits are `shifts`.
+    const fn same(shifts: &[u32]) -> Self {
+        let mut same = 0;
+        let mut rest = shifts;
+        while let [shift, tail @ ..] = rest {
+            same |= 0xf << *shift;
+            rest = tail;
+        }
+        Self { same, at_most: &[], fixed: 0 }
+    }
 
-const PFR0: Fields = &[
-    (0, Same),       // EL0, with AArch32 where the CPU has it
-    (4, Fixed(1)),   // EL1: AArch64 only
-    (16, Same),      // FP
-    (20, Same),      // AdvSIMD
-    (24, Same),      // GIC: the system register interface, when the VM's GIC is a GICv3
-    (48, Same),      // DIT
-    (56, AtMost(1)), // CSV2, without SCXTNUM_ELx
-    (60, Same),      // CSV3
-];
-const PFR1: Fields = &[(0, Same), (4, Same)]; // BT, SSBS
-const DFR0: Fields = &[
-    (0, AtMost(8)), // DebugVer: Armv8.2 at most
-    (12, Same),     // BRPs
-    (20, Same),     // WRPs
-    (28, Same),     // CTX_CMPs
-    (36, Same),     // DoubleLock
-];
+    const fn at_most(self, at_most: &'static [(u32, u64)]) -> Self {
+        Self { at_most, ..self }
+    }
+
+    const fn fixed(self, fixed: u64) -> Self {
+        Self { fixed, ..self }
+    }
+}
+
+const NOTHING: Policy = Policy::same(&[]);
+/// AArch32's registers hold facts of EL0 that need nothing of EL2.
+const AARCH32: Policy = Policy { same: u64::MAX, at_most: &[], fixed: 0 };
+/// All but PerfMon (27:24).
+const AARCH32_DFR0: Policy = Policy::same(&[0, 4, 8, 12, 16, 20]);
+/// EL0 (with AArch32 where the CPU has it), FP, AdvSIMD, GIC, DIT, CSV3; CSV2 without SCXTNUM_ELx; EL1 is AArch64 only.
+const PFR0: Policy = Policy::same(&[0, 16, 20, 24, 48, 60]).at_most(&[(56, 1)]).fixed(1 << 4);
+/// BT, SSBS.
+const PFR1: Policy = Policy::same(&[0, 4]);
+/// BRPs, WRPs, CTX_CMPs, DoubleLock; DebugVer up to Armv8.2.
+const DFR0: Policy = Policy::same(&[12, 20, 28, 36]).at_most(&[(0, 8)]);
 /// All but TME (27:24).
-const ISAR0: Fields = &[
-    (4, Same),
-    (8, Same),
-    (12, Same),
-    (16, Same),
-    (20, Same),
-    (28, Same),
-    (32, Same),
-    (36, Same),
-    (40, Same),
-    (44, Same),
-    (48, Same),
-    (52, Same),
-    (56, Same),
-    (60, Same),
-];
+const ISAR0: Policy = Policy::same(&[4, 8, 12, 16, 20, 28, 32, 36, 40, 44, 48, 52, 56, 60]);
 /// All but LS64 (63:60) and XS (59:56), which HCRX_EL2 governs.
-const ISAR1: Fields = &[
-    (0, Same),
-    (4, Same),
-    (8, Same),
-    (12, Same),
-    (16, Same),
-    (20, Same),
-    (24, Same),
-    (28, Same),
-    (32, Same),
-    (36, Same),
-    (40, Same),
-    (44, Same),
-    (48, Same),
-    (52, Same),
-];
-/// WFxT, RPRES, GPA3, APA3, MOPS, BC, PAC_frac, CLRBHB, CSSC, RPRFM.
-const ISAR2: Fields = &[
-    (0, Same),
-    (4, Same),
-    (8, Same),
-    (12, Same),
-    (16, Same),
-    (20, Same),
-    (24, Same),
-    (28, Same),
-    (48, Same),
-    (52, Same),
-];
-const MMFR0: Fields = &[
-    (0, AtMost(2)),  // PARange: 40 bits, the width of our IPAs
-    (4, Same),       // ASIDBits
-    (8, Same),       // BigEnd
-    (12, Same),      // SNSMem
-    (16, Same),      // BigEndEL0
-    (20, AtMost(1)), // TGran16, without LPA2
-    (24, Same),      // TGran64
-    (28, Same),      // TGran4: see `sanitise`
-    (44, Same),      // ExS
-    (60, AtMost(1)), // ECV: self-synchronising counter reads, no CNTPOFF
-];
-const MMFR1: Fields = &[
-    (0, AtMost(2)), // HAFDBS, without HAFT
-    (12, Same),     // HPDS
-    (20, Same),     // PAN
-    (24, Same),     // SpecSEI
-    (36, Same),     // ETS
-    (44, Same),     // AFP
-    (48, Same),     // nTLBPA
-    (52, Same),     // TIDCP1
-    (60, Same),     // ECBHB
-];
-const MMFR2: Fields = &[
-    (0, Same),  // CnP
-    (4, Same),  // UAO
-    (8, Same),  // LSM
-    (16, Same), // VARange
-    (20, Same), // CCIDX
-    (28, Same), // ST
-    (32, Same), // AT
-    (36, Same), // IDS
-    (48, Same), // TTL
-    (52, Same), // BBM
-    (60, Same), // E0PD
-];
-const EVERYTHING: Fields = &[
-    (0, Same),
-    (4, Same),
-    (8, Same),
-    (12, Same),
-    (16, Same),
-    (20, Same),
-    (24, Same),
-    (28, Same),
-    (32, Same),
-    (36, Same),
-    (40, Same),
-    (44, Same),
-    (48, Same),
-    (52, Same),
-    (56, Same),
-    (60, Same),
-];
-/// ID_DFR0_EL1 without PerfMon (27:24).
-const AARCH32_DFR0: Fields = &[(0, Same), (4, Same), (8, Same), (12, Same), (16, Same), (20, Same)];
+const ISAR1: Policy = Policy::same(&[0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52]);
+/// WFxT, RPRES, GPA3, APA3, MOPS, BC, PAC_frac, CLRBHB, RPRFM, CSSC.
+const ISAR2: Policy = Policy::same(&[0, 4, 8, 12, 16, 20, 24, 28, 48, 52]);
+/// ASIDBits, BigEnd, SNSMem, BigEndEL0, TGran64, TGran4, ExS; PARange up to 40 bits, the width of our IPAs; TGran16 without LPA2; ECV without
+/// CNTPOFF.
+const MMFR0: Policy = Policy::same(&[4, 8, 12, 16, 24, 28, 44]).at_most(&[(0, 2), (20, 1), (60, 1)]);
+/// HPDS, PAN, SpecSEI, ETS, AFP, nTLBPA, TIDCP1, ECBHB; HAFDBS without HAFT.
+const MMFR1: Policy = Policy::same(&[12, 20, 24, 36, 44, 48, 52, 60]).at_most(&[(0, 2)]);
+/// CnP, UAO, LSM, VARange, CCIDX, ST, AT, IDS, TTL, BBM, E0PD.
+const MMFR2: Policy = Policy::same(&[0, 4, 8, 16, 20, 28, 32, 36, 48, 52, 60]);
 
 /// Whether `register` is one of the feature ID registers that `HCR_EL2.TID3` traps, defined or reserved (DDI 0487 D24.2.55).
 pub fn is_feature_register(register: SysReg) -> bool {
@@ -152,9 +71,9 @@ pub fn is_feature_register(register: SysReg) -> bool {
 ///
 /// `has_gic_registers` tells whether the VM's interrupt controller is a GICv3.
 pub fn sanitise(register: SysReg, native: u64, has_gic_registers: bool) -> u64 {
-    let fields = match (register.crm(), register.op2()) {
+    let policy = match (register.crm(), register.op2()) {
         (1, 2) => AARCH32_DFR0,
-        (1..=3, _) => EVERYTHING, // AArch32's: fixed facts of EL0
+        (1..=3, _) => AARCH32,
         (4, 0) => PFR0,
         (4, 1) => PFR1,
         (5, 0) => DFR0,
@@ -164,19 +83,12 @@ pub fn sanitise(register: SysReg, native: u64, has_gic_registers: bool) -> u64 {
         (7, 0) => MMFR0,
         (7, 1) => MMFR1,
         (7, 2) => MMFR2,
-        _ => &[],
+        _ => NOTHING,
     };
-    let mut value = fields.iter().fold(0, |value, &(shift, keep)| {
-        let field = native >> shift & 0xf;
-        let kept = match keep {
-            Same => field,
-            // 0b1111 means "not implemented" in the fields that have it.
-            AtMost(_) if field == 0xf => 0xf,
-            AtMost(most) => field.min(most),
-            Fixed(value) => value,
-        };
-        value | kept << shift
-    });
+    let mut value = native & policy.same | policy.fixed;
+    for &(shift, most) in policy.at_most {
+        value |= (native >> shift & 0xf).min(most) << shift;
+    }
     match (register.crm(), register.op2()) {
         (4, 0) if !has_gic_registers => value &= !(0xf << 24),
         // TGran4 counts up from 0b0000 (yes), 0b0001 (with LPA2); 0b1111 is no.

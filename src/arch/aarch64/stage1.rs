@@ -6,7 +6,7 @@ use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{MAIR_EL2, ReadWriteable, Readable, SCTLR_EL2, TCR_EL2, TTBR0_EL2, Writeable};
 use spin::{Mutex, Once};
 
-use super::cpu::physical_address_bits;
+use super::cpu::physical_size_field;
 use crate::mm::addr::{MIB, PAGE_SIZE, PhysAddr};
 use crate::mm::tables::{Attributes, TableError, Tables, Tlb};
 
@@ -68,21 +68,13 @@ impl Regime {
             + TCR_EL2::ORGN0::WriteBack_ReadAlloc_WriteAlloc_Cacheable
             + TCR_EL2::SH0::Inner
             + TCR_EL2::TG0::KiB_4;
-        let physical_size = match physical_address_bits() {
-            32 => 0,
-            36 => 1,
-            40 => 2,
-            42 => 3,
-            44 => 4,
-            _ => 5u64,
-        };
         /// TCR_EL2 bits 31 and 23 are RES1; PS is bits 18:16.
         const TCR_RES1: u64 = 1 << 31 | 1 << 23;
         /// SCTLR_EL2: the RES1 bits, SA, WXN, and I, C, M.
         const SCTLR: u64 = 0x30c5_0830 | 1 << 3 | 1 << 19 | 1 << 12 | 1 << 2 | 1;
         Self {
             mair: mair.value,
-            tcr: tcr.value | TCR_RES1 | physical_size << 16,
+            tcr: tcr.value | TCR_RES1 | physical_size_field() << 16,
             ttbr0: root.0,
             sctlr: SCTLR,
         }

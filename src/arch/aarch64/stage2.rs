@@ -6,7 +6,7 @@ use core::fmt;
 use aarch64_cpu::registers::{Readable, VTCR_EL2, VTTBR_EL2, Writeable};
 use spin::Mutex;
 
-use super::cpu::physical_address_bits;
+use super::cpu::{physical_address_bits, physical_size_field};
 use super::sysreg::mrs;
 use crate::mm::addr::{PAGE_SIZE, PhysAddr};
 use crate::mm::tables::{Attributes, TableError, Tables, Tlb};
@@ -184,17 +184,9 @@ pub fn create() -> Result<Stage2, Stage2Error> {
 
 /// The values of `VTTBR_EL2` and `VTCR_EL2` with which a CPU walks `tables`.
 pub fn registers(tables: &Stage2) -> (u64, u64) {
-    let physical_size = match physical_address_bits() {
-        32 => 0,
-        36 => 1,
-        40 => 2,
-        42 => 3,
-        44 => 4,
-        _ => 5u64,
-    };
     /// SL0 = 1: the walk starts at level 1. SH0, ORGN0, IRGN0: inner shareable write-back. Bit 31 is RES1.
     const VTCR: u64 = 1 << 31 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8 | 0b01 << 6;
-    (tables.tlb().vttbr(), VTCR | physical_size << 16 | u64::from(64 - ipa_bits()))
+    (tables.tlb().vttbr(), VTCR | physical_size_field() << 16 | u64::from(64 - ipa_bits()))
 }
 
 /// Makes `tables` those that this CPU walks for EL1 and EL0.

@@ -51,6 +51,18 @@ fn single<M: Machine>(vcpu: &mut Vcpu<M>, abort: DataAbort, access: DataAccess, 
     }
 }
 
+/// Whether there is memory at `ipa`, which then is mapped: the guest tries again.
+fn memory<M: Machine>(vcpu: &mut Vcpu<M>, ipa: Ipa) -> ControlFlow<Exit, bool> {
+    match vcpu.machine.fault_in(ipa) {
+        FaultIn::Mapped | FaultIn::ReadOnly => {
+            vcpu.counters.faults += 1;
+            ControlFlow::Continue(true)
+        }
+        FaultIn::Absent => ControlFlow::Continue(false),
+        FaultIn::Failed(why) => vcpu.crash(format_args!("RAM at {ipa} cannot be mapped: {why}")),
+    }
+}
+
 /// A translation fault that is not a simple access to a device.
 #[cold]
 fn elsewhere<M: Machine>(
@@ -59,13 +71,8 @@ fn elsewhere<M: Machine>(
     address: u64,
     ipa: Ipa,
 ) -> ControlFlow<Exit> {
-    match vcpu.machine.fault_in(ipa) {
-        FaultIn::Mapped | FaultIn::ReadOnly => {
-            vcpu.counters.faults += 1;
-            return ControlFlow::Continue(());
-        }
-        FaultIn::Failed(why) => return vcpu.crash(format_args!("RAM at {ipa} cannot be mapped: {why}")),
-        FaultIn::Absent => {}
+    if memory(vcpu, ipa)? {
+        return ControlFlow::Continue(());
     }
     let abort = syndrome.data_abort();
     if abort.flags().contains(AbortFlags::CM) {
@@ -85,18 +92,11 @@ fn rare<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome, address: u64) -> Con
     let abort = syndrome.data_abort();
     if abort.is_stage1_walk() {
         let table = Ipa((HPFAR_EL2.get() & FIPA) << 8);
-        return match vcpu.machine.fault_in(table) {
-            // A permission fault of a walk in mapped RAM cannot be: RAM is writable. In device memory it is HCR_EL2.PTW's.
-            FaultIn::Mapped if abort.status().kind() == FaultKind::Translation => {
-                vcpu.counters.faults += 1;
-                ControlFlow::Continue(())
-            }
-            FaultIn::Failed(why) => vcpu.crash(format_args!("RAM at {table} cannot be mapped: {why}")),
-            _ => {
-                refuse(vcpu, abort, address, walk_abort(vcpu, address, table));
-                ControlFlow::Continue(())
-            }
-        };
+        // A walk never lacks permission in RAM, which is writable; in device memory it is HCR_EL2.PTW that forbids it.
+        if abort.status().kind() != FaultKind::Translation || !memory(vcpu, table)? {
+            refuse(vcpu, abort, address, walk_abort(vcpu, address, table));
+        }
+        return ControlFlow::Continue(());
     }
     if abort.status().kind() == FaultKind::Permission
         && let Some(ipa) = translate(vcpu, address, abort.is_write())
@@ -146,13 +146,8 @@ pub fn instruction<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome) -> Contro
     let address = FAR_EL2.get();
     if abort.status().kind() == FaultKind::Translation {
         let ipa = Ipa((HPFAR_EL2.get() & FIPA) << 8);
-        match vcpu.machine.fault_in(ipa) {
-            FaultIn::Mapped | FaultIn::ReadOnly => {
-                vcpu.counters.faults += 1;
-                return ControlFlow::Continue(());
-            }
-            FaultIn::Failed(why) => return vcpu.crash(format_args!("RAM at {ipa} cannot be mapped: {why}")),
-            FaultIn::Absent => {}
+        if memory(vcpu, ipa)? {
+            return ControlFlow::Continue(());
         }
     }
     let status = if abort.is_stage1_walk() {

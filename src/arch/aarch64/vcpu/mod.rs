@@ -421,7 +421,7 @@ impl<M: Machine> Vcpu<M> {
         Some(())
     }
 
-    fn crash(&self, what: core::fmt::Arguments<'_>) -> ControlFlow<Exit> {
+    fn crash<T>(&self, what: core::fmt::Arguments<'_>) -> ControlFlow<Exit, T> {
         ControlFlow::Break(Exit::Crashed(Crash { reason: format!("{what}") }))
     }
 }
