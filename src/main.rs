@@ -38,8 +38,7 @@ mod firmware {
         unsafe { stage1::enable_early(&[layout::image(image), tree.clone()]) };
         let index = board.cpus.iter().position(|cpu| cpu.affinity == cpu::affinity()).unwrap_or(0);
         // SAFETY: first and only call, on the boot CPU's stack.
-        let area = unsafe { percpu::Prepared::boot(index, cpu::affinity()) };
-        area.publish();
+        unsafe { percpu::prepare_boot(index, cpu::affinity()) };
         // SAFETY: boot.S has set SP to the top of that area.
         unsafe { percpu::install() };
 
@@ -57,6 +56,7 @@ mod firmware {
         if let Err(error) = gic::init(board).and_then(|()| aarch64::init_cpu()) {
             early::give_up(Some(board), &error);
         }
+        percpu::this_cpu().publish();
         start_secondaries(board);
         start::start_all(board)
     }
@@ -65,10 +65,14 @@ mod firmware {
     fn start_secondaries(board: &Board) {
         let own = percpu::this_cpu().index;
         for (index, cpu) in board.cpus.iter().enumerate() {
-            if index != own
-                && let Err(error) = smp::start(board, index, cpu)
-            {
+            if index == own {
+                continue;
+            }
+            if let Err(error) = smp::start(board, index, cpu) {
                 log::warn!("CPU {index} ({:#x}) stays off: {error}", cpu.affinity);
+                if matches!(error, smp::StartError::Silent(_)) {
+                    break;
+                }
             }
         }
         log::info!("{} of {} CPUs run", percpu::all().count(), board.cpus.len());

@@ -200,6 +200,15 @@ impl<R: Stage2Regime> GuestRam<R> {
         change(&mut self.population.lock().tables)
     }
 
+    /// Reads what the guest has written, also where it wrote with its caches off and EL2's hold something older.
+    ///
+    /// # Errors
+    /// [`MemoryError::Unbacked`] where there is no memory.
+    pub fn read_coherent(&self, ipa: Ipa, buffer: &mut [u8]) -> Result<(), MemoryError> {
+        self.for_each_piece(ipa, buffer.len() as u64, |piece, len| self.flush(piece, len))?;
+        self.read(ipa, buffer)
+    }
+
     fn area(&self, ipa: Ipa) -> Option<(usize, &Area)> {
         self.areas.iter().enumerate().find(|(_, area)| area.range.contains(&ipa))
     }

@@ -14,6 +14,7 @@ use super::fdt::MachineSpec;
 use super::loader::{self, LoadError, Source};
 use super::machine;
 use super::psci::{self, Outcome, Power, Start};
+use super::scheduler;
 use super::vcpu::{Attention, Crash, Exit};
 use crate::arch::aarch64::vcpu::{CallExit, FaultIn, Machine, interrupts};
 use crate::arch::aarch64::{cache, gic, percpu, stage2, timer};
@@ -41,7 +42,7 @@ pub enum VmError {
         /// As possible.
         limit: usize,
     },
-    /// More vCPUs than the machine has running CPUs.
+    /// More vCPUs than the machine has running CPUs without one.
     NotEnoughCpus {
         /// vCPUs.
         vcpus: u32,
@@ -73,7 +74,7 @@ impl fmt::Display for VmError {
             Self::NotEnoughCpus { vcpus, cpus } => {
                 write!(
                     f,
-                    "{vcpus} vCPUs are asked for, but {cpus} CPUs run and each vCPU needs one of its own"
+                    "{vcpus} vCPUs are asked for, each needs a CPU of its own, and {cpus} CPUs are free"
                 )
             }
             Self::Stage2(error) => error.fmt(f),
@@ -183,8 +184,8 @@ pub enum Stop {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// vCPUs leave their guest; how many have.
-    Stopping(Stop, usize),
+    /// vCPUs leave their guest; which have.
+    Stopping(Stop, VcpuSet),
     /// All vCPUs have stopped, and the last one to do so is about the rest.
     Busy,
     Off,
@@ -233,7 +234,7 @@ impl Vm {
         if spec.vcpus as usize > limit {
             return Err(VmError::TooManyVcpus { found: spec.vcpus, limit });
         }
-        let cpus = percpu::all().count();
+        let cpus = scheduler::free_cpus();
         if spec.vcpus as usize > cpus {
             return Err(VmError::NotEnoughCpus { vcpus: spec.vcpus, cpus });
         }
@@ -394,22 +395,17 @@ impl Vm {
         }
     }
 
-    /// Tells the vCPU `vcpu`, which is not running, what to do next. `arrived` is its own note that it has been counted among the
-    /// stopped ones.
-    pub fn next(&self, vcpu: usize, arrived: &mut bool) -> Next {
+    /// Tells the vCPU `vcpu`, which is not running, what to do next.
+    pub fn next(&self, vcpu: usize) -> Next {
         let mut phase = self.phase.lock();
         match &mut *phase {
-            Phase::Running => {
-                *arrived = false;
-                match self.power.lock().take_start(vcpu) {
-                    Some(start) => Next::Start(start),
-                    None => Next::Wait,
-                }
-            }
-            Phase::Stopping(stop, stopped) if !*arrived => {
-                *arrived = true;
-                *stopped += 1;
-                if *stopped < self.vcpus() {
+            Phase::Running => match self.power.lock().take_start(vcpu) {
+                Some(start) => Next::Start(start),
+                None => Next::Wait,
+            },
+            Phase::Stopping(stop, stopped) if !stopped.contains(vcpu) => {
+                *stopped |= VcpuSet::of(vcpu);
+                if *stopped != VcpuSet::first(self.vcpus()) {
                     return Next::Wait;
                 }
                 let stop = stop.clone();
@@ -417,7 +413,7 @@ impl Vm {
                 drop(phase);
                 self.finish(&stop);
                 // Nobody kicks this CPU, which knows already.
-                self.next(vcpu, arrived)
+                self.next(vcpu)
             }
             Phase::Stopping(..) | Phase::Busy => Next::Wait,
             Phase::Off => Next::Quit,
@@ -445,7 +441,7 @@ impl Vm {
         };
         if off {
             *self.phase.lock() = Phase::Off;
-            super::scheduler::vm_is_off();
+            scheduler::vm_is_off();
         }
         self.call_all(0);
     }
@@ -463,7 +459,7 @@ impl Vm {
         };
         let mut phase = self.phase.lock();
         if *phase == Phase::Running {
-            *phase = Phase::Stopping(stop, 0);
+            *phase = Phase::Stopping(stop, VcpuSet::EMPTY);
         }
         drop(phase);
         self.call_all(Attention::STOP);
@@ -512,7 +508,7 @@ impl Machine for Vm {
     }
 
     fn read_memory(&self, ipa: Ipa, buffer: &mut [u8]) -> Option<()> {
-        self.memory.read(ipa, buffer).ok()
+        self.memory.read_coherent(ipa, buffer).ok()
     }
 
     #[inline]

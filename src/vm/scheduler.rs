@@ -18,10 +18,16 @@ pub struct Task {
     vcpu: usize,
 }
 
-/// Gives every vCPU of `vm`, which has booted, a CPU.
+/// How many CPUs have no vCPU.
+pub fn free_cpus() -> usize {
+    percpu::all().filter(|cpu| !cpu.taken.load(Ordering::Acquire)).count()
+}
+
+/// Gives every vCPU of `vm`, which has booted, a CPU that has none.
 pub fn launch(vm: &Arc<Vm>) {
     LIVE.fetch_add(1, Ordering::AcqRel);
-    for (vcpu, cpu) in (0..vm.vcpus()).zip(percpu::all()) {
+    let free = percpu::all().filter(|cpu| !cpu.taken.swap(true, Ordering::AcqRel));
+    for (vcpu, cpu) in (0..vm.vcpus()).zip(free) {
         *cpu.inbox.lock() = Some(Task { vm: vm.clone(), vcpu });
         if cpu.index != percpu::this_cpu().index {
             gic::kick(cpu);
@@ -56,9 +62,8 @@ fn run(task: &Task) {
     let Task { vm, vcpu: index } = task;
     vm.settle(*index);
     let mut vcpu = Vcpu::new(VcpuId { vm: vm.id(), index: *index }, vm.clone());
-    let mut arrived = false;
     loop {
-        match vm.next(*index, &mut arrived) {
+        match vm.next(*index) {
             Next::Start(start) => {
                 vcpu.start_at(start.entry, start.context);
                 let exit = vcpu.run();
@@ -69,7 +74,10 @@ fn run(task: &Task) {
                 cpu::wait_for_interrupt();
                 irq::handle_idle();
             }
-            Next::Quit => return,
+            Next::Quit => {
+                percpu::this_cpu().taken.store(false, Ordering::Release);
+                return;
+            }
         }
     }
 }

@@ -16,25 +16,23 @@ pub fn affinity() -> u64 {
 /// Physical address width of this CPU in bits, from `ID_AA64MMFR0_EL1.PARange`; 52-bit addresses need granules or
 /// LPA2 that Polyvisor does not use, so at most 48.
 pub fn physical_address_bits() -> u32 {
-    match ID_AA64MMFR0_EL1.read(ID_AA64MMFR0_EL1::PARange) {
+    physical_address_bits_of(physical_size_field())
+}
+
+/// [`physical_address_bits`] as `TCR_EL2.PS` and `VTCR_EL2.PS` encode it, which is as `PARange` does.
+pub fn physical_size_field() -> u64 {
+    ID_AA64MMFR0_EL1.read(ID_AA64MMFR0_EL1::PARange).min(5)
+}
+
+/// The width that a value of those fields stands for.
+pub fn physical_address_bits_of(field: u64) -> u32 {
+    match field {
         0 => 32,
         1 => 36,
         2 => 40,
         3 => 42,
         4 => 44,
         _ => 48,
-    }
-}
-
-/// [`physical_address_bits`] as `TCR_EL2.PS` and `VTCR_EL2.PS` encode it.
-pub fn physical_size_field() -> u64 {
-    match physical_address_bits() {
-        32 => 0,
-        36 => 1,
-        40 => 2,
-        42 => 3,
-        44 => 4,
-        _ => 5,
     }
 }
 

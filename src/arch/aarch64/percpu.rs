@@ -1,7 +1,7 @@
 //! What each physical CPU has of its own: its number, and its stacks with a guard page between them.
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use aarch64_cpu::registers::{Readable, TPIDR_EL2, Writeable};
 use spin::Mutex;
@@ -36,10 +36,21 @@ pub struct PerCpu {
     pub index: usize,
     /// The affinity fields of its `MPIDR_EL1`.
     pub affinity: u64,
-    /// What the physical GIC calls it: the bit of its CPU interface (GICv2) or the index of its redistributor (GICv3).
+    /// Number of its CPU interface, by which a GICv2 addresses it; a GICv3 goes by affinity.
     pub gic_target: AtomicUsize,
+    /// Whether a vCPU has been given to the CPU.
+    pub taken: AtomicBool,
     /// Work for the CPU to take up.
     pub inbox: Mutex<Option<Task>>,
+}
+
+impl PerCpu {
+    /// Makes the CPU findable by [`cpu`]: it is up and takes work.
+    pub fn publish(&'static self) {
+        if let Some(slot) = CPUS.get(self.index) {
+            slot.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
+        }
+    }
 }
 
 static CPUS: [AtomicPtr<PerCpu>; MAX_CPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
@@ -58,54 +69,37 @@ pub fn boot_area() -> u64 {
     &raw const __boot_cpu_area as u64
 }
 
-/// A CPU area that is set up and only waits for its CPU.
-pub struct Prepared(*mut CpuArea);
+/// Fills in the area of the CPU that the machine booted on, which is part of the image.
+///
+/// # Safety
+/// Called once, by that CPU.
+pub unsafe fn prepare_boot(index: usize, affinity: u64) {
+    // SAFETY: the caller's promise; the area is the boot CPU's alone.
+    unsafe { prepare(PhysAddr(boot_area()), index, affinity) };
+}
 
-impl Prepared {
-    /// The area of the CPU that the machine booted on, which is part of the image.
-    ///
-    /// # Safety
-    /// Called once, by that CPU.
-    pub unsafe fn boot(index: usize, affinity: u64) -> Self {
-        Self::fill((&raw mut __boot_cpu_area).cast(), index, affinity)
-    }
-
-    /// The area at `start`, for a CPU that is about to be started.
-    ///
-    /// # Safety
-    /// `start` is a multiple of [`CPU_AREA_SIZE`], and the area behind it is this CPU's alone, for good.
-    pub unsafe fn at(start: PhysAddr, index: usize, affinity: u64) -> Self {
-        Self::fill(start.0 as *mut CpuArea, index, affinity)
-    }
-
-    fn fill(area: *mut CpuArea, index: usize, affinity: u64) -> Self {
-        let cpu =
-            PerCpu { index, affinity, gic_target: AtomicUsize::new(usize::MAX), inbox: Mutex::new(None) };
-        // SAFETY: the area is this function's alone; the first field is written as a whole.
-        unsafe { (&raw mut (*area).cpu).write(cpu) };
-        Self(area)
-    }
-
-    /// The address of the area's end, where its stack starts.
-    pub fn stack_top(&self) -> u64 {
-        self.0 as u64 + CPU_AREA_SIZE as u64
-    }
-
-    /// Makes the area findable by [`cpu`].
-    pub fn publish(&self) {
-        // SAFETY: `fill` has initialised it, and areas live for good.
-        let cpu = unsafe { &raw mut (*self.0).cpu };
-        // SAFETY: as above.
-        if let Some(slot) = CPUS.get(unsafe { (*cpu).index }) {
-            slot.store(cpu, Ordering::Release);
-        }
-    }
+/// Fills in the area at `start`, for a CPU that is about to be started, and returns where its stack starts.
+///
+/// # Safety
+/// `start` is a multiple of [`CPU_AREA_SIZE`], and the area behind it is that CPU's alone, for good.
+pub unsafe fn prepare(start: PhysAddr, index: usize, affinity: u64) -> u64 {
+    let area = start.0 as *mut CpuArea;
+    let cpu = PerCpu {
+        index,
+        affinity,
+        gic_target: AtomicUsize::new(0),
+        taken: AtomicBool::new(false),
+        inbox: Mutex::new(None),
+    };
+    // SAFETY: the caller's promise; the first field is written as a whole.
+    unsafe { (&raw mut (*area).cpu).write(cpu) };
+    start.0 + CPU_AREA_SIZE as u64
 }
 
 /// Points this CPU at the area whose stack it runs on.
 ///
 /// # Safety
-/// The caller runs on the stack of a [`Prepared`] area.
+/// The caller runs on the stack of an area that [`prepare`] has filled in.
 pub unsafe fn install() {
     let here = aarch64_cpu::registers::SP.get();
     TPIDR_EL2.set((here - 1) & !(CPU_AREA_SIZE as u64 - 1));

@@ -4,6 +4,8 @@ use core::arch::asm;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use aarch64_cpu::registers::{Readable, TCR_EL2};
+
 use super::{cache, cpu, percpu, stage1};
 use crate::mm::tables::TableError;
 use crate::platform::board::{Board, Conduit, Cpu, EnableMethod};
@@ -61,18 +63,17 @@ impl fmt::Display for StartError {
 /// Starts `cpu`, the `index`-th of the board, and waits until it runs in its own area.
 ///
 /// # Errors
-/// [`StartError`].
+/// [`StartError`]. After [`StartError::Silent`] no other CPU may be started: the late one would find that one's mailbox.
 pub fn start(board: &Board, index: usize, cpu: &Cpu) -> Result<(), StartError> {
     /// Generous: real firmware takes microseconds, an emulated machine under load some milliseconds.
     const PATIENCE_MS: u64 = 2000;
 
     let start = layout::cpu_area(index).ok_or(StartError::NoArea)?;
     // SAFETY: the layout has set the area aside for the CPU of this index, which is started once.
-    let area = unsafe { percpu::Prepared::at(start, index, cpu.affinity) };
-    area.publish();
+    let stack_top = unsafe { percpu::prepare(start, index, cpu.affinity) };
     let mailbox = &SECONDARY_MAILBOX;
     mailbox.arrived.store(false, Ordering::Relaxed);
-    mailbox.stack_top.store(area.stack_top(), Ordering::Relaxed);
+    mailbox.stack_top.store(stack_top, Ordering::Relaxed);
     for (slot, value) in mailbox.regime.iter().zip(stage1::regime().values()) {
         slot.store(value, Ordering::Relaxed);
     }
@@ -108,8 +109,13 @@ pub fn start(board: &Board, index: usize, cpu: &Cpu) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The width that the tables in use were made for, from `TCR_EL2.PS`, which every CPU shares.
+fn physical_address_bits_at_boot() -> u32 {
+    cpu::physical_address_bits_of(TCR_EL2.get() >> 16 & 0x7)
+}
+
 /// Tells [`start`] that this CPU no longer needs the mailbox.
-pub fn report_arrival() {
+fn report_arrival() {
     SECONDARY_MAILBOX.arrived.store(true, Ordering::Release);
 }
 
@@ -142,10 +148,18 @@ fn smc(function: u64, x1: u64, x2: u64, x3: u64) -> u64 {
 extern "C" fn polyvisor_secondary_main() -> ! {
     // SAFETY: boot.S has set SP to the top of the area that `start` prepared.
     unsafe { percpu::install() };
-    report_arrival();
-    if let Err(error) = super::init_cpu() {
-        log::error!("CPU {} ({:#x}): {error}", percpu::this_cpu().index, cpu::affinity());
+    let own = percpu::this_cpu();
+    let here = cpu::physical_address_bits();
+    let boot = physical_address_bits_at_boot();
+    if here < boot {
+        log::error!("CPU {} has {here}-bit physical addresses, the boot CPU {boot}-bit ones", own.index);
         cpu::park();
     }
+    if let Err(error) = super::init_cpu() {
+        log::error!("CPU {} ({:#x}): {error}", own.index, own.affinity);
+        cpu::park();
+    }
+    own.publish();
+    report_arrival();
     crate::vm::scheduler::run_cpu()
 }

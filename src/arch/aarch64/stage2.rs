@@ -3,7 +3,7 @@
 use core::arch::asm;
 use core::fmt;
 
-use aarch64_cpu::registers::{Readable, VTCR_EL2, VTTBR_EL2, Writeable};
+use aarch64_cpu::registers::{HCR_EL2, Readable, VTCR_EL2, VTTBR_EL2, Writeable};
 use spin::Mutex;
 
 use super::cpu::{physical_address_bits, physical_size_field};
@@ -187,6 +187,13 @@ pub fn registers(tables: &Stage2) -> (u64, u64) {
     /// SL0 = 1: the walk starts at level 1. SH0, ORGN0, IRGN0: inner shareable write-back. Bit 31 is RES1.
     const VTCR: u64 = 1 << 31 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8 | 0b01 << 6;
     (tables.tlb().vttbr(), VTCR | physical_size_field() << 16 | u64::from(64 - ipa_bits()))
+}
+
+/// Leaves EL1 and EL0 of this CPU without a VM: no traps, no Stage-2, and no reference to tables that may be freed.
+pub fn unload() {
+    HCR_EL2.write(HCR_EL2::RW::SET);
+    VTTBR_EL2.set(0);
+    aarch64_cpu::asm::barrier::isb(aarch64_cpu::asm::barrier::SY);
 }
 
 /// Makes `tables` those that this CPU walks for EL1 and EL0.

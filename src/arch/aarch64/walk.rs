@@ -9,6 +9,16 @@ pub struct Regime {
     pub ttbr0: u64,
     /// `TTBR1_EL1`.
     pub ttbr1: u64,
+    /// `SCTLR_EL1.M`.
+    pub enabled: bool,
+}
+
+/// How a walk ends.
+enum Walk {
+    /// At a block or page: the output address.
+    Output(u64),
+    /// At a descriptor in the page that was looked for: its level.
+    TableInPage(u8),
 }
 
 /// The geometry of the half of the address space that an address lies in.
@@ -24,7 +34,7 @@ struct Half {
 const ADDRESS: u64 = (1 << 48) - 1;
 
 impl Regime {
-    /// The half that bit 55 selects, or `None` where `TCR_EL1` disables it or has a reserved value.
+    /// The half that bit 55 selects (the top byte may be a tag), or `None` where `TCR_EL1` disables it or has a reserved value.
     fn half(&self, address: u64) -> Option<Half> {
         const EPD0: u64 = 1 << 7;
         const EPD1: u64 = 1 << 23;
@@ -50,32 +60,58 @@ impl Regime {
         (!disabled && (granule..=48).contains(&input_bits)).then_some(Half { table, input_bits, granule })
     }
 
-    /// The level (0 to 3) at which a walk for `address` reads a descriptor in the 4 KiB page at `page`. `read` gives the 64-bit
-    /// word at an IPA, or `None` where there is no memory.
-    pub fn level_in_page(
+    /// The IPA that `address` translates to, whatever the access; `None` where it is not mapped or its tables do not lie in memory. `read`
+    /// gives the 64-bit word at an IPA.
+    pub fn translate(&self, address: u64, read: impl FnMut(u64) -> Option<u64>) -> Option<u64> {
+        if !self.enabled {
+            return Some(address & ADDRESS);
+        }
+        match self.walk(address, None, read)? {
+            Walk::Output(ipa) => Some(ipa),
+            Walk::TableInPage(_) => None,
+        }
+    }
+
+    /// The level (0 to 3) at which a walk for `address` reads a descriptor in the 4 KiB page at `page`.
+    pub fn level_in_page(&self, address: u64, page: u64, read: impl FnMut(u64) -> Option<u64>) -> Option<u8> {
+        match self.walk(address, Some(page), read)? {
+            Walk::TableInPage(level) => Some(level),
+            Walk::Output(_) => None,
+        }
+    }
+
+    /// Walks the tables for `address`, up to a descriptor in `stop_in`.
+    fn walk(
         &self,
         address: u64,
-        page: u64,
+        stop_in: Option<u64>,
         mut read: impl FnMut(u64) -> Option<u64>,
-    ) -> Option<u8> {
+    ) -> Option<Walk> {
         const PAGE: u64 = !0xfff;
-        const TABLE: u64 = 0b11;
+        const VALID: u64 = 0b01;
+        const TABLE_OR_PAGE: u64 = 0b10;
+        const LAST: u32 = 3;
         let half = self.half(address)?;
         let stride = half.granule - 3;
         // The last level resolves `stride` bits above the granule, the first what is left over.
         let levels = (half.input_bits - half.granule).div_ceil(stride);
         let mut table = half.table & ADDRESS & !1;
-        for level in 4u32.checked_sub(levels)?..4 {
-            let shift = half.granule + stride * (3 - level);
+        for level in (LAST + 1).checked_sub(levels)?..=LAST {
+            let shift = half.granule + stride * (LAST - level);
             let bits = stride.min(half.input_bits - shift);
             let index = address >> shift & ((1 << bits) - 1);
             let entry = table + index * 8;
-            if entry & PAGE == page & PAGE {
-                return Some(level as u8);
+            if stop_in.is_some_and(|page| entry & PAGE == page & PAGE) {
+                return Some(Walk::TableInPage(level as u8));
             }
             let descriptor = read(entry)?;
-            if descriptor & TABLE != TABLE {
+            let is_leaf = (descriptor & TABLE_OR_PAGE == 0) != (level == LAST);
+            if descriptor & VALID == 0 || (level == LAST && descriptor & TABLE_OR_PAGE == 0) {
                 return None;
+            }
+            if is_leaf {
+                let offset = (1u64 << shift) - 1;
+                return Some(Walk::Output(descriptor & ADDRESS & !offset | address & offset));
             }
             table = descriptor & ADDRESS & !((1 << half.granule) - 1);
         }
@@ -92,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_level_is_that_of_the_table_in_the_page() {
-        let regime = Regime { tcr: TCR, ttbr0: 0x4000_0000, ttbr1: 0x4000_0000 | 5 << 48 };
+        let regime = Regime { tcr: TCR, ttbr0: 0x4000_0000, ttbr1: 0x4000_0000 | 5 << 48, enabled: true };
         // Level 0 at 0x4000_0000 leads to level 1 at 0x4000_1000, and that to level 2 at 0x900_0000, a device.
         let read = |entry| match entry {
             0x4000_0000 => Some(0x4000_1003),
@@ -110,13 +146,39 @@ mod tests {
     fn reserved_and_disabled_halves_have_no_walk() {
         let read = |_| Some(3);
         for tcr in [TCR | 1 << 7, TCR | 3 << 14, TCR & !0x3f | 8, TCR & !0x3f | 60] {
-            let regime = Regime { tcr, ttbr0: 0, ttbr1: 0 };
+            let regime = Regime { tcr, ttbr0: 0, ttbr1: 0, enabled: true };
             assert_eq!(regime.level_in_page(0x1000, 0, read), None, "{tcr:#x}");
         }
         // Shorter walks start lower: 39 bits at level 1, 25 bits with 16 KiB pages at level 2.
-        let regime = Regime { tcr: 25, ttbr0: 0x5000, ttbr1: 0 };
+        let regime = Regime { tcr: 25, ttbr0: 0x5000, ttbr1: 0, enabled: true };
         assert_eq!(regime.level_in_page(0, 0x5000, read), Some(1));
-        let regime = Regime { tcr: 39 | 2 << 14, ttbr0: 0x8000, ttbr1: 0 };
+        let regime = Regime { tcr: 39 | 2 << 14, ttbr0: 0x8000, ttbr1: 0, enabled: true };
         assert_eq!(regime.level_in_page(0, 0x8000, read), Some(3));
+    }
+
+    #[test]
+    fn blocks_pages_and_no_mapping_are_told_apart() {
+        let regime = Regime { tcr: TCR, ttbr0: 0x4000_0000, ttbr1: 0, enabled: true };
+        let read = |entry| match entry {
+            0x4000_0000 => Some(0x4000_1003),
+            0x4000_1008 => Some(0x0060_0000_8000_0705), // level 1: a 1 GiB block, never executable at EL0
+            0x4000_1010 => Some(0x4000_2003),
+            0x4000_2008 => Some(0x9020_0705), // level 2: a 2 MiB block
+            0x4000_2010 => Some(0x4000_3003),
+            0x4000_3018 => Some(0xa000_5707), // level 3: a page
+            0x4000_3020 => Some(0xa000_6701), // level 3: reserved
+            _ => Some(0),
+        };
+        let translate = |address| regime.translate(address, read);
+        assert_eq!(translate(0x4000_0000 + 0x123_4567), Some(0x8123_4567));
+        assert_eq!(translate(0x8020_0000 + 0x1_2345), Some(0x9021_2345));
+        assert_eq!(translate(0x8040_3abc), Some(0xa000_5abc));
+        assert_eq!(translate(0x00ff_0000_8040_3abc & !(1 << 55) | 0xaa << 56), Some(0xa000_5abc), "tagged");
+        assert_eq!(
+            (translate(0x8040_4000), translate(0x8040_5000), translate(0xc000_0000)),
+            (None, None, None)
+        );
+        assert_eq!(Regime { enabled: false, ..regime }.translate(0x1234, |_| None), Some(0x1234));
+        assert_eq!(regime.translate(0x8040_3abc, |_| None), None, "tables outside memory");
     }
 }

@@ -133,10 +133,15 @@ pub fn init(board: &board::Board) -> Result<(), GicError> {
 /// [`GicError::NoRedistributor`], [`GicError::NoSystemRegisters`].
 pub fn init_cpu(private: &[u32]) -> Result<(), GicError> {
     let cpu = percpu::this_cpu();
-    let target = dispatch!(gic => gic.init_cpu(cpu.affinity)?);
-    cpu.gic_target.store(target, Ordering::Release);
+    match driver() {
+        Driver::V2(gic) => cpu.gic_target.store(gic.init_cpu(), Ordering::Release),
+        Driver::V3(gic) => gic.init_cpu(cpu.affinity)?,
+    }
     for intid in private.iter().chain([&KICK, &maintenance_interrupt()]) {
-        dispatch!(gic => gic.enable_private(target, *intid));
+        match driver() {
+            Driver::V2(gic) => gic.enable_private(*intid),
+            Driver::V3(gic) => gic.enable_private(cpu.affinity, *intid),
+        }
     }
     Ok(())
 }
@@ -200,15 +205,21 @@ pub fn deactivate(intid: u32) {
     dispatch!(gic => gic.deactivate(intid));
 }
 
-/// Enables a shared interrupt and sends it to this CPU.
+/// Enables a shared, level-sensitive interrupt and sends it to this CPU.
 pub fn enable_shared(intid: u32) {
     let cpu = percpu::this_cpu();
-    dispatch!(gic => gic.enable_shared(intid, cpu.affinity, cpu.gic_target.load(Ordering::Acquire)));
+    match driver() {
+        Driver::V2(gic) => gic.enable_shared(intid, cpu.gic_target.load(Ordering::Acquire)),
+        Driver::V3(gic) => gic.enable_shared(intid, cpu.affinity),
+    }
 }
 
 /// Makes `cpu` look at its attention flags.
 pub fn kick(cpu: &PerCpu) {
-    dispatch!(gic => gic.send_sgi(KICK, cpu.affinity, cpu.gic_target.load(Ordering::Acquire)));
+    match driver() {
+        Driver::V2(gic) => gic.send_sgi(KICK, cpu.gic_target.load(Ordering::Acquire)),
+        Driver::V3(gic) => gic.send_sgi(KICK, cpu.affinity),
+    }
 }
 
 /// How many bits of a priority the virtual CPU interface implements.
@@ -283,6 +294,12 @@ impl Registers {
         unsafe { ((self.0.0 + offset) as *mut u32).write_volatile(value) }
     }
 
+    /// Makes `intid` level-sensitive, in an array of two bits for each interrupt.
+    fn make_level_sensitive(self, intid: u32) {
+        let word = offset::ICFGR + u64::from(intid / 16) * 4;
+        self.write(word, self.read(word) & !(0b11 << (intid % 16 * 2)));
+    }
+
     /// Sets the bit of `intid` in an array of one bit for each interrupt.
     fn write_bit(self, array: u64, intid: u32) {
         self.write(array + u64::from(intid / 32) * 4, 1 << (intid % 32));
@@ -306,7 +323,9 @@ mod offset {
     pub const ICACTIVER: u64 = 0x380;
     pub const IPRIORITYR: u64 = 0x400;
     pub const ITARGETSR: u64 = 0x800;
+    pub const ICFGR: u64 = 0xc00;
     pub const SGIR: u64 = 0xf00;
+    pub const CPENDSGIR: u64 = 0xf10;
     pub const IROUTER: u64 = 0x6000;
 }
 

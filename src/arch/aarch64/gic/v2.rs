@@ -1,6 +1,6 @@
 //! GICv2 with virtualization extensions (IHI 0048B), memory-mapped.
 
-use super::{GicError, MASK_NOTHING, PRIORITIES, PRIORITY, Registers, VirtualInterface, offset};
+use super::{MASK_NOTHING, PRIORITIES, PRIORITY, Registers, VirtualInterface, offset};
 use crate::devices::gic::ListRegister;
 use crate::mm::addr::PhysAddr;
 use crate::platform::board::PhysRange;
@@ -11,6 +11,7 @@ mod gicc {
     pub const PMR: u64 = 0x004;
     pub const IAR: u64 = 0x00c;
     pub const EOIR: u64 = 0x010;
+    pub const APR: u64 = 0x0d0;
     pub const DIR: u64 = 0x1000;
     pub const CTLR_ENABLE: u32 = 1 << 0;
     /// EOImodeNS; without the Security Extensions the one EOImode bit.
@@ -71,7 +72,7 @@ impl Gic {
     }
 
     /// Returns this CPU's number among the CPU interfaces, which is not its MPIDR's: the banked target register tells.
-    pub fn init_cpu(&self, _affinity: u64) -> Result<usize, GicError> {
+    pub fn init_cpu(&self) -> usize {
         let gicd = self.distributor;
         gicd.write(offset::ICENABLER, u32::MAX);
         gicd.write(offset::ICPENDR, u32::MAX);
@@ -79,24 +80,30 @@ impl Gic {
         for first in (0..32).step_by(4) {
             gicd.write(offset::IPRIORITYR + first, PRIORITIES);
         }
+        for first in (0..16).step_by(4) {
+            gicd.write(offset::CPENDSGIR + first, u32::MAX);
+        }
+        // A priority that firmware left active would mask every interrupt of ours.
+        self.cpu.write(gicc::APR, 0);
         self.cpu.write(gicc::PMR, MASK_NOTHING);
         self.cpu.write(gicc::CTLR, gicc::CTLR_ENABLE | gicc::CTLR_EOI_MODE);
         self.hypervisor.write(gich::HCR, 0);
         // A machine with one CPU interface has the register read as zero (4.3.12).
-        Ok((gicd.read(offset::ITARGETSR) & 0xff).trailing_zeros() as usize % 32)
+        (gicd.read(offset::ITARGETSR) & 0xff).trailing_zeros() as usize % 32
     }
 
-    pub fn enable_private(&self, _target: usize, intid: u32) {
+    pub fn enable_private(&self, intid: u32) {
         self.distributor.write_bit(offset::ISENABLER, intid);
     }
 
-    pub fn enable_shared(&self, intid: u32, _affinity: u64, target: usize) {
+    pub fn enable_shared(&self, intid: u32, target: usize) {
+        self.distributor.make_level_sensitive(intid);
         self.distributor.write_byte(offset::IPRIORITYR, intid, PRIORITY);
         self.distributor.write_byte(offset::ITARGETSR, intid, 1 << target);
         self.distributor.write_bit(offset::ISENABLER, intid);
     }
 
-    pub fn send_sgi(&self, sgi: u32, _affinity: u64, target: usize) {
+    pub fn send_sgi(&self, sgi: u32, target: usize) {
         aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::ISHST);
         self.distributor.write(offset::SGIR, 1 << (16 + target) | sgi);
     }

@@ -11,9 +11,11 @@ use crate::platform::board::PhysRange;
 
 /// Redistributor (12.10), first 64 KiB frame; the second, with the private interrupts' registers, follows.
 mod gicr {
+    pub const CTLR: u64 = 0x00;
     pub const TYPER: u64 = 0x08;
     pub const WAKER: u64 = 0x14;
     pub const SGI_FRAME: u64 = 0x1_0000;
+    pub const CTLR_RWP: u32 = 1 << 3;
     pub const TYPER_LAST: u32 = 1 << 4;
     pub const TYPER_VLPIS: u32 = 1 << 1;
     pub const WAKER_PROCESSOR_SLEEP: u32 = 1 << 1;
@@ -77,16 +79,15 @@ impl Gic {
         gicd.write(offset::CTLR, GICD_CTLR_ENABLE);
     }
 
-    /// The redistributor frame whose `GICR_TYPER` names `affinity` (Aff3 to Aff0 in its upper word), with its running number.
-    fn redistributor(&self, affinity: u64) -> Option<(usize, Registers)> {
+    /// The redistributor frame whose `GICR_TYPER` names `affinity` (Aff3 to Aff0 in its upper word).
+    fn redistributor(&self, affinity: u64) -> Option<Registers> {
         let wanted = (affinity >> 8 & 0xff00_0000 | affinity & 0x00ff_ffff) as u32;
-        let mut number = 0;
         for region in &self.redistributors {
             let mut frame = region.start;
             while frame < region.end {
                 let registers = Registers(frame);
                 if registers.read(gicr::TYPER + 4) == wanted {
-                    return Some((number, registers));
+                    return Some(registers);
                 }
                 let kind = registers.read(gicr::TYPER);
                 if kind & gicr::TYPER_LAST != 0 {
@@ -94,13 +95,12 @@ impl Gic {
                 }
                 // With virtual LPIs (GICv4) there are four 64 KiB pages to a CPU, else two.
                 frame = PhysAddr(frame.0 + if kind & gicr::TYPER_VLPIS != 0 { 0x4_0000 } else { 0x2_0000 });
-                number += 1;
             }
         }
         None
     }
 
-    pub fn init_cpu(&self, affinity: u64) -> Result<usize, GicError> {
+    pub fn init_cpu(&self, affinity: u64) -> Result<(), GicError> {
         let enabled = mrs!("S3_4_C12_C9_5") | 0b1001; // ICC_SRE_EL2: Enable, SRE
         // SAFETY: as for every `msr!` in this module: EL2's own interrupt controller interface, programmed as IHI 0069 says.
         unsafe { msr!("S3_4_C12_C9_5", enabled) };
@@ -108,7 +108,7 @@ impl Gic {
         if mrs!("S3_4_C12_C9_5") & 1 == 0 {
             return Err(GicError::NoSystemRegisters);
         }
-        let (number, frame) = self.redistributor(affinity).ok_or(GicError::NoRedistributor { affinity })?;
+        let frame = self.redistributor(affinity).ok_or(GicError::NoRedistributor { affinity })?;
         frame.write(gicr::WAKER, frame.read(gicr::WAKER) & !gicr::WAKER_PROCESSOR_SLEEP);
         while frame.read(gicr::WAKER) & gicr::WAKER_CHILDREN_ASLEEP != 0 {
             core::hint::spin_loop();
@@ -116,31 +116,41 @@ impl Gic {
         let private = Registers(PhysAddr(frame.0.0 + gicr::SGI_FRAME));
         private.write(offset::IGROUPR, u32::MAX);
         private.write(offset::ICENABLER, u32::MAX);
+        while frame.read(gicr::CTLR) & gicr::CTLR_RWP != 0 {
+            core::hint::spin_loop();
+        }
         private.write(offset::ICPENDR, u32::MAX);
         private.write(offset::ICACTIVER, u32::MAX);
         for first in (0..32).step_by(4) {
             private.write(offset::IPRIORITYR + first, PRIORITIES);
         }
-        // SAFETY: see above.
+        // SAFETY: see above. A priority that firmware left active would mask every interrupt of ours; the first of the active
+        // priority registers is the one that every implementation has, and holds all of EL2's one priority.
         unsafe {
+            msr!("S3_0_C12_C8_4", 0u64); // ICC_AP0R0_EL1
+            msr!("S3_0_C12_C9_0", 0u64); // ICC_AP1R0_EL1
             msr!("S3_0_C4_C6_0", u64::from(MASK_NOTHING)); // ICC_PMR_EL1
             msr!("S3_0_C12_C12_4", ICC_CTLR_EOI_MODE); // ICC_CTLR_EL1
             msr!("S3_0_C12_C12_7", 1u64); // ICC_IGRPEN1_EL1
             msr!("S3_4_C12_C11_0", 0u64); // ICH_HCR_EL2
+            // Guests keep the system register interface: ICC_SRE_EL1.SRE is set, and with ICC_SRE_EL2.Enable clear they
+            // cannot change it.
+            msr!("S3_0_C12_C12_5", 0b111u64);
+            barrier::isb(barrier::SY);
+            msr!("S3_4_C12_C9_5", enabled & !0b1000);
         }
         barrier::isb(barrier::SY);
-        Ok(number)
+        Ok(())
     }
 
-    pub fn enable_private(&self, target: usize, intid: u32) {
-        let affinity = super::percpu::this_cpu().affinity;
-        debug_assert!(self.redistributor(affinity).is_some_and(|(number, _)| number == target));
-        if let Some((_, frame)) = self.redistributor(affinity) {
+    pub fn enable_private(&self, affinity: u64, intid: u32) {
+        if let Some(frame) = self.redistributor(affinity) {
             Registers(PhysAddr(frame.0.0 + gicr::SGI_FRAME)).write_bit(offset::ISENABLER, intid);
         }
     }
 
-    pub fn enable_shared(&self, intid: u32, affinity: u64, _target: usize) {
+    pub fn enable_shared(&self, intid: u32, affinity: u64) {
+        self.distributor.make_level_sensitive(intid);
         self.distributor.write_byte(offset::IPRIORITYR, intid, PRIORITY);
         let router = offset::IROUTER + u64::from(intid) * 8;
         self.distributor.write(router, affinity as u32 & 0x00ff_ffff);
@@ -148,7 +158,7 @@ impl Gic {
         self.distributor.write_bit(offset::ISENABLER, intid);
     }
 
-    pub fn send_sgi(&self, sgi: u32, affinity: u64, _target: usize) {
+    pub fn send_sgi(&self, sgi: u32, affinity: u64) {
         let aff = |shift: u32| affinity >> shift & 0xff;
         let range = aff(0) / 16;
         let value = aff(32) << 48

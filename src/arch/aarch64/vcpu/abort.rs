@@ -2,7 +2,6 @@
 
 use core::ops::ControlFlow;
 
-use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{FAR_EL2, HPFAR_EL2, Readable};
 
 use super::super::insn::{self, Context, FaultPage, Instruction};
@@ -29,7 +28,7 @@ pub fn data<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome) -> ControlFlow<E
             && single(vcpu, abort, access, ipa).is_some()
         {
             vcpu.counters.mmio += 1;
-            vcpu.frame.step_over(syndrome);
+            vcpu.frame.advance(syndrome.instruction_length());
             return ControlFlow::Continue(());
         }
         return elsewhere(vcpu, syndrome, address, ipa);
@@ -77,7 +76,7 @@ fn elsewhere<M: Machine>(
     let abort = syndrome.data_abort();
     if abort.flags().contains(AbortFlags::CM) {
         // Nothing is ever cached of an address without memory.
-        vcpu.frame.step_over(syndrome);
+        vcpu.frame.advance(syndrome.instruction_length());
     } else if abort.access().is_none() {
         emulate(vcpu, abort, FaultPage { address, ipa });
     } else {
@@ -99,12 +98,12 @@ fn rare<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome, address: u64) -> Con
         return ControlFlow::Continue(());
     }
     if abort.status().kind() == FaultKind::Permission
-        && let Some(ipa) = translate(vcpu, address, abort.is_write())
+        && let Some(ipa) = translate(vcpu, address)
         && vcpu.machine.fault_in(ipa) == FaultIn::ReadOnly
     {
         // A store to ROM goes nowhere, as on a real bus.
         if abort.access().is_some() || abort.flags().contains(AbortFlags::CM) {
-            vcpu.frame.step_over(syndrome);
+            vcpu.frame.advance(syndrome.instruction_length());
         } else {
             emulate(vcpu, abort, FaultPage { address, ipa });
         }
@@ -114,13 +113,34 @@ fn rare<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome, address: u64) -> Con
     ControlFlow::Continue(())
 }
 
+/// The guest's Stage-1 regime. EL2 walks it in software: it has no use for the result's permissions, and an image without `AT`
+/// instructions is one in which Cortex-A53 to A76 cannot execute them speculatively between two guests (errata 1530923, 1319537,
+/// 1319367, 1165522).
+fn regime() -> walk::Regime {
+    const SCTLR_M: u64 = 1;
+    walk::Regime {
+        tcr: mrs!("tcr_el1"),
+        ttbr0: mrs!("ttbr0_el1"),
+        ttbr1: mrs!("ttbr1_el1"),
+        enabled: mrs!("sctlr_el1") & SCTLR_M != 0,
+    }
+}
+
+/// Reads the 64-bit word of a table.
+fn read_table<M: Machine>(vcpu: &Vcpu<M>, ipa: u64) -> Option<u64> {
+    let mut word = [0; 8];
+    vcpu.machine.read_memory(Ipa(ipa), &mut word)?;
+    Some(u64::from_le_bytes(word))
+}
+
+/// The IPA of the guest's virtual address.
+fn translate<M: Machine>(vcpu: &Vcpu<M>, address: u64) -> Option<Ipa> {
+    regime().translate(address, |ipa| read_table(vcpu, ipa)).map(Ipa)
+}
+
 /// The status of an external abort on a walk for `address`, one of whose tables lies in the page `table`, where there is no memory.
 fn walk_abort<M: Machine>(vcpu: &Vcpu<M>, address: u64, table: Ipa) -> FaultStatus {
-    let regime = walk::Regime { tcr: mrs!("tcr_el1"), ttbr0: mrs!("ttbr0_el1"), ttbr1: mrs!("ttbr1_el1") };
-    let level = regime.level_in_page(address, table.0, |entry| {
-        let mut word = [0; 8];
-        vcpu.machine.read_memory(Ipa(entry), &mut word).map(|()| u64::from_le_bytes(word))
-    });
+    let level = regime().level_in_page(address, table.0, |ipa| read_table(vcpu, ipa));
     // `None`: another vCPU has changed the tables meanwhile.
     level.map_or(FaultStatus::EXTERNAL_ABORT, FaultStatus::external_abort_on_walk)
 }
@@ -165,16 +185,16 @@ pub fn instruction<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome) -> Contro
 fn emulate<M: Machine>(vcpu: &mut Vcpu<M>, abort: DataAbort, page: FaultPage) {
     let mut word = [0; 4];
     let pc = vcpu.frame.pc;
-    if let Some(ipa) = translate(vcpu, pc, false)
+    if let Some(ipa) = translate(vcpu, pc)
         && vcpu.machine.read_memory(ipa, &mut word).is_some()
     {
         match insn::decode(vcpu.frame.pstate, u32::from_le_bytes(word)) {
-            Ok(Instruction::Nothing) => vcpu.frame.pc = pc.wrapping_add(4),
+            Ok(Instruction::Nothing) => vcpu.frame.advance(4),
             Ok(Instruction::LoadStore(load_store)) => {
                 match load_store.execute(pc, &mut Registers { vcpu, page }) {
                     Ok(()) => {
                         vcpu.counters.mmio += 1;
-                        vcpu.frame.pc = pc.wrapping_add(4);
+                        vcpu.frame.advance(4);
                     }
                     Err(failed) => refuse(vcpu, abort, failed.address, FaultStatus::EXTERNAL_ABORT),
                 }
@@ -186,29 +206,6 @@ fn emulate<M: Machine>(vcpu: &mut Vcpu<M>, abort: DataAbort, page: FaultPage) {
         }
     }
     // Else the translation has gone since the abort, by another vCPU: the guest takes the abort anew, or not.
-}
-
-/// The IPA of the guest's virtual address as its current exception level sees it, by the hardware's own walk (`AT S1E1R` and its
-/// kin, DDI 0487 C5.5). `None` where Stage-1 does not allow the access.
-fn translate<M: Machine>(vcpu: &Vcpu<M>, address: u64, write: bool) -> Option<Ipa> {
-    let from_el0 = inject::origin(&vcpu.frame) == super::super::syndrome::Origin::LowerLevel;
-    let saved = mrs!("par_el1");
-    // SAFETY: address translation changes PAR_EL1 only, which is put back.
-    unsafe {
-        match (from_el0, write) {
-            (false, false) => core::arch::asm!("at s1e1r, {}", in(reg) address, options(nostack)),
-            (false, true) => core::arch::asm!("at s1e1w, {}", in(reg) address, options(nostack)),
-            (true, false) => core::arch::asm!("at s1e0r, {}", in(reg) address, options(nostack)),
-            (true, true) => core::arch::asm!("at s1e0w, {}", in(reg) address, options(nostack)),
-        }
-    }
-    barrier::isb(barrier::SY);
-    let par = mrs!("par_el1");
-    // SAFETY: the guest's own value.
-    unsafe { msr!("par_el1", saved) };
-    const FAILED: u64 = 1;
-    const PAGE: u64 = 0x000f_ffff_ffff_f000;
-    (par & FAILED == 0).then_some(Ipa(par & PAGE | address & (PAGE_SIZE - 1)))
 }
 
 /// The trapped vCPU as the instruction emulator sees it.

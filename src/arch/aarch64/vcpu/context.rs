@@ -34,7 +34,6 @@ registers! {
     /// Registers that every CPU has.
     El1Context {
         sctlr = "sctlr_el1",
-        actlr = "actlr_el1",
         cpacr = "cpacr_el1",
         ttbr0 = "ttbr0_el1",
         ttbr1 = "ttbr1_el1",
@@ -85,6 +84,13 @@ impl El1Context {
         /// RES1 of Armv8.0 (29, 28, 23, 22, 20, 11) and nTWE, nTWI.
         const SCTLR_RESET: u64 = 0x30d5_0800;
         Self { sctlr: SCTLR_RESET, ..Self::default() }
+    }
+
+    /// The same without the bits of `MDSCR_EL1` that are an external debugger's while the OS lock is locked: SS, TDCC, KDE and MDE remain.
+    pub fn sanitised(mut self) -> Self {
+        const GUEST_BITS: u64 = 1 << 15 | 1 << 13 | 1 << 12 | 1;
+        self.mdscr &= GUEST_BITS;
+        self
     }
 }
 

@@ -81,10 +81,6 @@ fn synchronous(frame: &mut GuestFrame, syndrome: Syndrome, address: Option<u64>)
 fn entry_state(old: u64) -> u64 {
     let sctlr = mrs!("sctlr_el1");
     let mut new = old & (pstate::NZCV | pstate::DIT | pstate::PAN) | pstate::DAIF | pstate::EL1H;
-    if old & pstate::AARCH32 != 0 {
-        // DIT is elsewhere in an AArch32 PSTATE.
-        new &= !pstate::DIT;
-    }
     if sctlr & SCTLR_SPAN == 0 && mrs!("id_aa64mmfr1_el1") & MMFR1_PAN != 0 {
         new |= pstate::PAN;
     }

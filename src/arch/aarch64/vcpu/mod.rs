@@ -16,7 +16,7 @@ use aarch64_cpu::registers::{
 use super::syndrome::{ExceptionClass, Syndrome};
 use serde::{Deserialize, Serialize};
 
-use super::sysreg::msr;
+use super::sysreg::{mrs, msr};
 use super::{gic, irq, stage2, timer};
 use crate::devices::arm_timer::ArmTimer;
 use crate::devices::bus::Bus;
@@ -113,13 +113,17 @@ impl GuestFrame {
         }
     }
 
-    /// Steps over the trapped instruction.
+    /// Goes on behind an instruction of `length` bytes that EL2 has carried out, as the CPU would have (DDI 0487 D2.12.3 for SS).
     #[inline]
-    fn step_over(&mut self, syndrome: Syndrome) {
-        self.pc = self.pc.wrapping_add(syndrome.instruction_length());
-        if inject::is_aarch32(self) {
-            self.pstate = advance_it(self.pstate);
-        }
+    fn advance(&mut self, length: u64) {
+        const SOFTWARE_STEP: u64 = 1 << 21;
+        const BRANCH_TYPE: u64 = 0b11 << 10;
+        self.pc = self.pc.wrapping_add(length);
+        self.pstate = if inject::is_aarch32(self) {
+            advance_it(self.pstate) & !SOFTWARE_STEP
+        } else {
+            self.pstate & !(SOFTWARE_STEP | BRANCH_TYPE)
+        };
     }
 }
 
@@ -162,6 +166,8 @@ pub struct Vcpu<M: Machine> {
     physical_timer: ArmTimer,
     /// The level that the physical timer's line was last given.
     physical_timer_line: bool,
+    /// The OS lock (`OSLSR_EL1.OSLK`), which out of reset is locked.
+    os_lock: bool,
     el1: El1Context,
     keys: Option<PointerKeys>,
     debug: DebugContext,
@@ -184,8 +190,17 @@ mod kind {
 
 /// PSTATE of a vCPU that starts: EL1h, all exceptions masked.
 const PSTATE_START: u64 = 0x3c5;
-/// Modes of PSTATE that a guest may be in: EL1h, EL1t, EL0t, and AArch32 at EL0 (User).
-const PSTATE_MODES: [u64; 4] = [0b0_0101, 0b0_0100, 0b0_0000, 0b1_0000];
+
+/// Whether a guest on this CPU may be in the mode of `pstate`: EL1h, EL1t, EL0t, or User where the CPU has AArch32 at EL0. Returning to any
+/// other is an illegal exception return, of which EL2 itself would take the exception.
+fn is_guest_mode(pstate: u64) -> bool {
+    const HAS_AARCH32_AT_EL0: u64 = 2;
+    match pstate & 0x1f {
+        0b0_0101 | 0b0_0100 | 0b0_0000 => true,
+        0b1_0000 => mrs!("id_aa64pfr0_el1") & 0xf == HAS_AARCH32_AT_EL0,
+        _ => false,
+    }
+}
 
 impl<M: Machine> Vcpu<M> {
     /// The vCPU `id` of `machine`, in its reset state.
@@ -198,6 +213,7 @@ impl<M: Machine> Vcpu<M> {
             list_registers: 0,
             physical_timer: ArmTimer::default(),
             physical_timer_line: false,
+            os_lock: true,
             el1: El1Context::reset(),
             keys: context::has_pointer_authentication().then(PointerKeys::default),
             debug: DebugContext::default(),
@@ -228,6 +244,8 @@ impl<M: Machine> Vcpu<M> {
         VMPIDR_EL2.set(1 << 31 | self.machine.affinity(self.id.index));
         CNTVOFF_EL2.set(self.machine.time_offset());
         self.el1.restore();
+        // SAFETY: the claim tags are the guest's; they start, and are left, clear.
+        unsafe { msr!("dbgclaimclr_el1", 0xffu64) };
         if let Some(keys) = &self.keys {
             keys.restore();
         }
@@ -263,8 +281,7 @@ impl<M: Machine> Vcpu<M> {
             self.machine.gic().host().kick(others);
         }
         self.interface = gic::save_virtual_interface();
-        HCR_EL2.set(1 << 31);
-        barrier::isb(barrier::SY);
+        stage2::unload();
     }
 
     /// Answers what others want of the vCPU before it enters the guest.
@@ -307,14 +324,10 @@ impl<M: Machine> Vcpu<M> {
             }
             ExceptionClass::SMC64 => {
                 // Unlike after HVC, the return address is that of the instruction itself (DEN 0028 2.7).
-                self.frame.pc = self.frame.pc.wrapping_add(4);
+                self.frame.advance(4);
                 self.call(syndrome.imm16())
             }
             ExceptionClass::INSTRUCTION_ABORT_LOWER => abort::instruction(self, syndrome),
-            ExceptionClass::WFX => {
-                self.frame.step_over(syndrome);
-                ControlFlow::Continue(())
-            }
             _ => {
                 self.counters.undefined += 1;
                 inject::undefined(&mut self.frame);
@@ -478,7 +491,7 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
 
     fn set_regs(&mut self, regs: &Regs) -> Result<(), RegsError> {
         let Regs::Aarch64 { x, sp, pc, pstate } = regs;
-        if !PSTATE_MODES.contains(&(pstate & 0x1f)) {
+        if !is_guest_mode(*pstate) {
             return Err(RegsError("PSTATE names a mode that a guest cannot be in"));
         }
         self.frame = GuestFrame { x: *x, pc: *pc, pstate: *pstate };
@@ -508,6 +521,7 @@ pub struct VcpuState {
     fpu: FpuRegs,
     interface: gic::VirtualInterface,
     physical_timer: ArmTimer,
+    os_lock: bool,
 }
 
 impl<M: Machine> Persist for Vcpu<M> {
@@ -522,13 +536,14 @@ impl<M: Machine> Persist for Vcpu<M> {
             fpu: self.fpu,
             interface: self.interface,
             physical_timer: self.physical_timer.save(),
+            os_lock: self.os_lock,
         }
     }
 
     fn restore(&mut self, state: &VcpuState) -> Result<(), RestoreError> {
-        let mode = state.frame.pstate & 0x1f;
-        if !PSTATE_MODES.contains(&mode) {
-            return Err(RestoreError { field: "vcpu.pstate.mode", found: mode, limit: 0b1_0000 });
+        if !is_guest_mode(state.frame.pstate) {
+            let found = state.frame.pstate & 0x1f;
+            return Err(RestoreError { field: "vcpu.pstate.mode", found, limit: 0b1_0000 });
         }
         if state.keys.is_some() != self.keys.is_some() {
             let found = state.keys.is_some().into();
@@ -536,7 +551,8 @@ impl<M: Machine> Persist for Vcpu<M> {
         }
         self.physical_timer.restore(&state.physical_timer)?;
         self.frame = state.frame;
-        self.el1 = state.el1;
+        self.el1 = state.el1.sanitised();
+        self.os_lock = state.os_lock;
         self.keys = state.keys;
         self.debug = state.debug;
         self.fpu = state.fpu;
@@ -578,13 +594,15 @@ mod traps {
     /// `CPTR_EL2` with E2H = 0 (D24.2.34): FP and SIMD are free; SVE (TZ), SME (TSM), trace (TTA) and activity monitors (TAM) trap. The
     /// rest is RES1.
     pub const CPTR: u64 = 0x33ff | 1 << 20 | 1 << 30;
-    /// `MDCR_EL2` (D24.3.18): PMU (TPM, TPMCR), profiling (TPMS), trace filter (TTRF) and ROM address (TDRA) trap; breakpoints are the guest's.
-    pub const MDCR: u64 = 1 << 6 | 1 << 5 | 1 << 14 | 1 << 19 | 1 << 11;
+    /// `MDCR_EL2` (D24.3.18): PMU (TPM, TPMCR), profiling (TPMS), trace filter (TTRF), ROM address (TDRA) and the OS lock (TDOSA) trap; the
+    /// last because whoever locks it could arm halting debug, from which EL2 would not get its CPU back. Breakpoints are the guest's.
+    pub const MDCR: u64 = 1 << 6 | 1 << 5 | 1 << 14 | 1 << 19 | 1 << 11 | 1 << 10;
 
     /// Registers that only newer CPUs have, and whose reset value is not architected.
     pub fn restrict_optional_features() {
         let mmfr0 = mrs!("id_aa64mmfr0_el1");
         let mmfr1 = mrs!("id_aa64mmfr1_el1");
+        let pfr0 = mrs!("id_aa64pfr0_el1");
         // SAFETY: all are EL2's own controls over EL1; each is written only where its feature is implemented.
         unsafe {
             if mmfr1 >> 40 & 0xf != 0 {
@@ -599,6 +617,18 @@ mod traps {
                 msr!("S3_4_C1_C1_6", 0u64); // HFGITR_EL2
                 msr!("S3_4_C3_C1_4", 0u64); // HDFGRTR_EL2
                 msr!("S3_4_C3_C1_5", 0u64); // HDFGWTR_EL2
+            }
+            if mmfr0 >> 56 & 0xf >= 2 {
+                msr!("S3_4_C3_C1_2", 0u64); // HFGRTR2_EL2
+                msr!("S3_4_C3_C1_3", 0u64); // HFGWTR2_EL2
+                msr!("S3_4_C3_C1_7", 0u64); // HFGITR2_EL2
+                msr!("S3_4_C3_C1_0", 0u64); // HDFGRTR2_EL2
+                msr!("S3_4_C3_C1_1", 0u64); // HDFGWTR2_EL2
+            }
+            if pfr0 >> 40 & 0xf != 0 {
+                /// MPAM2_EL2.TRAPMPAM0EL1 and .TRAPMPAM1EL1.
+                const TRAP_MPAM: u64 = 1 << 49 | 1 << 48;
+                msr!("S3_4_C10_C5_0", TRAP_MPAM);
             }
         }
     }
