@@ -35,7 +35,7 @@ mod firmware {
         let tree = tree.as_ptr() as u64..tree.as_ptr() as u64 + tree.len() as u64;
 
         // SAFETY: the image contains the stack in use; boot.S has invalidated its stale cache lines.
-        unsafe { stage1::enable_early(&[layout::image(image), tree.clone()]) };
+        unsafe { stage1::enable_early(&layout::early(board, image, tree)) };
         let index = board.cpus.iter().position(|cpu| cpu.affinity == cpu::affinity()).unwrap_or(0);
         // SAFETY: first and only call, on the boot CPU's stack.
         unsafe { percpu::prepare_boot(index, cpu::affinity()) };

@@ -16,6 +16,7 @@ _start:
 
 primary_entry:
     msr     daifset, #0xf
+    msr     spsel, #1
     mov     x19, x0                     // devicetree
     mrs     x21, CurrentEL
     lsr     x21, x21, #2                // the level of entry
@@ -36,7 +37,12 @@ primary_entry:
     str     x5, [x20, x3]
     b       1b
 
-2:  adrp    x1, __bss_start
+    // The loader has cleaned the image, but not what lies behind it: no line of its own may be evicted over our zeros.
+2:  adrp    x0, __bss_start
+    add     x0, x0, :lo12:__bss_start
+    adrp    x1, __image_end
+    bl      invalidate_dcache_range
+    adrp    x1, __bss_start
     add     x1, x1, :lo12:__bss_start
     adrp    x2, __bss_end
     add     x2, x2, :lo12:__bss_end
@@ -46,7 +52,8 @@ primary_entry:
     b       3b
 
     // What was written above went past the caches; drop any line that would shadow it once they are on.
-4:  mov     x0, x20
+4:  dmb     sy                          // stores with the MMU off are not ordered with DC otherwise (DDI 0487 D7.5.9)
+    mov     x0, x20
     adrp    x1, __image_end
     bl      invalidate_dcache_range
 
@@ -72,6 +79,7 @@ primary_entry:
 .global secondary_entry
 secondary_entry:
     msr     daifset, #0xf
+    msr     spsel, #1
     bl      drop_to_el2
     adrp    x19, SECONDARY_MAILBOX
     add     x19, x19, :lo12:SECONDARY_MAILBOX
@@ -98,6 +106,7 @@ drop_to_el2:
     movk    x2, #0x0040, lsl #32        // HXEn: nor is HCRX_EL2. Bits of features that the CPU lacks are RES0
     msr     scr_el3, x2
     msr     cptr_el3, xzr
+    msr     mdcr_el3, xzr
     mrs     x2, id_aa64pfr0_el1
     ubfx    x2, x2, #24, #4             // GIC system registers
     cbz     x2, 3f
@@ -113,6 +122,7 @@ drop_to_el2:
     b.ne    2f
 4:  mov     x2, #(1 << 31)              // HCR_EL2: RW; no trap and no E2H until a vCPU is loaded
     msr     hcr_el2, x2
+    isb                                 // E2H decides what the registers below mean
     ldr     x2, =0x30c50830             // SCTLR_EL2: RES1 bits only: MMU, caches and alignment checks off
     msr     sctlr_el2, x2
     adrp    x2, exception_vectors
@@ -127,6 +137,10 @@ drop_to_el2:
 enable_mmu:
     ldp     x1, x2, [x0]
     ldp     x3, x4, [x0, #16]
+    mrs     x5, sctlr_el2
+    bic     x5, x5, #1                  // off first: the tables in use may differ in the size of what they map
+    msr     sctlr_el2, x5
+    isb
     msr     mair_el2, x1
     msr     tcr_el2, x2
     msr     ttbr0_el2, x3

@@ -122,8 +122,7 @@ impl Frames {
     ///
     /// # Safety
     /// The block was made by [`Frames::allocate`] with this size and owner, then leaked, and nothing uses it any more.
-    pub unsafe fn from_raw(start: PhysAddr, size: u64, owner: Owner) -> Self {
-        let start = NonNull::new(start.0 as *mut u8).unwrap_or(NonNull::dangling());
+    pub unsafe fn from_raw(start: NonNull<u8>, size: u64, owner: Owner) -> Self {
         Self { start, size: size as usize, owner }
     }
 
@@ -158,7 +157,8 @@ fn free_bytes<const ORDER: usize>(heap: &Heap<ORDER>) -> u64 {
 /// # Safety
 /// The range is RAM that is mapped read-write at its own address, and nothing else uses it, now or later.
 pub unsafe fn add(start: PhysAddr, end: PhysAddr) {
-    let start = start.0.next_multiple_of(PAGE_SIZE);
+    // Page zero would be a null pointer, which ends the allocator's lists.
+    let start = start.0.next_multiple_of(PAGE_SIZE).max(PAGE_SIZE);
     let end = end.align_down(PAGE_SIZE).0;
     if start < end {
         // SAFETY: the caller's promise.

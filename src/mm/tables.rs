@@ -5,6 +5,7 @@
 //! invalidation, then the new one.
 
 use core::fmt;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::addr::{PAGE_SIZE, PhysAddr};
@@ -90,6 +91,8 @@ pub struct Tables<T: Tlb> {
     root_entries: usize,
     start_level: u8,
     input_bits: u32,
+    /// Whether a live entry may be broken and made anew.
+    changeable: bool,
     tlb: T,
 }
 
@@ -114,7 +117,13 @@ impl<T: Tlb> Tables<T> {
         assert!(start_level < LAST_LEVEL && root_entries <= 16 * ENTRIES);
         let size = (root_entries * 8).next_power_of_two().max(PAGE_SIZE as usize);
         let root = Frames::allocate_zeroed(size as u64, Owner::Hypervisor)?;
-        Ok(Self { root, root_entries, start_level, input_bits, tlb })
+        Ok(Self { root, root_entries, start_level, input_bits, changeable: true, tlb })
+    }
+
+    /// From now on tables are not merged into blocks: whoever runs on these tables cannot break a live entry, and must not map over what is
+    /// mapped either.
+    pub fn forbid_changes(&mut self) {
+        self.changeable = false;
     }
 
     /// Physical address of the top-level table, for the regime's TTBR.
@@ -278,7 +287,7 @@ impl<T: Tlb> Tables<T> {
                     .zip(below)
                     .all(|(number, entry)| entry.load(Ordering::Relaxed) == first + number * part)
         };
-        if uniform {
+        if uniform && self.changeable {
             let merged = match first & VALID {
                 0 => 0,
                 _ => leaf(level, first & ADDRESS, attributes_of(first)),
@@ -357,8 +366,10 @@ fn free_table(entry: u64, level: u8) {
             }
         }
     }
-    // SAFETY: `split` leaked one page for this table, and this is the last reference to it.
-    drop(unsafe { Frames::from_raw(PhysAddr(entry & ADDRESS), PAGE_SIZE, Owner::Hypervisor) });
+    if let Some(table) = NonNull::new((entry & ADDRESS) as *mut u8) {
+        // SAFETY: `split` leaked one page for this table, and this is the last reference to it.
+        drop(unsafe { Frames::from_raw(table, PAGE_SIZE, Owner::Hypervisor) });
+    }
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use crate::mm::addr::{MIB, PhysAddr};
 
 /// Most CPUs that are started; further ones are left alone.
 pub const MAX_CPUS: usize = 64;
-/// Most ranges of RAM, and of reserved memory, that are taken in.
-pub const MAX_RANGES: usize = 32;
+/// Most ranges of RAM, and of reserved memory, that a tree may have.
+pub const MAX_RANGES: usize = 128;
 /// Largest devicetree, by the arm64 boot protocol.
 const MAX_TREE: usize = 2 * MIB as usize;
 const MAGIC: u32 = 0xd00d_feed;
@@ -115,6 +115,8 @@ pub struct Board {
     pub memory: ArrayVec<PhysRange, MAX_RANGES>,
     /// Parts of RAM that must be left alone.
     pub reserved: ArrayVec<PhysRange, MAX_RANGES>,
+    /// Parts of RAM that must not even be mapped (`no-map`).
+    pub unmapped: ArrayVec<PhysRange, MAX_RANGES>,
     /// CPUs that are not disabled.
     pub cpus: ArrayVec<Cpu, MAX_CPUS>,
     /// The console.
@@ -152,6 +154,15 @@ pub enum TreeError {
     Corrupt(dtoolkit::error::FdtParseError),
     /// The tree describes no RAM.
     NoMemory,
+    /// It has more ranges of RAM or of reserved memory than are taken in.
+    TooManyRanges,
+    /// The initrd lies outside the RAM that the tree describes.
+    InitrdOutsideRam {
+        /// Where it starts.
+        start: PhysAddr,
+        /// Where it ends.
+        end: PhysAddr,
+    },
 }
 
 impl fmt::Display for TreeError {
@@ -171,6 +182,15 @@ impl fmt::Display for TreeError {
             }
             Self::Corrupt(error) => write!(f, "corrupt devicetree: {error}"),
             Self::NoMemory => f.write_str("the devicetree describes no RAM"),
+            Self::TooManyRanges => {
+                write!(f, "the devicetree has more than {MAX_RANGES} ranges of RAM or of reserved memory")
+            }
+            Self::InitrdOutsideRam { start, end } => {
+                write!(
+                    f,
+                    "the initrd from {start} to {end} lies outside the RAM that the devicetree describes"
+                )
+            }
         }
     }
 }
@@ -207,7 +227,7 @@ impl Board {
     /// Reads the machine's description.
     ///
     /// # Errors
-    /// [`TreeError::Corrupt`] and [`TreeError::NoMemory`]. What is merely absent stays `None`: who needs it complains.
+    /// [`TreeError`]. What is merely absent stays `None`: who needs it complains.
     pub fn read(tree: &'static [u8]) -> Result<Self, TreeError> {
         let fdt = Fdt::new(tree).map_err(TreeError::Corrupt)?;
         let root = fdt.root();
@@ -220,21 +240,27 @@ impl Board {
                 .unwrap_or("unnamed board"),
             ..Self::default()
         };
-        for reservation in fdt.memory_reservations() {
-            push_range(&mut board.reserved, reservation.address(), reservation.size());
-        }
-        let start = PhysAddr(tree.as_ptr() as u64);
-        push_range(&mut board.reserved, start.0, tree.len() as u64);
-
         let console = stdout_path(fdt);
-        let mut walk = Walk { board: &mut board, console, console_found: false };
+        let mut walk = Walk { board: &mut board, console, console_found: false, overflow: false };
+        for reservation in fdt.memory_reservations() {
+            if let Some(end) = reservation.address().checked_add(reservation.size()) {
+                walk.reserve(PhysAddr(reservation.address())..PhysAddr(end), false);
+            }
+        }
+        let start = tree.as_ptr() as u64;
+        walk.reserve(PhysAddr(start)..PhysAddr(start + tree.len() as u64), false);
         walk.children(root, &Bus::ROOT, Place::Root);
+        if let Some(initrd) = walk.board.initrd.clone() {
+            if !walk.board.memory.iter().any(|ram| ram.start <= initrd.start && initrd.end <= ram.end) {
+                return Err(TreeError::InitrdOutsideRam { start: initrd.start, end: initrd.end });
+            }
+            walk.reserve(initrd, false);
+        }
+        if walk.overflow {
+            return Err(TreeError::TooManyRanges);
+        }
         if board.memory.is_empty() {
             return Err(TreeError::NoMemory);
-        }
-        if let Some(initrd) = &board.initrd {
-            let (start, len) = (initrd.start.0, initrd.end.0 - initrd.start.0);
-            push_range(&mut board.reserved, start, len);
         }
         Ok(board)
     }
@@ -311,9 +337,18 @@ struct Walk<'b> {
     board: &'b mut Board,
     console: Option<FdtNode<'static>>,
     console_found: bool,
+    /// There were too many ranges.
+    overflow: bool,
 }
 
 impl Walk<'_> {
+    fn reserve(&mut self, range: PhysRange, unmapped: bool) {
+        if unmapped && !range.is_empty() {
+            self.overflow |= self.board.unmapped.try_push(range.clone()).is_err();
+        }
+        self.overflow |= !range.is_empty() && self.board.reserved.try_push(range).is_err();
+    }
+
     fn children(&mut self, node: FdtNode<'static>, above: &Bus<'_>, place: Place) {
         let cells = |name, default| number(node, name).map_or(default, |value| value as usize);
         let bus = Bus {
@@ -336,14 +371,15 @@ impl Walk<'_> {
             (Place::Root, "reserved-memory") => return self.children(node, bus, Place::ReservedMemory),
             (Place::Cpus, "cpu") if enabled => return self.cpu(node, bus),
             (Place::ReservedMemory, _) => {
+                let unmapped = bytes(node, "no-map").is_some();
                 for range in bus.reg(node) {
-                    push_range(&mut self.board.reserved, range.start.0, range.end.0 - range.start.0);
+                    self.reserve(range, unmapped);
                 }
                 return;
             }
             (Place::Root, "memory") if text(node, "device_type") == Some("memory") => {
-                for range in bus.reg(node) {
-                    push_range(&mut self.board.memory, range.start.0, range.end.0 - range.start.0);
+                for range in bus.reg(node).filter(|range| !range.is_empty()) {
+                    self.overflow |= self.board.memory.try_push(range).is_err();
                 }
                 return;
             }
@@ -462,14 +498,6 @@ fn text(node: FdtNode<'static>, name: &str) -> Option<&'static str> {
 
 fn number(node: FdtNode<'static>, name: &str) -> Option<u32> {
     Cells(bytes(node, name)?).take(1).map(|value| value as u32)
-}
-
-fn push_range(list: &mut ArrayVec<PhysRange, MAX_RANGES>, start: u64, size: u64) {
-    if size > 0
-        && let Some(end) = start.checked_add(size)
-    {
-        let _ = list.try_push(PhysAddr(start)..PhysAddr(end));
-    }
 }
 
 /// Big-endian 32-bit cells, of which a number takes one or more; of more than two, the low two count.

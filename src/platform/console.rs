@@ -57,7 +57,7 @@ impl Console {
             }
             self.output.pop_front();
         }
-        uart.set_transmit_interrupt(!self.output.is_empty());
+        uart.set_transmit_interrupt(!self.output.is_empty() || self.refused);
     }
 
     /// Moves bytes from the UART to the queue as far as there is room; what is left there interrupts again when there is.
@@ -71,17 +71,24 @@ impl Console {
         uart.set_receive_interrupt(!self.input.is_full());
     }
 
+    /// Sends what is queued and then `bytes`. A UART that does not move is given up for good, so that it cannot stop EL2.
     fn send_now(&mut self, bytes: &[u8]) {
-        while !self.output.is_empty() {
-            self.drain();
+        let Some(uart) = &mut self.uart else {
+            self.output.clear();
+            return;
+        };
+        let mut moves = true;
+        while moves && let Some(byte) = self.output.pop_front() {
+            moves = uart.send(byte);
         }
-        let Some(uart) = &mut self.uart else { return };
         for &byte in bytes {
-            if byte == b'\n' {
-                uart.send(b'\r');
-            }
-            uart.send(byte);
+            moves = moves && (byte != b'\n' || uart.send(b'\r')) && uart.send(byte);
             self.at_line_start = byte == b'\n';
+        }
+        if moves {
+            self.drain();
+        } else {
+            self.uart = None;
         }
     }
 }
@@ -194,5 +201,15 @@ impl fmt::Write for Unlocked {
         unsafe { CONSOLE.force_unlock() };
         CONSOLE.lock().send_now(text.as_bytes());
         Ok(())
+    }
+}
+
+/// Sends what is queued, and waits until it is on the line.
+pub fn flush() {
+    if let Some(mut console) = CONSOLE.try_lock() {
+        console.send_now(b"");
+        if let Some(uart) = &mut console.uart {
+            uart.flush();
+        }
     }
 }

@@ -27,10 +27,10 @@ struct EarlyUart(Pl011);
 impl Write for EarlyUart {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
-            if byte == b'\n' {
-                self.0.send(b'\r');
+            let sent = (byte != b'\n' || self.0.send(b'\r')) && self.0.send(byte);
+            if !sent {
+                return Err(fmt::Error);
             }
-            self.0.send(byte);
         }
         Ok(())
     }
@@ -41,10 +41,10 @@ pub fn give_up(board: Option<&Board>, why: &dyn fmt::Display) -> ! {
     let base =
         board.and_then(|board| board.uart.as_ref()).map(|uart| uart.registers.start).or_else(well_known_uart);
     if let Some(base) = base {
-        // SAFETY: a PL011, by the devicetree or its identification registers; the MMU is off or maps it.
+        // SAFETY: a PL011, by the devicetree or its identification registers; the MMU is off, or maps it (see `layout::early`).
         let mut uart = EarlyUart(unsafe { Pl011::new(base) });
         uart.0.enable();
-        // Sending cannot fail.
+        // If the line does not move, there is nobody to tell.
         let _ = write!(uart, "\npolyvisor: cannot start: {why}\npolyvisor stops.\n");
     }
     cpu::park()

@@ -11,7 +11,7 @@ use super::console;
 use super::uart::Pl011;
 use crate::arch::aarch64::percpu::{self, CPU_AREA_SIZE};
 use crate::arch::aarch64::stage1::{self, Access};
-use crate::mm::addr::{KIB, PhysAddr};
+use crate::mm::addr::{KIB, PAGE_SIZE, PhysAddr};
 use crate::mm::frames::{self, Owner};
 use crate::mm::tables::TableError;
 
@@ -30,6 +30,17 @@ unsafe extern "C" {
 struct FirstFrames([u8; 128 * KIB as usize]);
 
 static mut FIRST_FRAMES: FirstFrames = FirstFrames([0; 128 * KIB as usize]);
+
+/// What must be reachable before [`take_over`]: the image, the devicetree, and the console to complain on.
+pub fn early(board: &Board, base: u64, tree: Range<u64>) -> ArrayVec<(Range<u64>, Access), 3> {
+    let mut ranges = ArrayVec::new();
+    // The image comes last but one, for the tree may lie in a block with it.
+    ranges.push((tree, Access::Read));
+    ranges.push((image(base), Access::Everything));
+    let console = board.uart.as_ref().map(|uart| uart.registers.start.0..uart.registers.end.0);
+    ranges.extend(console.map(|registers| (registers, Access::Device)));
+    ranges
+}
 
 /// Why memory could not be taken over.
 #[derive(Debug)]
@@ -131,8 +142,13 @@ pub unsafe fn take_over(board: &Board, base: u64) -> Result<(), LayoutError> {
 
     let ram = Some(Access::Write);
     let device = Some(Access::Device);
-    let mut map: ArrayVec<(Range<u64>, Option<Access>), { MAX_RANGES + MAX_CPUS + 8 }> = ArrayVec::new();
+    let mut map: ArrayVec<(Range<u64>, Option<Access>), { 2 * MAX_RANGES + MAX_CPUS + 8 }> = ArrayVec::new();
     map.extend(board.memory.iter().map(|range| (range.start.0..range.end.0, ram)));
+    map.extend(board.unmapped.iter().filter_map(|range| {
+        // Only whole pages can be left out.
+        let pages = range.start.0.next_multiple_of(PAGE_SIZE)..range.end.align_down(PAGE_SIZE).0;
+        (!pages.is_empty()).then_some((pages, None))
+    }));
     map.push((&raw const __text_start as u64..&raw const __text_end as u64, Some(Access::Execute)));
     map.push((&raw const __rodata_start as u64..&raw const __rodata_end as u64, Some(Access::Read)));
     map.push((&raw const __data_start as u64..&raw const __data_end as u64, ram));

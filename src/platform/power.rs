@@ -3,6 +3,7 @@
 use spin::Once;
 
 use super::board::{Board, Conduit};
+use super::console;
 use crate::arch::aarch64::{cpu, smp};
 use crate::mm::addr::PhysAddr;
 
@@ -16,6 +17,11 @@ enum Means {
 
 static MEANS: Once<Means> = Once::new();
 
+/// Whether [`off`] can do what it says.
+pub fn can_switch_off() -> bool {
+    !matches!(MEANS.get(), None | Some(Means::Nobody))
+}
+
 /// Remembers how the machine is switched off.
 pub fn init(board: &Board) {
     MEANS.call_once(|| match (board.psci, &board.bcm2835_power) {
@@ -27,6 +33,7 @@ pub fn init(board: &Board) {
 
 /// Switches the machine off; where nobody can do that, the CPU stops for good.
 pub fn off() -> ! {
+    console::flush();
     match MEANS.get().copied().unwrap_or(Means::Nobody) {
         Means::Psci => smp::psci_system_off(),
         Means::Bcm2835(base) => bcm2835_halt(base),

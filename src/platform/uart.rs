@@ -4,6 +4,7 @@ use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite, WriteOnly};
 use tock_registers::{register_bitfields, register_structs};
 
+use crate::arch::aarch64::timer;
 use crate::mm::addr::PhysAddr;
 
 register_bitfields! {u32,
@@ -20,6 +21,9 @@ register_bitfields! {u32,
     ],
     /// Control (3.3.8).
     CR [
+        CTSEN OFFSET(15) NUMBITS(1) [],
+        RTSEN OFFSET(14) NUMBITS(1) [],
+        LBE OFFSET(7) NUMBITS(1) [],
         RXE OFFSET(9) NUMBITS(1) [],
         TXE OFFSET(8) NUMBITS(1) [],
         UARTEN OFFSET(0) NUMBITS(1) []
@@ -48,6 +52,23 @@ register_structs! {
     }
 }
 
+/// A byte takes 34 ms at 300 baud, a full FIFO 28 ms at 9600.
+const PATIENCE_US: u64 = 40_000;
+
+/// Polls `condition` until it holds, and tells whether it did so within [`PATIENCE_US`].
+fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
+    if condition() {
+        return true;
+    }
+    let deadline = timer::microseconds_since_boot() + PATIENCE_US;
+    while timer::microseconds_since_boot() < deadline {
+        if condition() {
+            return true;
+        }
+    }
+    false
+}
+
 /// A physical PL011.
 pub struct Pl011(&'static Registers);
 
@@ -71,7 +92,9 @@ impl Pl011 {
             self.0.line_control.modify(LCR_H::WLEN::EightBits + LCR_H::FEN::SET);
             self.0.control.modify(CR::UARTEN::SET);
         }
-        self.0.control.modify(CR::TXE::SET + CR::RXE::SET);
+        // Without flow control and loopback, whatever the firmware used it for.
+        let control = CR::TXE::SET + CR::RXE::SET + CR::CTSEN::CLEAR + CR::RTSEN::CLEAR + CR::LBE::CLEAR;
+        self.0.control.modify(control);
     }
 
     /// Asks for an interrupt when bytes have come in, or no longer does.
@@ -93,9 +116,16 @@ impl Pl011 {
         room
     }
 
-    /// Sends `byte`, waiting for room: at most as long as the line takes for one byte.
-    pub fn send(&mut self, byte: u8) {
-        while !self.try_send(byte) {}
+    /// Sends `byte`, waiting for room, and tells whether it could: a line that moves at all takes a byte in less than
+    /// [`PATIENCE_US`].
+    pub fn send(&mut self, byte: u8) -> bool {
+        wait_until(|| self.try_send(byte))
+    }
+
+    /// Waits until the last byte is on the line, but no longer than a working one takes for a full FIFO.
+    pub fn flush(&mut self) {
+        // Whoever flushes has nothing to do about a line that does not move.
+        let _ = wait_until(|| !self.0.flags.is_set(FR::BUSY));
     }
 
     /// Takes a byte that has come in, if there is one. Bytes with a framing, parity or break error count as received.

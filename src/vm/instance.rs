@@ -226,10 +226,7 @@ impl Vm {
     /// # Errors
     /// [`VmError`].
     pub fn new(id: usize, spec: &VmSpec, bundle: &'static Bundle<'static>) -> Result<Arc<Self>, VmError> {
-        let version = match gic::version() {
-            GicVersion::V2 => machine::GicVersion::V2,
-            GicVersion::V3 => machine::GicVersion::V3,
-        };
+        let version = gic::version();
         let limit = version.max_vcpus();
         if spec.vcpus as usize > limit {
             return Err(VmError::TooManyVcpus { found: spec.vcpus, limit });
@@ -258,7 +255,7 @@ impl Vm {
         let memory = GuestRam::reserve(tables, &areas).map_err(VmError::Memory)?;
 
         let config = VgicConfig {
-            version: gic::version(),
+            version,
             vcpus: affinities.clone(),
             spis: machine::SPI_COUNT,
             list_registers: gic::list_registers(),
@@ -276,7 +273,7 @@ impl Vm {
         claim(machine::UART, "uart", uart.clone())?;
         claim(machine::RTC, "rtc", rtc.clone())?;
         claim(machine::GIC_DIST, "gic-distributor", Arc::new(Distributor(vgic.clone())))?;
-        match gic::version() {
+        match version {
             GicVersion::V2 => {
                 let page = machine::Region {
                     base: Ipa(machine::GIC_CPU.base.0 + PAGE_SIZE),
@@ -370,10 +367,7 @@ impl Vm {
             BootSource::Firmware { image } => (Source::Firmware { image: blob(*image)? }, ""),
         };
         let spec = MachineSpec {
-            gic: match gic::version() {
-                GicVersion::V2 => machine::GicVersion::V2,
-                GicVersion::V3 => machine::GicVersion::V3,
-            },
+            gic: gic::version(),
             vcpus: &self.affinities,
             cpu_compatible: None,
             bootargs,

@@ -28,14 +28,7 @@ impl Region {
     }
 }
 
-/// Which interrupt controller the machine has: the same as the host, whose virtual CPU interface it uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GicVersion {
-    /// GICv2: distributor and memory-mapped CPU interface.
-    V2,
-    /// GICv3: distributor, redistributors and system registers.
-    V3,
-}
+pub use crate::devices::gic::GicVersion;
 
 impl GicVersion {
     /// The affinity fields that QEMU gives vCPU `index`: clusters as large as an SGI's target list.

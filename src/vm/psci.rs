@@ -131,11 +131,6 @@ impl Power {
         Some(start)
     }
 
-    /// Whether `vcpu` is running.
-    pub fn is_on(&self, vcpu: usize) -> bool {
-        self.states.get(vcpu) == Some(&State::On)
-    }
-
     /// Answers the call `function` of the vCPU `caller`, which is none of those that [`answer`] knows. `is_memory` tells whether an entry
     /// point can be executed.
     pub fn call(

@@ -38,7 +38,10 @@ pub fn launch(vm: &Arc<Vm>) {
 /// One VM less. The machine is switched off with the last one.
 pub fn vm_is_off() {
     if LIVE.fetch_sub(1, Ordering::AcqRel) == 1 {
-        log::info!("all VMs are off, the machine is switched off");
+        match power::can_switch_off() {
+            true => log::info!("all VMs are off, the machine is switched off"),
+            false => log::info!("all VMs are off; this machine has no means to switch itself off"),
+        }
         power::off();
     }
 }

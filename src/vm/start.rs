@@ -26,11 +26,7 @@ pub fn announce(board: &Board, image: u64) {
         },
         cpu::physical_address_bits(),
     );
-    if let Some(Gic::V2 { .. } | Gic::V3 { .. }) = board.gic
-        && percpu::this_cpu().index != 0
-    {
-        log::debug!("booted on CPU {}", percpu::this_cpu().index);
-    }
+    log::debug!("booted on CPU {}", percpu::this_cpu().index);
 }
 
 /// Starts the VMs of the bundle, or the built-in guest where there is none, and lets this CPU take its part in running them.

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use aarch64_cpu::asm::barrier;
-use aarch64_cpu::registers::{MAIR_EL2, ReadWriteable, Readable, SCTLR_EL2, TCR_EL2, TTBR0_EL2, Writeable};
+use aarch64_cpu::registers::{MAIR_EL2, Readable, SCTLR_EL2, TCR_EL2, TTBR0_EL2};
 use spin::{Mutex, Once};
 
 use super::cpu::physical_size_field;
@@ -21,6 +21,8 @@ pub enum Access {
     Write,
     /// Registers of a device: Device-nGnRE, never speculated to.
     Device,
+    /// Code and data alike: the image as long as its parts share 2 MiB blocks.
+    Everything,
 }
 
 /// Indices into `MAIR_EL2`.
@@ -40,6 +42,7 @@ impl Access {
             Self::Execute => normal | READ_ONLY,
             Self::Read => normal | READ_ONLY | EXECUTE_NEVER,
             Self::Write => normal | EXECUTE_NEVER,
+            Self::Everything => normal,
             Self::Device => ACCESSED | AP1 | DEVICE << 2 | EXECUTE_NEVER,
         })
     }
@@ -85,7 +88,7 @@ impl Regime {
         [self.mair, self.tcr, self.ttbr0, self.sctlr]
     }
 
-    /// Switches the regime on for this CPU.
+    /// Switches the regime on for this CPU, in place of the one in use.
     ///
     /// # Safety
     /// The tables map the code and stack in use one to one.
@@ -118,17 +121,20 @@ static TABLES: Once<Mutex<Tables<El2Tlb>>> = Once::new();
 
 /// The first tables: 2 MiB blocks for what code running before the frame allocator touches.
 #[repr(C, align(4096))]
-struct EarlyTables([[u64; 512]; 5]);
+struct EarlyTables([[u64; 512]; EARLY_TABLES]);
 
-static mut EARLY: EarlyTables = EarlyTables([[0; 512]; 5]);
+/// One for level 0, and two for each of three ranges.
+const EARLY_TABLES: usize = 7;
 
-/// Switches MMU and caches on with the given ranges (at most three gigabytes apart from each other) as ordinary memory, so that
-/// atomics work. [`finish`] replaces the mapping by the real one.
+static mut EARLY: EarlyTables = EarlyTables([[0; 512]; EARLY_TABLES]);
+
+/// Switches MMU and caches on with the given ranges, at most three and each within a gigabyte, so that atomics work.
+/// [`finish`] replaces the mapping by the real one.
 ///
 /// # Safety
 /// Called once, on the boot CPU, with the MMU off; the ranges contain the image, the stack and whatever else is used until
 /// [`finish`]. Write-execute protection starts only there.
-pub unsafe fn enable_early(ranges: &[Range<u64>]) {
+pub unsafe fn enable_early(ranges: &[(Range<u64>, Access)]) {
     let tables = &raw mut EARLY;
     let table = |number: usize| tables.cast::<[u64; 512]>().wrapping_add(number).cast::<u64>();
     let entry = |number: usize, index: u64| table(number).wrapping_add(index as usize);
@@ -140,7 +146,7 @@ pub unsafe fn enable_early(ranges: &[Range<u64>]) {
         // SAFETY: `entry` points into EARLY, which only this CPU uses.
         let slot = unsafe { &mut *entry(number, index) };
         if *slot == 0 {
-            if used >= 5 {
+            if used >= EARLY_TABLES {
                 return None;
             }
             *slot = table(used) as u64 | TABLE;
@@ -148,13 +154,13 @@ pub unsafe fn enable_early(ranges: &[Range<u64>]) {
         }
         Some(((*slot & !0xfff) as usize - tables as usize) / PAGE_SIZE as usize)
     };
-    for range in ranges {
+    for (range, access) in ranges {
         let mut address = range.start & !(2 * MIB - 1);
         while address < range.end {
             let level2 =
                 below(0, address >> 39 & 0x1ff).and_then(|level1| below(level1, address >> 30 & 0x1ff));
             if let Some(level2) = level2 {
-                let attributes = Access::Write.attributes().0 & !(1 << 54);
+                let attributes = access.attributes().0;
                 // SAFETY: as above.
                 unsafe { *entry(level2, address >> 21 & 0x1ff) = address | attributes | BLOCK };
             }
@@ -187,13 +193,11 @@ pub unsafe fn finish(ranges: &[(Range<u64>, Option<Access>)]) -> Result<(), Tabl
         }
     }
     let regime = Regime::new(tables.root());
+    tables.forbid_changes();
     TABLES.call_once(|| Mutex::new(tables));
-    // Replacing one identity mapping by another that differs only in rights and size: TTBR0 first, then no stale entry.
-    TTBR0_EL2.set(regime.ttbr0);
-    barrier::isb(barrier::SY);
-    El2Tlb.invalidate(0, u64::MAX);
-    SCTLR_EL2.modify(SCTLR_EL2::WXN::Enable);
-    barrier::isb(barrier::SY);
+    // `enable_mmu` goes through "off", as live entries change their size.
+    // SAFETY: the new tables map all that the old ones did, with rights that code, stack and data in use have.
+    unsafe { regime.enable() };
     Ok(())
 }
 
