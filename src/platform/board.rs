@@ -354,7 +354,8 @@ impl Walk<'_> {
         let bus = Bus {
             address_cells: cells("#address-cells", 2),
             size_cells: cells("#size-cells", 1),
-            ranges: bytes(node, "ranges"),
+            // Reserved memory is the CPU's own, also where a tree forgets to say so.
+            ranges: if place == Place::ReservedMemory { Some(&[]) } else { bytes(node, "ranges") },
             parent: (place != Place::Root).then_some(above),
         };
         for child in node.children() {
@@ -508,5 +509,141 @@ impl Cells {
         let (taken, rest) = self.0.split_at_checked(count.checked_mul(4)?)?;
         self.0 = rest;
         Some(taken.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use vm_fdt::FdtWriter;
+
+    use super::*;
+
+    /// A Raspberry Pi 4 as its devicetree has it: addresses behind `ranges`, spin tables, the PL011 beside the mini-UART that stdout is.
+    fn raspberry_pi(extra: impl FnOnce(&mut FdtWriter)) -> &'static [u8] {
+        let mut fdt = FdtWriter::new().unwrap();
+        let root = fdt.begin_node("").unwrap();
+        fdt.property_u32("#address-cells", 2).unwrap();
+        fdt.property_u32("#size-cells", 1).unwrap();
+        fdt.property_string("model", "Raspberry Pi 4 Model B").unwrap();
+        let memory = fdt.begin_node("memory@0").unwrap();
+        fdt.property_string("device_type", "memory").unwrap();
+        fdt.property_array_u32("reg", &[0, 0, 0x3c00_0000, 0, 0x4000_0000, 0x4000_0000]).unwrap();
+        fdt.end_node(memory).unwrap();
+        let cpus = fdt.begin_node("cpus").unwrap();
+        fdt.property_u32("#address-cells", 1).unwrap();
+        fdt.property_u32("#size-cells", 0).unwrap();
+        for (number, status) in [(0, "okay"), (1, "okay"), (2, "disabled")] {
+            let cpu = fdt.begin_node(&format!("cpu@{number}")).unwrap();
+            fdt.property_u32("reg", number).unwrap();
+            fdt.property_string("status", status).unwrap();
+            fdt.property_string("enable-method", "spin-table").unwrap();
+            fdt.property_u64("cpu-release-addr", 0xd8 + 8 * u64::from(number)).unwrap();
+            fdt.end_node(cpu).unwrap();
+        }
+        fdt.end_node(cpus).unwrap();
+        let soc = fdt.begin_node("soc").unwrap();
+        fdt.property_u32("#address-cells", 1).unwrap();
+        fdt.property_u32("#size-cells", 1).unwrap();
+        let ranges = [0x7e00_0000, 0, 0xfe00_0000, 0x0180_0000, 0x4000_0000, 0, 0xff80_0000, 0x0080_0000];
+        fdt.property_array_u32("ranges", &ranges).unwrap();
+        let uart = fdt.begin_node("serial@7e201000").unwrap();
+        fdt.property_string_list("compatible", vec!["arm,pl011".into(), "arm,primecell".into()]).unwrap();
+        fdt.property_array_u32("reg", &[0x7e20_1000, 0x200]).unwrap();
+        fdt.property_array_u32("interrupts", &[0, 121, 4]).unwrap();
+        fdt.end_node(uart).unwrap();
+        let gic = fdt.begin_node("interrupt-controller@40041000").unwrap();
+        fdt.property_string("compatible", "arm,gic-400").unwrap();
+        let reg = [0x4004_1000, 0x1000, 0x4004_2000, 0x2000, 0x4004_4000, 0x2000, 0x4004_6000, 0x2000];
+        fdt.property_array_u32("reg", &reg).unwrap();
+        fdt.property_array_u32("interrupts", &[1, 9, 0xf04]).unwrap();
+        fdt.end_node(gic).unwrap();
+        fdt.end_node(soc).unwrap();
+        extra(&mut fdt);
+        fdt.end_node(root).unwrap();
+        Vec::leak(fdt.finish().unwrap())
+    }
+
+    fn reserved(fdt: &mut FdtWriter, count: u32, no_map: bool) {
+        let node = fdt.begin_node("reserved-memory").unwrap();
+        fdt.property_u32("#address-cells", 2).unwrap();
+        fdt.property_u32("#size-cells", 1).unwrap();
+        for number in 0..count {
+            let start = 0x1000_0000 + number * 0x1_0000;
+            let range = fdt.begin_node(&format!("range@{start:x}")).unwrap();
+            fdt.property_array_u32("reg", &[0, start, 0x1_0000]).unwrap();
+            if no_map {
+                fdt.property_null("no-map").unwrap();
+            }
+            fdt.end_node(range).unwrap();
+        }
+        fdt.end_node(node).unwrap();
+    }
+
+    fn initrd(fdt: &mut FdtWriter, start: u64, end: u64) {
+        let chosen = fdt.begin_node("chosen").unwrap();
+        fdt.property_u64("linux,initrd-start", start).unwrap();
+        fdt.property_u64("linux,initrd-end", end).unwrap();
+        fdt.end_node(chosen).unwrap();
+    }
+
+    fn range(start: u64, size: u64) -> PhysRange {
+        PhysAddr(start)..PhysAddr(start + size)
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_cpu() {
+        let board = Board::read(raspberry_pi(|_| {})).unwrap();
+        assert_eq!(board.memory[..], [range(0, 0x3c00_0000), range(0x4000_0000, 0x4000_0000)]);
+        let uart = board.uart.unwrap();
+        assert_eq!((uart.registers, uart.interrupt), (range(0xfe20_1000, 0x200), Some(153)));
+        let Some(Gic::V2 { distributor, virtual_cpu, maintenance, .. }) = board.gic else {
+            panic!("no GICv2")
+        };
+        assert_eq!((distributor, virtual_cpu), (range(0xff84_1000, 0x1000), range(0xff84_6000, 0x2000)));
+        assert_eq!(maintenance, 25);
+        let spin_table = |address| Some(EnableMethod::SpinTable(PhysAddr(address)));
+        assert_eq!(
+            board.cpus[..],
+            [Cpu { affinity: 0, enable: spin_table(0xd8) }, Cpu { affinity: 1, enable: spin_table(0xe0) }]
+        );
+    }
+
+    #[test]
+    fn memory_that_cannot_be_protected_is_an_error() {
+        let board = Board::read(raspberry_pi(|fdt| reserved(fdt, 3, true))).unwrap();
+        assert_eq!(
+            board.unmapped[..],
+            [0, 1, 2].map(|number| range(0x1000_0000 + number * 0x1_0000, 0x1_0000))
+        );
+        assert!(board.reserved.contains(&range(0x1001_0000, 0x1_0000)));
+        assert!(matches!(
+            Board::read(raspberry_pi(|fdt| reserved(fdt, MAX_RANGES as u32, false))),
+            Err(TreeError::TooManyRanges)
+        ));
+    }
+
+    #[test]
+    fn the_initrd_is_reserved_and_lies_in_ram() {
+        let board = Board::read(raspberry_pi(|fdt| initrd(fdt, 0x800_0000, 0x900_0000))).unwrap();
+        assert_eq!(board.initrd, Some(range(0x800_0000, 0x100_0000)));
+        assert!(board.reserved.contains(&range(0x800_0000, 0x100_0000)));
+        for (start, end) in [(0x3bff_0000, 0x3c01_0000), (0x10_0000_0000, 0x10_0000_1000)] {
+            let board = Board::read(raspberry_pi(|fdt| initrd(fdt, start, end)));
+            assert!(matches!(board, Err(TreeError::InitrdOutsideRam { .. })), "{start:#x}");
+        }
+    }
+
+    proptest! {
+        /// A damaged tree is refused or read, but never a reason to panic.
+        #[test]
+        fn damage_is_survived(damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+            let mut tree = raspberry_pi(|fdt| { reserved(fdt, 2, true); initrd(fdt, 0x800_0000, 0x900_0000); }).to_vec();
+            for (at, value) in damage {
+                let at = at.index(tree.len());
+                tree[at] = value;
+            }
+            let _ = Board::read(Vec::leak(tree));
+        }
     }
 }

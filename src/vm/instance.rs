@@ -1,5 +1,6 @@
 //! One virtual machine: its memory, devices and vCPUs, wired up as QEMU's `virt` is.
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,8 +16,8 @@ use super::loader::{self, LoadError, Source};
 use super::machine;
 use super::psci::{self, Outcome, Power, Start};
 use super::scheduler;
-use super::vcpu::{Attention, Crash, Exit};
-use crate::arch::aarch64::vcpu::{CallExit, FaultIn, Machine, interrupts};
+use super::vcpu::{Attention, Crash, Exit, VcpuId, VcpuOps};
+use crate::arch::aarch64::vcpu::{CallExit, FaultIn, Machine, Vcpu, interrupts};
 use crate::arch::aarch64::{cache, gic, percpu, stage2, timer};
 use crate::devices::bus::{Access, Bus, BusError, MmioDevice, Width};
 use crate::devices::flash::EmptyFlash;
@@ -312,14 +313,14 @@ impl Vm {
         Ok(Arc::new(vm))
     }
 
+    /// The vCPU `index` of `vm`, in its reset state.
+    pub fn vcpu(vm: &Arc<Self>, index: usize) -> Box<dyn VcpuOps> {
+        Box::new(Vcpu::new(VcpuId { vm: vm.id, index }, vm.clone()))
+    }
+
     /// What the operator calls it.
     pub fn name(&self) -> &str {
         &self.spec.name
-    }
-
-    /// Its number.
-    pub fn id(&self) -> usize {
-        self.id
     }
 
     /// How many vCPUs it has.

@@ -4,13 +4,11 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::instance::{Next, Vm};
-use super::vcpu::{VcpuId, VcpuOps};
-use crate::arch::aarch64::vcpu::Vcpu;
 use crate::arch::aarch64::{cpu, gic, irq, percpu};
 use crate::platform::power;
 
-/// VMs that are not off.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// VMs that are not off, and one more until all that there are have been launched.
+static LIVE: AtomicUsize = AtomicUsize::new(1);
 
 /// A vCPU on its way to a CPU.
 pub struct Task {
@@ -33,6 +31,11 @@ pub fn launch(vm: &Arc<Vm>) {
             gic::kick(cpu);
         }
     }
+}
+
+/// No more VMs will be launched.
+pub fn all_launched() {
+    vm_is_off();
 }
 
 /// One VM less. The machine is switched off with the last one.
@@ -64,13 +67,13 @@ pub fn run_cpu() -> ! {
 fn run(task: &Task) {
     let Task { vm, vcpu: index } = task;
     vm.settle(*index);
-    let mut vcpu = Vcpu::new(VcpuId { vm: vm.id(), index: *index }, vm.clone());
+    let mut vcpu = Vm::vcpu(vm, *index);
     loop {
         match vm.next(*index) {
             Next::Start(start) => {
                 vcpu.start_at(start.entry, start.context);
                 let exit = vcpu.run();
-                log::debug!("vCPU {}.{index}: {exit:?}, {:?}", vm.name(), vcpu.counters());
+                log::debug!("vCPU {} of {}: {exit:?}, {:?}", vcpu.id(), vm.name(), vcpu.exits());
                 vm.left(*index, &exit);
             }
             Next::Wait => {

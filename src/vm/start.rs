@@ -50,9 +50,9 @@ pub fn start_all(board: &Board) -> ! {
     }
     if started == 0 {
         log::error!("no VM could be started");
-        power::off();
     }
     log::info!("EL2 uses {} KiB of RAM, {} KiB are free", layout::footprint() >> 10, frames::free() >> 10);
+    scheduler::all_launched();
     scheduler::run_cpu()
 }
 

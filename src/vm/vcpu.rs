@@ -86,6 +86,25 @@ pub struct Crash {
     pub reason: alloc::string::String,
 }
 
+/// How often a vCPU has left the guest, and why.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExitCounters {
+    /// Hypercalls and SMCs.
+    pub calls: u64,
+    /// Accesses to devices.
+    pub mmio: u64,
+    /// System registers and instructions.
+    pub sysreg: u64,
+    /// Physical interrupts.
+    pub interrupts: u64,
+    /// RAM mapped on first touch.
+    pub faults: u64,
+    /// Accesses that nobody claimed, answered by an abort.
+    pub unclaimed: u64,
+    /// Instructions answered by an undefined instruction exception.
+    pub undefined: u64,
+}
+
 /// A vCPU.
 pub trait VcpuOps: Send {
     /// Which one it is.
@@ -93,6 +112,9 @@ pub trait VcpuOps: Send {
 
     /// Runs the vCPU on this CPU until something happens that its VM as a whole must answer.
     fn run(&mut self) -> Exit;
+
+    /// How often it has left the guest since it was made.
+    fn exits(&self) -> ExitCounters;
 
     /// Puts the vCPU into the state in which its machine starts it: at `pc`, with `argument` in the first argument register.
     fn start_at(&mut self, pc: u64, argument: u64);

@@ -128,6 +128,7 @@ fn payloads() -> Vec<Test> {
         .expect(r"probe: 0 reached, [1-9]\d* refused")
         .off(),
     );
+    tests.push(reset_storm());
     tests.push(
         Test::new(
             "guest-reset",
@@ -143,6 +144,17 @@ fn payloads() -> Vec<Test> {
         .count(BANNER, 1),
     );
     tests
+}
+
+/// Whoever resets while the others are on their way in or out must find them all.
+fn reset_storm() -> Test {
+    const RESETS: usize = 300;
+    let test = Test::new(
+        "reset-storm",
+        "four vCPUs that reset their VM at once, again and again, never keep it from starting afresh",
+        Subject::Guest(TestGuest { vcpus: 4, ..TestGuest::new("reset") }),
+    );
+    (0..RESETS).fold(test, |test, _| test.expect("VM reset resets")).count(BANNER, 1)
 }
 
 fn linux() -> Vec<Test> {
@@ -324,6 +336,13 @@ fn bad_inputs() -> Vec<Test> {
             Subject::Guest(TestGuest::new(DEFAULT_KERNEL).memory(Size::mib(16))),
         )
         .expect(r"the kernel does not fit")
+        .off(),
+        Test::new(
+            "bad-vcpus-too-many",
+            "a guest with more vCPUs than the machine has CPUs is refused with a reason",
+            Subject::Guest(TestGuest { vcpus: 5, ..hello() }),
+        )
+        .expect(r"5 vCPUs are asked for, each needs a CPU of its own, and 4 CPUs are free")
         .off(),
         Test::new(
             "bad-memory-too-large",

@@ -24,7 +24,7 @@ use crate::devices::gic::device::{Host, VgicDevice};
 use crate::devices::gic::{CpuInterface, GicVersion, SgiGroup, VcpuSet, Vgic};
 use crate::mm::addr::Ipa;
 use crate::persist::{Persist, RestoreError};
-use crate::vm::vcpu::{Attention, Crash, Exit, FpuRegs, Regs, RegsError, VcpuId, VcpuOps};
+use crate::vm::vcpu::{Attention, Crash, Exit, ExitCounters, FpuRegs, Regs, RegsError, VcpuId, VcpuOps};
 use context::{DebugContext, El1Context, PointerKeys};
 
 mod abort;
@@ -136,31 +136,12 @@ fn advance_it(pstate: u64) -> u64 {
     pstate & !(IT_HIGH | IT_LOW) | (next & 0xfc) << 8 | (next & 0x3) << 25
 }
 
-/// How often a vCPU has left the guest, and why.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Counters {
-    /// Hypercalls and SMCs.
-    pub calls: u64,
-    /// Accesses to devices.
-    pub mmio: u64,
-    /// System registers and instructions.
-    pub sysreg: u64,
-    /// Physical interrupts.
-    pub interrupts: u64,
-    /// RAM mapped on first touch.
-    pub faults: u64,
-    /// Accesses that nobody claimed, answered by an abort.
-    pub unclaimed: u64,
-    /// Instructions answered by an undefined instruction exception.
-    pub undefined: u64,
-}
-
 /// A vCPU of the VM `M`.
 pub struct Vcpu<M: Machine> {
     frame: GuestFrame,
     id: VcpuId,
     machine: Arc<M>,
-    counters: Counters,
+    counters: ExitCounters,
     /// List registers in use, while loaded.
     list_registers: usize,
     physical_timer: ArmTimer,
@@ -209,7 +190,7 @@ impl<M: Machine> Vcpu<M> {
             frame: GuestFrame { x: [0; 31], pc: 0, pstate: PSTATE_START },
             id,
             machine,
-            counters: Counters::default(),
+            counters: ExitCounters::default(),
             list_registers: 0,
             physical_timer: ArmTimer::default(),
             physical_timer_line: false,
@@ -220,11 +201,6 @@ impl<M: Machine> Vcpu<M> {
             fpu: FpuRegs::default(),
             interface: gic::VirtualInterface::default(),
         }
-    }
-
-    /// How often it has left the guest.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
     }
 
     /// Gives this CPU the vCPU's registers.
@@ -471,6 +447,10 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
         };
         self.put();
         exit
+    }
+
+    fn exits(&self) -> ExitCounters {
+        self.counters
     }
 
     fn start_at(&mut self, pc: u64, argument: u64) {
