@@ -10,7 +10,7 @@ fn main() {
 mod firmware {
     use polyvisor::arch::aarch64::{self, cpu, gic, irq, percpu, smp, stage1};
     use polyvisor::platform::board::{self, Board};
-    use polyvisor::platform::{clock, crash, early, layout, log as console_log, power};
+    use polyvisor::platform::{clock, crash, early, entropy, layout, log as console_log, power};
     use polyvisor::vm::start;
 
     /// Where arch/aarch64/boot.S arrives: relocated, on the boot CPU's stack, MMU and caches off. `entry_level` is the exception
@@ -49,6 +49,7 @@ mod firmware {
         }
         console_log::start(board.bootargs);
         clock::init(board);
+        entropy::init(board);
         start::announce(board, image);
         crash::on_request(board.bootargs);
 

@@ -109,6 +109,8 @@ pub struct Board {
     pub model: &'static str,
     /// `/chosen/bootargs`: Polyvisor's own.
     pub bootargs: &'static str,
+    /// `/chosen/rng-seed`: random bytes from the boot loader, if it has any.
+    pub rng_seed: &'static [u8],
     /// `/chosen/linux,initrd-*`: the bundle.
     pub initrd: Option<PhysRange>,
     /// RAM.
@@ -394,6 +396,7 @@ impl Walk<'_> {
 
     fn chosen(&mut self, node: FdtNode<'static>) {
         self.board.bootargs = text(node, "bootargs").unwrap_or("");
+        self.board.rng_seed = bytes(node, "rng-seed").unwrap_or(&[]);
         let address = |name| {
             let value = bytes(node, name)?;
             Cells(value).take(value.len() / 4)

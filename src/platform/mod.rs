@@ -10,6 +10,8 @@ pub mod crash;
 #[cfg(target_os = "none")]
 pub mod early;
 #[cfg(target_os = "none")]
+pub mod entropy;
+#[cfg(target_os = "none")]
 pub mod layout;
 #[cfg(target_os = "none")]
 pub mod log;

@@ -31,7 +31,7 @@ use crate::mm::guest_memory::GuestMemory;
 use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};
 use crate::mm::tables::{Attributes, TableError};
 use crate::platform::clock::WallClock;
-use crate::platform::console;
+use crate::platform::{console, entropy};
 
 /// A VM that cannot be made, or cannot boot.
 #[derive(Debug)]
@@ -373,7 +373,7 @@ impl Vm {
             cpu_compatible: None,
             bootargs,
             virtio_slots: 0,
-            seed: None,
+            seed: entropy::seed(),
         };
         let boot = loader::load(&self.memory, &source, &spec).map_err(VmError::Load)?;
         cache::invalidate_instructions();

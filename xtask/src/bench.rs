@@ -101,7 +101,9 @@ impl<'a> Bench<'a> {
     fn hosted(&self, name: &str, boot: GuestBoot) -> Result<Boot> {
         let path = self.paths.cache.join("bench.bundle");
         bundle::write(&[Guest { name: name.to_owned(), vcpus: 1, memory: LINUX_MEMORY, boot }], &path)?;
-        Ok(Boot::Linux { kernel: self.firmware.image.clone(), initrd: Some(path), append: None })
+        // Bare, Linux gets no seeds either, and so does not move itself about.
+        let append = Some("seeds=off".to_owned());
+        Ok(Boot::Linux { kernel: self.firmware.image.clone(), initrd: Some(path), append })
     }
 
     /// The figures that are printed, by name.

@@ -177,7 +177,7 @@ fn linux() -> Vec<Test> {
         boots(name, &proves, DEFAULT_KERNEL).on(machine)
     };
     vec![
-        default("linux-shell", "GICv3", Machine::virt()),
+        default("linux-shell", "GICv3", Machine::virt()).count("KASLR enabled", 1),
         default("linux-gic2", "GICv2", Machine { gic: 2, ..Machine::virt() }),
         default("linux-raspi4b", "Raspberry Pi 4", Machine::raspi4b()),
         default(

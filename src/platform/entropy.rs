@@ -1,0 +1,48 @@
+//! Seeds for guests' kernels, out of what the boot loader and the CPU give.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use aarch64_cpu::asm::random::ArmRng;
+use sha2::{Digest, Sha256};
+use spin::Once;
+
+use super::board::Board;
+use crate::arch::aarch64::timer;
+use crate::vm::fdt::Seed;
+
+/// The secret that all seeds come from; `None` where there is no source, or `seeds=off` was asked for.
+static SECRET: Once<Option<[u8; 32]>> = Once::new();
+
+/// Collects the devicetree's `rng-seed` and, where the CPU has one (FEAT_RNG), its random number generator's output.
+pub fn init(board: &Board) {
+    SECRET.call_once(|| {
+        let off = board.bootargs.split_ascii_whitespace().any(|word| word == "seeds=off");
+        let generator = ArmRng::new();
+        if off || (board.rng_seed.is_empty() && generator.is_none()) {
+            return None;
+        }
+        let mut hash = Sha256::new_with_prefix(board.rng_seed);
+        for _ in 0..4 {
+            // The generator may be exhausted; what it has given then has to do.
+            let random = generator.as_ref().and_then(ArmRng::rndr).unwrap_or(0);
+            hash.update(random.to_le_bytes());
+        }
+        Some(hash.finalize().into())
+    });
+}
+
+/// A seed that no other VM, and no other boot of the same VM, gets.
+pub fn seed() -> Option<Seed> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let secret = SECRET.get().copied().flatten()?;
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let derive = |purpose: &[u8]| -> [u8; 32] {
+        let mut hash = Sha256::new_with_prefix(secret);
+        hash.update(purpose);
+        hash.update(number.to_le_bytes());
+        hash.update(timer::now().to_le_bytes());
+        hash.finalize().into()
+    };
+    let [a, b, c, d, e, f, g, h, ..] = derive(b"kaslr");
+    Some(Seed { kaslr: u64::from_le_bytes([a, b, c, d, e, f, g, h]), rng: derive(b"rng") })
+}
