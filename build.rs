@@ -1,4 +1,5 @@
-//! Hands the linker script to the firmware's link, and only to that one; tells whether there is a guest to build in.
+//! Hands the linker script to the firmware's link, and only to that one; tells whether there is a guest to
+//! build in.
 
 fn main() {
     println!("cargo::rerun-if-changed=linker.ld");

@@ -13,8 +13,8 @@ mod firmware {
     use polyvisor::platform::{clock, crash, early, entropy, layout, log as console_log, power};
     use polyvisor::vm::start;
 
-    /// Where arch/aarch64/boot.S arrives: relocated, on the boot CPU's stack, MMU and caches off. `entry_level` is the exception
-    /// level at which the boot loader entered the image.
+    /// Where arch/aarch64/boot.S arrives: relocated, on the boot CPU's stack, MMU and caches off.
+    /// `entry_level` is the exception level at which the boot loader entered the image.
     #[unsafe(no_mangle)]
     extern "C" fn polyvisor_main(tree: u64, image: u64, entry_level: u64) -> ! {
         // Without the MMU there are no atomics: until `enable_early`, nothing locks, logs or allocates.
@@ -62,7 +62,8 @@ mod firmware {
         start::start_all(board)
     }
 
-    /// Starts every other CPU of the board, one after the other. A CPU that cannot be started is one CPU less.
+    /// Starts every other CPU of the board, one after the other. A CPU that cannot be started is one CPU
+    /// less.
     fn start_secondaries(board: &Board) {
         let own = percpu::this_cpu().index;
         for (index, cpu) in board.cpus.iter().enumerate() {

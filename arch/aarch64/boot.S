@@ -1,5 +1,6 @@
-// Entry of the image: the arm64 Linux `Image` header, the drop to EL2, self-relocation, and the way into Rust.
-// Boot protocol: Documentation/arch/arm64/booting.rst (x0 = devicetree, MMU off, caches of the image clean).
+// Entry of the image: the arm64 Linux `Image` header, the drop to EL2, self-relocation, and the way into
+// Rust. Boot protocol: Documentation/arch/arm64/booting.rst (x0 = devicetree, MMU off, caches of the image
+// clean).
 
 .section .text.boot, "ax"
 
@@ -37,7 +38,8 @@ primary_entry:
     str     x5, [x20, x3]
     b       1b
 
-    // The loader has cleaned the image, but not what lies behind it: no line of its own may be evicted over our zeros.
+    // The loader has cleaned the image, but not what lies behind it: no line of its own may be evicted over
+    // our zeros.
 2:  adrp    x0, __bss_start
     add     x0, x0, :lo12:__bss_start
     adrp    x1, __image_end
@@ -74,8 +76,8 @@ primary_entry:
     bl      polyvisor_main
     b       park
 
-// A secondary CPU, started by PSCI or released from a spin table. There is one at a time on its way up, so all it needs to know is
-// in one mailbox (`SecondaryMailbox` in src/arch/aarch64/smp.rs).
+// A secondary CPU, started by PSCI or released from a spin table. There is one at a time on its way up, so
+// all it needs to know is in one mailbox (`SecondaryMailbox` in src/arch/aarch64/smp.rs).
 .global secondary_entry
 secondary_entry:
     msr     daifset, #0xf

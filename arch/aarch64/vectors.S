@@ -1,8 +1,10 @@
-// The EL2 vector table (DDI 0487 D1.3.1). Exceptions from a guest lead back into `enter_guest` (world_switch.S);
-// exceptions from EL2 itself are reported, save for the one instruction that is meant to fault (`probe_load`).
+// The EL2 vector table (DDI 0487 D1.3.1). Exceptions from a guest lead back into `enter_guest`
+// (world_switch.S); exceptions from EL2 itself are reported, save for the one instruction that is meant to
+// fault (`probe_load`).
 
-// sp' = sp + x0, so both can be recovered: tests bit 15 of SP without a scratch register. In a CPU area the stack is
-// the upper half (src/arch/aarch64/percpu.rs), so a clear bit means that the stack has run into its guard page.
+// sp' = sp + x0, so both can be recovered: tests bit 15 of SP without a scratch register. In a CPU area the
+// stack is the upper half (src/arch/aarch64/percpu.rs), so a clear bit means that the stack has run into its
+// guard page.
 .macro el2_vector kind
     .balign 0x80
     add     sp, sp, x0
@@ -73,7 +75,8 @@ el2_exception_entry:
     stp     x2, x0, [sp, #256]
     mov     x0, sp
     bl      el2_exception
-    // It returns only from a probe: x0 = where to go on. Everything that the probe's caller needs is callee-saved.
+    // It returns only from a probe: x0 = where to go on. Everything that the probe's caller needs is
+    // callee-saved.
     msr     elr_el2, x0
     ldp     x29, x30, [sp, #232]
     add     sp, sp, #272

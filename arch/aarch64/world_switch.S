@@ -1,6 +1,6 @@
-// The world switch: EL2 calls a guest as if it were a function and gets back the kind of exception that ended the run.
-// Only general-purpose registers move here; EL1's system registers and the FP/SIMD registers stay in the CPU until another vCPU
-// is loaded (src/arch/aarch64/vcpu/context.rs), which is what makes an exit cheap.
+// The world switch: EL2 calls a guest as if it were a function and gets back the kind of exception that ended
+// the run. Only general-purpose registers move here; EL1's system registers and the FP/SIMD registers stay in
+// the CPU until another vCPU is loaded (src/arch/aarch64/vcpu/context.rs), which is what makes an exit cheap.
 
 .section .text.world_switch, "ax"
 

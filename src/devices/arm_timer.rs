@@ -1,4 +1,5 @@
-//! A timer of the Arm generic timer as a model: compare value and control against a counter (DDI 0487 D12.2.4).
+//! A timer of the Arm generic timer as a model: compare value and control against a counter (DDI 0487
+//! D12.2.4).
 
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,8 @@
 
 use super::bus::{Access, MmioDevice};
 
-/// Flash that reads as zero, as QEMU's does without a backing file, and ignores writes: there is nothing that would outlive the VM.
+/// Flash that reads as zero, as QEMU's does without a backing file, and ignores writes: there is nothing that
+/// would outlive the VM.
 pub struct EmptyFlash;
 
 impl MmioDevice for EmptyFlash {

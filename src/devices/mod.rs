@@ -1,7 +1,7 @@
 //! Device models: what a guest finds behind an address that is not RAM.
 //!
-//! A model knows neither which architecture is trapping nor which machine it sits in: it is given offsets into its own
-//! region and an [`irq::IrqLine`] to raise.
+//! A model knows neither which architecture is trapping nor which machine it sits in: it is given offsets
+//! into its own region and an [`irq::IrqLine`] to raise.
 
 pub mod arm_timer;
 pub mod bus;

@@ -1,7 +1,8 @@
-//! The frame allocator: owns every page of RAM that the image, the devicetree and reserved regions leave free.
+//! The frame allocator: owns every page of RAM that the image, the devicetree and reserved regions leave
+//! free.
 //!
-//! A buddy system hands out naturally aligned blocks of any power of two from 4 KiB up, so that a guest's memory can be
-//! mapped by the largest Stage-2 blocks.
+//! A buddy system hands out naturally aligned blocks of any power of two from 4 KiB up, so that a guest's
+//! memory can be mapped by the largest Stage-2 blocks.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -61,7 +62,8 @@ unsafe impl Send for Frames {}
 unsafe impl Sync for Frames {}
 
 impl Frames {
-    /// Takes a block of `size` bytes, a power of two of at least 4 KiB, aligned to its size. Its content is whatever was there.
+    /// Takes a block of `size` bytes, a power of two of at least 4 KiB, aligned to its size. Its content is
+    /// whatever was there.
     ///
     /// # Errors
     /// [`OutOfFrames`] where no free block is large enough or `size` is not such a number.
@@ -121,7 +123,8 @@ impl Frames {
     /// Takes a leaked block back into ownership.
     ///
     /// # Safety
-    /// The block was made by [`Frames::allocate`] with this size and owner, then leaked, and nothing uses it any more.
+    /// The block was made by [`Frames::allocate`] with this size and owner, then leaked, and nothing uses it
+    /// any more.
     pub unsafe fn from_raw(start: NonNull<u8>, size: u64, owner: Owner) -> Self {
         Self { start, size: size as usize, owner }
     }
@@ -176,7 +179,8 @@ pub fn in_use(owner: Owner) -> u64 {
     IN_USE[owner as usize].load(Ordering::Relaxed) as u64
 }
 
-/// On the host, a pool of ordinary memory stands in for RAM, so that page tables and guest memory are testable.
+/// On the host, a pool of ordinary memory stands in for RAM, so that page tables and guest memory are
+/// testable.
 #[cfg(not(target_os = "none"))]
 mod host {
     extern crate std;

@@ -1,7 +1,7 @@
 //! The memory of a guest: reserved when the VM is made, zeroed and mapped when the guest first touches it.
 //!
-//! Memory is populated in chunks of 2 MiB; the tables merge them into 1 GiB blocks as they fill up. The reservation guarantees that a
-//! touch never finds the machine out of memory.
+//! Memory is populated in chunks of 2 MiB; the tables merge them into 1 GiB blocks as they fill up. The
+//! reservation guarantees that a touch never finds the machine out of memory.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -177,7 +177,8 @@ impl<R: Stage2Regime> GuestRam<R> {
         Ok(Found::Memory(area.kind))
     }
 
-    /// Takes all memory away from the guest: what it touches next is zero again. No vCPU of the VM may be running.
+    /// Takes all memory away from the guest: what it touches next is zero again. No vCPU of the VM may be
+    /// running.
     ///
     /// # Errors
     /// [`TableError`], which cannot be as areas are made of whole chunks.
@@ -200,7 +201,8 @@ impl<R: Stage2Regime> GuestRam<R> {
         change(&mut self.population.lock().tables)
     }
 
-    /// Reads what the guest has written, also where it wrote with its caches off and EL2's hold something older.
+    /// Reads what the guest has written, also where it wrote with its caches off and EL2's hold something
+    /// older.
     ///
     /// # Errors
     /// [`MemoryError::Unbacked`] where there is no memory.
@@ -235,7 +237,8 @@ impl<R: Stage2Regime> GuestRam<R> {
         Ok(())
     }
 
-    /// Calls `access` with a pointer to, and the length of, each contiguous piece of `[ipa, ipa + len)`, in order.
+    /// Calls `access` with a pointer to, and the length of, each contiguous piece of `[ipa, ipa + len)`, in
+    /// order.
     fn for_each_piece(
         &self,
         ipa: Ipa,
@@ -271,8 +274,9 @@ impl<R: Stage2Regime> GuestMemory for GuestRam<R> {
         let mut rest = &mut *buffer;
         self.for_each_piece(ipa, rest.len() as u64, |piece, len| {
             let (into, left) = core::mem::take(&mut rest).split_at_mut(len);
-            // SAFETY: the piece lies in frames of this VM, which nobody frees while it exists. A guest that writes there at the same time
-            // gets what it asks for: the bytes mean nothing until they are checked.
+            // SAFETY: the piece lies in frames of this VM, which nobody frees while it exists. A guest that
+            // writes there at the same time gets what it asks for: the bytes mean nothing until they are
+            // checked.
             unsafe { core::ptr::copy_nonoverlapping(piece, into.as_mut_ptr(), len) };
             rest = left;
         })

@@ -1,8 +1,9 @@
-//! Translation tables in the VMSAv8-64 format with the 4 KiB granule (DDI 0487 D8.3), for EL2's own Stage-1 and the guests' Stage-2.
+//! Translation tables in the VMSAv8-64 format with the 4 KiB granule (DDI 0487 D8.3), for EL2's own Stage-1
+//! and the guests' Stage-2.
 //!
-//! Mappings are made as large as the two addresses allow (1 GiB, 2 MiB, 4 KiB), split when a part changes, and merged again when a
-//! table has become one contiguous block. Every change of a live entry goes through break-before-make (D8.16.1): invalid entry, TLB
-//! invalidation, then the new one.
+//! Mappings are made as large as the two addresses allow (1 GiB, 2 MiB, 4 KiB), split when a part changes,
+//! and merged again when a table has become one contiguous block. Every change of a live entry goes through
+//! break-before-make (D8.16.1): invalid entry, TLB invalidation, then the new one.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -25,8 +26,8 @@ pub struct Attributes(pub u64);
 
 /// How a translation regime's cached translations are invalidated.
 pub trait Tlb {
-    /// Returns when no CPU uses a cached translation of `[address, address + len)` any more, including cached intermediate
-    /// entries and, for a Stage-2, the combined Stage-1 and Stage-2 ones.
+    /// Returns when no CPU uses a cached translation of `[address, address + len)` any more, including cached
+    /// intermediate entries and, for a Stage-2, the combined Stage-1 and Stage-2 ones.
     fn invalidate(&self, address: u64, len: u64);
 
     /// Returns when the table walkers of all CPUs see the entries written so far.
@@ -105,10 +106,11 @@ enum Change {
 }
 
 impl<T: Tlb> Tables<T> {
-    /// Empty tables for input addresses of `input_bits` (25 to 48), the walk of which starts at `start_level` (0, 1 or 2).
+    /// Empty tables for input addresses of `input_bits` (25 to 48), the walk of which starts at `start_level`
+    /// (0, 1 or 2).
     ///
-    /// Where the top level has more entries than one table holds, it is a concatenation of up to 16 tables (D8.2.9), which only
-    /// Stage-2 may use.
+    /// Where the top level has more entries than one table holds, it is a concatenation of up to 16 tables
+    /// (D8.2.9), which only Stage-2 may use.
     ///
     /// # Errors
     /// [`TableError::OutOfFrames`] where there is no memory for the top level.
@@ -120,8 +122,8 @@ impl<T: Tlb> Tables<T> {
         Ok(Self { root, root_entries, start_level, input_bits, changeable: true, tlb })
     }
 
-    /// From now on tables are not merged into blocks: whoever runs on these tables cannot break a live entry, and must not map over what is
-    /// mapped either.
+    /// From now on tables are not merged into blocks: whoever runs on these tables cannot break a live entry,
+    /// and must not map over what is mapped either.
     pub fn forbid_changes(&mut self) {
         self.changeable = false;
     }
@@ -352,7 +354,8 @@ fn attributes_of(entry: u64) -> Attributes {
 }
 
 fn next_table<'a>(entry: u64) -> &'a [AtomicU64] {
-    // SAFETY: a valid table entry holds the address of a table that `split` made; physical memory is mapped one to one.
+    // SAFETY: a valid table entry holds the address of a table that `split` made; physical memory is mapped
+    // one to one.
     unsafe { core::slice::from_raw_parts((entry & ADDRESS) as *const AtomicU64, ENTRIES) }
 }
 
@@ -447,7 +450,8 @@ mod tests {
     }
 
     proptest! {
-        /// Any sequence of changes leaves just what a map from page to page says, and frees what it no longer needs.
+        /// Any sequence of changes leaves just what a map from page to page says, and frees what it no longer
+        /// needs.
         #[test]
         fn agrees_with_a_flat_map(changes in proptest::collection::vec(
             (0u64..1200, 1u64..1100, 0u64..4, any::<bool>(), any::<bool>()), 1..24)) {

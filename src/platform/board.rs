@@ -1,7 +1,7 @@
 //! What the devicetree says about the machine: RAM, CPUs, console, interrupt controller, timer, firmware.
 //!
-//! Reading it needs neither heap nor atomics, for it happens before the MMU is on. The tree is validated as a whole before
-//! anything is taken from it.
+//! Reading it needs neither heap nor atomics, for it happens before the MMU is on. The tree is validated as a
+//! whole before anything is taken from it.
 
 use core::fmt;
 use core::ops::Range;
@@ -468,7 +468,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The console is the UART that `/chosen/stdout-path` names where it is one that we drive, else the first PL011.
+    /// The console is the UART that `/chosen/stdout-path` names where it is one that we drive, else the first
+    /// PL011.
     fn uart(&mut self, node: FdtNode<'static>, registers: Option<PhysRange>) {
         let Some(registers) = registers else { return };
         let chosen = self.console.is_some_and(|console| console.name() == node.name());
@@ -479,7 +480,8 @@ impl Walk<'_> {
     }
 }
 
-/// The INTID of the `number`-th interrupt of a node whose parent is a GIC (three cells each: kind, number, flags).
+/// The INTID of the `number`-th interrupt of a node whose parent is a GIC (three cells each: kind, number,
+/// flags).
 fn interrupt(node: FdtNode<'static>, number: usize) -> Option<u32> {
     let mut cells = Cells(bytes(node, "interrupts")?.get(number * 12..)?);
     let kind = cells.take(1)?;
@@ -522,7 +524,8 @@ mod tests {
 
     use super::*;
 
-    /// A Raspberry Pi 4 as its devicetree has it: addresses behind `ranges`, spin tables, the PL011 beside the mini-UART that stdout is.
+    /// A Raspberry Pi 4 as its devicetree has it: addresses behind `ranges`, spin tables, the PL011 beside
+    /// the mini-UART that stdout is.
     fn raspberry_pi(extra: impl FnOnce(&mut FdtWriter)) -> &'static [u8] {
         let mut fdt = FdtWriter::new().unwrap();
         let root = fdt.begin_node("").unwrap();

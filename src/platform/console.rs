@@ -1,8 +1,9 @@
 //! The console: one UART, shared by EL2's log and the guest that is attached to it.
 //!
-//! Guests' output never makes EL2 wait: it goes to a queue that the UART's transmit interrupt drains, and where the queue is full the
-//! guest's own UART shows a full FIFO. EL2's own lines are rare and are sent at once, after what is queued. What is typed faster than the
-//! guest takes it waits in a queue, too, and then in the UART, which holds its sender back where the line can.
+//! Guests' output never makes EL2 wait: it goes to a queue that the UART's transmit interrupt drains, and
+//! where the queue is full the guest's own UART shows a full FIFO. EL2's own lines are rare and are sent at
+//! once, after what is queued. What is typed faster than the guest takes it waits in a queue, too, and then
+//! in the UART, which holds its sender back where the line can.
 
 use core::fmt;
 
@@ -19,7 +20,8 @@ const INPUT: usize = 256;
 
 /// Who gets what is typed, and is told when there is room for output again.
 pub trait Listener: Send + Sync {
-    /// A byte has been typed. Returns whether it was taken; if not, the listener calls [`offer_input`] when it has room.
+    /// A byte has been typed. Returns whether it was taken; if not, the listener calls [`offer_input`] when
+    /// it has room.
     fn typed(&self, byte: u8) -> bool;
 
     /// The queue has room again after [`transmit`] refused a byte.
@@ -60,7 +62,8 @@ impl Console {
         uart.set_transmit_interrupt(!self.output.is_empty() || self.refused);
     }
 
-    /// Moves bytes from the UART to the queue as far as there is room; what is left there interrupts again when there is.
+    /// Moves bytes from the UART to the queue as far as there is room; what is left there interrupts again
+    /// when there is.
     fn collect(&mut self) {
         let Some(uart) = &mut self.uart else { return };
         while !self.input.is_full() {
@@ -71,7 +74,8 @@ impl Console {
         uart.set_receive_interrupt(!self.input.is_full());
     }
 
-    /// Sends what is queued and then `bytes`. A UART that does not move is given up for good, so that it cannot stop EL2.
+    /// Sends what is queued and then `bytes`. A UART that does not move is given up for good, so that it
+    /// cannot stop EL2.
     fn send_now(&mut self, bytes: &[u8]) {
         let Some(uart) = &mut self.uart else {
             self.output.clear();
@@ -186,7 +190,8 @@ impl Line {
     }
 }
 
-/// Writes for the panic report: takes the lock if it can be had, and goes on without it if its holder is the one that died.
+/// Writes for the panic report: takes the lock if it can be had, and goes on without it if its holder is the
+/// one that died.
 pub struct Unlocked;
 
 impl fmt::Write for Unlocked {
@@ -197,7 +202,8 @@ impl fmt::Write for Unlocked {
                 return Ok(());
             }
         }
-        // SAFETY: only the reporting CPU gets here, and whoever holds the lock has had ample time: it is stuck.
+        // SAFETY: only the reporting CPU gets here, and whoever holds the lock has had ample time: it is
+        // stuck.
         unsafe { CONSOLE.force_unlock() };
         CONSOLE.lock().send_now(text.as_bytes());
         Ok(())

@@ -1,4 +1,5 @@
-//! Crashing on purpose, so that what a fatal error reports can be looked at and tested: `crash=KIND` among the boot arguments.
+//! Crashing on purpose, so that what a fatal error reports can be looked at and tested: `crash=KIND` among
+//! the boot arguments.
 
 /// Does what `crash=panic|fault|overflow` among `bootargs` asks for.
 pub fn on_request(bootargs: &str) {

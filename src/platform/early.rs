@@ -41,7 +41,8 @@ pub fn give_up(board: Option<&Board>, why: &dyn fmt::Display) -> ! {
     let base =
         board.and_then(|board| board.uart.as_ref()).map(|uart| uart.registers.start).or_else(well_known_uart);
     if let Some(base) = base {
-        // SAFETY: a PL011, by the devicetree or its identification registers; the MMU is off, or maps it (see `layout::early`).
+        // SAFETY: a PL011, by the devicetree or its identification registers; the MMU is off, or maps it (see
+        // `layout::early`).
         let mut uart = EarlyUart(unsafe { Pl011::new(base) });
         uart.0.enable();
         // If the line does not move, there is nobody to tell.
@@ -50,8 +51,8 @@ pub fn give_up(board: Option<&Board>, why: &dyn fmt::Display) -> ! {
     cpu::park()
 }
 
-/// Without a devicetree: the PL011 of QEMU `virt` or of a Raspberry Pi 4, if its identification registers answer. Looking needs EL2's
-/// vectors, for on any other machine the read may abort.
+/// Without a devicetree: the PL011 of QEMU `virt` or of a Raspberry Pi 4, if its identification registers
+/// answer. Looking needs EL2's vectors, for on any other machine the read may abort.
 fn well_known_uart() -> Option<PhysAddr> {
     const CANDIDATES: [u64; 2] = [0x0900_0000, 0xfe20_1000];
     const PERIPHERAL_ID: u64 = 0xfe0;

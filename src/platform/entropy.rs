@@ -13,7 +13,8 @@ use crate::vm::fdt::Seed;
 /// The secret that all seeds come from; `None` where there is no source, or `seeds=off` was asked for.
 static SECRET: Once<Option<[u8; 32]>> = Once::new();
 
-/// Collects the devicetree's `rng-seed` and, where the CPU has one (FEAT_RNG), its random number generator's output.
+/// Collects the devicetree's `rng-seed` and, where the CPU has one (FEAT_RNG), its random number generator's
+/// output.
 pub fn init(board: &Board) {
     SECRET.call_once(|| {
         let off = board.bootargs.split_ascii_whitespace().any(|word| word == "seeds=off");

@@ -87,8 +87,8 @@ pub fn cpu_area(index: usize) -> Option<PhysAddr> {
     (index < *count).then(|| PhysAddr(start.0 + (index * CPU_AREA_SIZE) as u64))
 }
 
-/// Bytes of RAM that are EL2's own: the image with its .bss, the CPUs' areas, and what the frame allocator has handed out to it. The first
-/// tables count twice, as their frames are part of the image.
+/// Bytes of RAM that are EL2's own: the image with its .bss, the CPUs' areas, and what the frame allocator
+/// has handed out to it. The first tables count twice, as their frames are part of the image.
 pub fn footprint() -> u64 {
     let image = &raw const __image_end as u64 - &raw const __text_start as u64;
     let areas = CPU_AREAS.get().map_or(0, |(_, count)| (count * CPU_AREA_SIZE) as u64);
@@ -114,7 +114,8 @@ fn for_each_free_range(board: &Board, image: &Range<u64>, mut found: impl FnMut(
     }
 }
 
-/// Maps all RAM and the console with their final rights, attaches the console, and hands the free RAM to the frame allocator.
+/// Maps all RAM and the console with their final rights, attaches the console, and hands the free RAM to the
+/// frame allocator.
 ///
 /// # Errors
 /// [`LayoutError`].

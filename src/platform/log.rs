@@ -32,7 +32,8 @@ impl Log for ConsoleLog {
     fn flush(&self) {}
 }
 
-/// Starts logging, at the level that `log=error|warn|info|debug|trace|off` among `bootargs` asks for (`info` without it).
+/// Starts logging, at the level that `log=error|warn|info|debug|trace|off` among `bootargs` asks for (`info`
+/// without it).
 pub fn start(bootargs: &str) {
     let wanted = bootargs.split_ascii_whitespace().find_map(|word| word.strip_prefix("log="));
     let level = wanted.map(str::parse::<LevelFilter>);

@@ -1,4 +1,5 @@
-//! Switching the machine off and on again: by PSCI, or by the Raspberry Pi's power management block where there is none.
+//! Switching the machine off and on again: by PSCI, or by the Raspberry Pi's power management block where
+//! there is none.
 
 use spin::Once;
 
@@ -42,7 +43,8 @@ pub fn off() -> ! {
     cpu::park()
 }
 
-/// A watchdog reset with the partition number that tells the firmware to halt (as Linux' bcm2835_wdt driver does).
+/// A watchdog reset with the partition number that tells the firmware to halt (as Linux' bcm2835_wdt driver
+/// does).
 fn bcm2835_halt(base: PhysAddr) {
     const PASSWORD: u32 = 0x5a00_0000;
     const RSTC: u64 = 0x1c;

@@ -79,7 +79,8 @@ impl Pl011 {
     /// The UART at `base`.
     ///
     /// # Safety
-    /// `base` is that of a PL011 which is mapped as device memory (or the MMU is off) and has no other driver.
+    /// `base` is that of a PL011 which is mapped as device memory (or the MMU is off) and has no other
+    /// driver.
     pub unsafe fn new(base: PhysAddr) -> Self {
         // SAFETY: the caller's promise.
         Self(unsafe { &*(base.0 as *const Registers) })
@@ -116,8 +117,8 @@ impl Pl011 {
         room
     }
 
-    /// Sends `byte`, waiting for room, and tells whether it could: a line that moves at all takes a byte in less than
-    /// [`PATIENCE_US`].
+    /// Sends `byte`, waiting for room, and tells whether it could: a line that moves at all takes a byte in
+    /// less than [`PATIENCE_US`].
     pub fn send(&mut self, byte: u8) -> bool {
         wait_until(|| self.try_send(byte))
     }
@@ -128,7 +129,8 @@ impl Pl011 {
         let _ = wait_until(|| !self.0.flags.is_set(FR::BUSY));
     }
 
-    /// Takes a byte that has come in, if there is one. Bytes with a framing, parity or break error count as received.
+    /// Takes a byte that has come in, if there is one. Bytes with a framing, parity or break error count as
+    /// received.
     pub fn try_receive(&mut self) -> Option<u8> {
         (!self.0.flags.is_set(FR::RXFE)).then(|| self.0.data.get() as u8)
     }

@@ -155,7 +155,8 @@ impl SerialBackend for ConsolePort {
     }
 }
 
-/// The page with `GICC_DIR`, which stays out of the GICv2's hardware interface (see [`Vm::map_cpu_interface`]).
+/// The page with `GICC_DIR`, which stays out of the GICv2's hardware interface (see
+/// [`Vm::map_cpu_interface`]).
 struct DeactivateRegister(Arc<VgicDevice<GicHost>>);
 
 impl MmioDevice for DeactivateRegister {
@@ -333,8 +334,9 @@ impl Vm {
         &self.uart
     }
 
-    /// Gives a GICv2 guest the hardware's virtual CPU interface as its CPU interface. Only the first page of it: the second holds
-    /// `GICC_DIR`, and a deactivation of an interrupt that is in no list register must not be lost in the hardware.
+    /// Gives a GICv2 guest the hardware's virtual CPU interface as its CPU interface. Only the first page of
+    /// it: the second holds `GICC_DIR`, and a deactivation of an interrupt that is in no list register must
+    /// not be lost in the hardware.
     fn map_cpu_interface(&self) -> Result<(), TableError> {
         let Some(interface) = gic::virtual_cpu_interface() else { return Ok(()) };
         self.memory.with_tables(|tables| {
@@ -342,8 +344,8 @@ impl Vm {
         })
     }
 
-    /// Puts everything into the state of a machine that has just been switched on, with its kernel or firmware loaded and the first
-    /// vCPU about to start. No vCPU may be running.
+    /// Puts everything into the state of a machine that has just been switched on, with its kernel or
+    /// firmware loaded and the first vCPU about to start. No vCPU may be running.
     ///
     /// # Errors
     /// [`VmError::Bundle`] and [`VmError::Load`]: what the VM boots from cannot be loaded.

@@ -40,7 +40,8 @@ impl GicVersion {
         ((index / cluster) << 8) | (index % cluster)
     }
 
-    /// How many vCPUs it serves: a GICv2 has eight CPU interfaces; [`GIC_REDIST`] has room for 123 redistributors.
+    /// How many vCPUs it serves: a GICv2 has eight CPU interfaces; [`GIC_REDIST`] has room for 123
+    /// redistributors.
     pub const fn max_vcpus(self) -> usize {
         match self {
             Self::V2 => 8,

@@ -1,4 +1,5 @@
-//! PSCI 1.1 (DEN 0022) and the part of SMCCC 1.1 (DEN 0028) that a VM is offered: a pure state machine over the power states of its vCPUs.
+//! PSCI 1.1 (DEN 0022) and the part of SMCCC 1.1 (DEN 0028) that a VM is offered: a pure state machine over
+//! the power states of its vCPUs.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -92,7 +93,8 @@ fn widened(function: u32, arguments: [u64; 3]) -> [u64; 3] {
     arguments.map(|argument| if is_64_bit { argument } else { argument & 0xffff_ffff })
 }
 
-/// Answers the calls that depend on nothing but their first argument, and so need no lock. `None`: see [`Power::call`].
+/// Answers the calls that depend on nothing but their first argument, and so need no lock. `None`: see
+/// [`Power::call`].
 #[inline]
 pub fn answer(function: u32, first: u64) -> Option<i64> {
     Some(match function {
@@ -131,8 +133,8 @@ impl Power {
         Some(start)
     }
 
-    /// Answers the call `function` of the vCPU `caller`, which is none of those that [`answer`] knows. `is_memory` tells whether an entry
-    /// point can be executed.
+    /// Answers the call `function` of the vCPU `caller`, which is none of those that [`answer`] knows.
+    /// `is_memory` tells whether an entry point can be executed.
     pub fn call(
         &mut self,
         caller: usize,

@@ -49,7 +49,8 @@ pub fn vm_is_off() {
     }
 }
 
-/// What a CPU does from the end of its bring-up on: it runs what is put into its inbox, and sleeps in between.
+/// What a CPU does from the end of its bring-up on: it runs what is put into its inbox, and sleeps in
+/// between.
 pub fn run_cpu() -> ! {
     loop {
         let task = percpu::this_cpu().inbox.lock().take();

@@ -29,7 +29,8 @@ pub fn announce(board: &Board, image: u64) {
     log::debug!("booted on CPU {}", percpu::this_cpu().index);
 }
 
-/// Starts the VMs of the bundle, or the built-in guest where there is none, and lets this CPU take its part in running them.
+/// Starts the VMs of the bundle, or the built-in guest where there is none, and lets this CPU take its part
+/// in running them.
 pub fn start_all(board: &Board) -> ! {
     if let Some(interrupt) = board.uart.as_ref().and_then(|uart| uart.interrupt) {
         irq::register(interrupt, console::interrupt);
@@ -67,7 +68,8 @@ fn start(
     Ok(vm)
 }
 
-/// The bundle that the boot loader has passed as its initrd, or one around the built-in guest where it has passed none.
+/// The bundle that the boot loader has passed as its initrd, or one around the built-in guest where it has
+/// passed none.
 fn bundle(board: &Board) -> Option<&'static Bundle<'static>> {
     let bytes = match &board.initrd {
         // SAFETY: the boot loader has put the bundle there; it is reserved, mapped as RAM and never written.

@@ -36,8 +36,8 @@ pub enum Regs {
     },
 }
 
-/// The floating-point and SIMD registers of a vCPU: 32 of 128 bits, control and status. The layout is that of arch/aarch64/world_switch.S;
-/// other architectures use the part of it that they have.
+/// The floating-point and SIMD registers of a vCPU: 32 of 128 bits, control and status. The layout is that of
+/// arch/aarch64/world_switch.S; other architectures use the part of it that they have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[repr(C, align(16))]
 pub struct FpuRegs {
@@ -116,7 +116,8 @@ pub trait VcpuOps: Send {
     /// How often it has left the guest since it was made.
     fn exits(&self) -> ExitCounters;
 
-    /// Puts the vCPU into the state in which its machine starts it: at `pc`, with `argument` in the first argument register.
+    /// Puts the vCPU into the state in which its machine starts it: at `pc`, with `argument` in the first
+    /// argument register.
     fn start_at(&mut self, pc: u64, argument: u64);
 
     /// The general registers. Not to be called from within [`VcpuOps::run`].
@@ -135,8 +136,9 @@ pub trait VcpuOps: Send {
     fn set_fpu_regs(&mut self, regs: &FpuRegs);
 }
 
-/// What other CPUs want of a vCPU; it looks before each entry into the guest. Whoever raises a flag also kicks the CPU that runs the vCPU: EL2 has
-/// interrupts masked, so a kick that comes after the look ends the run as soon as it starts.
+/// What other CPUs want of a vCPU; it looks before each entry into the guest. Whoever raises a flag also
+/// kicks the CPU that runs the vCPU: EL2 has interrupts masked, so a kick that comes after the look ends the
+/// run as soon as it starts.
 #[derive(Debug, Default)]
 pub struct Attention(core::sync::atomic::AtomicU32);
 

@@ -23,15 +23,15 @@ pub fn clean_and_invalidate(start: *const u8, len: usize) {
     aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::SY);
 }
 
-/// Makes instructions that were written to memory, and cleaned from the data caches, visible to instruction fetches of every CPU
-/// (DDI 0487 B2.7.4.2).
+/// Makes instructions that were written to memory, and cleaned from the data caches, visible to instruction
+/// fetches of every CPU (DDI 0487 B2.7.4.2).
 pub fn invalidate_instructions() {
     // SAFETY: invalidating instruction caches costs time only.
     unsafe { asm!("dsb ish", "ic ialluis", "dsb ish", "isb", options(nostack, preserves_flags)) }
 }
 
-/// Fills `[start, start + len)` with zeros by `DC ZVA` where the CPU allows it. Both must be multiples of 2 KiB, the largest block
-/// that `DCZID_EL0.BS` can name.
+/// Fills `[start, start + len)` with zeros by `DC ZVA` where the CPU allows it. Both must be multiples of 2
+/// KiB, the largest block that `DCZID_EL0.BS` can name.
 ///
 /// # Safety
 /// The range must be writable normal memory that nothing else refers to.

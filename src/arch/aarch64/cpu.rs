@@ -8,13 +8,14 @@ pub fn current_el() -> u64 {
     CurrentEL.read(CurrentEL::EL)
 }
 
-/// The affinity fields of `MPIDR_EL1` (Aff3 in bits 39:32, Aff2..0 in bits 23:0), which name this CPU in the devicetree.
+/// The affinity fields of `MPIDR_EL1` (Aff3 in bits 39:32, Aff2..0 in bits 23:0), which name this CPU in the
+/// devicetree.
 pub fn affinity() -> u64 {
     MPIDR_EL1.get() & 0xff_00ff_ffff
 }
 
-/// Physical address width of this CPU in bits, from `ID_AA64MMFR0_EL1.PARange`; 52-bit addresses need granules or
-/// LPA2 that Polyvisor does not use, so at most 48.
+/// Physical address width of this CPU in bits, from `ID_AA64MMFR0_EL1.PARange`; 52-bit addresses need
+/// granules or LPA2 that Polyvisor does not use, so at most 48.
 pub fn physical_address_bits() -> u32 {
     physical_address_bits_of(physical_size_field())
 }
@@ -36,7 +37,8 @@ pub fn physical_address_bits_of(field: u64) -> u32 {
     }
 }
 
-/// Sleeps until an interrupt is pending; the interrupt itself stays masked at EL2 and is taken from the controller.
+/// Sleeps until an interrupt is pending; the interrupt itself stays masked at EL2 and is taken from the
+/// controller.
 pub fn wait_for_interrupt() {
     barrier::dsb(barrier::SY);
     aarch64_cpu::asm::wfi();

@@ -1,10 +1,11 @@
-//! What a machine without firmware leaves to whoever is entered at EL3: opening the interrupt controller to the Non-secure state.
+//! What a machine without firmware leaves to whoever is entered at EL3: opening the interrupt controller to
+//! the Non-secure state.
 
 use crate::mm::addr::PhysAddr;
 use crate::platform::board::{self, Board, Gic};
 
-/// Called by arch/aarch64/boot.S at EL3, MMU off, before the drop to EL2. Without a usable devicetree it does nothing:
-/// `polyvisor_main` says what is wrong.
+/// Called by arch/aarch64/boot.S at EL3, MMU off, before the drop to EL2. Without a usable devicetree it does
+/// nothing: `polyvisor_main` says what is wrong.
 #[unsafe(no_mangle)]
 extern "C" fn polyvisor_el3_main(tree: u64) {
     // SAFETY: the boot protocol has x0 point to the devicetree.
@@ -36,7 +37,8 @@ fn open_gicv3(distributor: PhysAddr) {
     }
 }
 
-/// IHI 0048B 4.3.4: interrupts of Group 1 are the Non-secure state's. The priority mask must let their half through.
+/// IHI 0048B 4.3.4: interrupts of Group 1 are the Non-secure state's. The priority mask must let their half
+/// through.
 fn open_gicv2(distributor: PhysAddr, cpu: PhysAddr) {
     const GICD_IGROUPR: u64 = 0x080;
     const GICC_PMR: u64 = 0x004;

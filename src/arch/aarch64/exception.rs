@@ -1,7 +1,7 @@
 //! Exceptions that EL2 itself takes, and the report that every fatal error ends in.
 //!
-//! EL2 runs with interrupts masked, so the only expected one is the abort of [`probe_read`]. The report's last lines are for `xtask`,
-//! which resolves the addresses with the image's symbols.
+//! EL2 runs with interrupts masked, so the only expected one is the abort of [`probe_read`]. The report's
+//! last lines are for `xtask`, which resolves the addresses with the image's symbols.
 
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,8 @@ struct ProbeResult {
 
 /// Reads the 32-bit word at `address`, or `None` where that takes a synchronous abort.
 pub fn probe_read(address: u64) -> Option<u32> {
-    // SAFETY: an abort of the load is caught; a read of a device register that has a side effect is the caller's business.
+    // SAFETY: an abort of the load is caught; a read of a device register that has a side effect is the
+    // caller's business.
     let result = unsafe { probe_load(address) };
     (result.aborted == 0).then_some(result.value as u32)
 }
@@ -123,7 +124,8 @@ fn report(what: fmt::Arguments<'_>, frame: Option<&TrapFrame>, pc: u64, frame_po
     power::off()
 }
 
-/// Return addresses along the chain of frame records (AAPCS64 6.4.6), as long as it stays within a stack of this CPU.
+/// Return addresses along the chain of frame records (AAPCS64 6.4.6), as long as it stays within a stack of
+/// this CPU.
 struct Backtrace(u64);
 
 impl Iterator for Backtrace {

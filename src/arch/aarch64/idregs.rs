@@ -1,8 +1,8 @@
 //! The ID registers that guests see: what the hardware has, less what a VM may not use.
 //!
-//! Every feature that needs EL2 to context-switch, trap or share something that Polyvisor does not is hidden; the tables below keep fields
-//! rather than drop them, so that a feature of tomorrow's CPU stays hidden until somebody has thought about it. Field positions: DDI 0487
-//! D24.2, "ID_AA64*_EL1".
+//! Every feature that needs EL2 to context-switch, trap or share something that Polyvisor does not is hidden;
+//! the tables below keep fields rather than drop them, so that a feature of tomorrow's CPU stays hidden until
+//! somebody has thought about it. Field positions: DDI 0487 D24.2, "ID_AA64*_EL1".
 
 use super::syndrome::SysReg;
 
@@ -42,7 +42,8 @@ const NOTHING: Policy = Policy::same(&[]);
 const AARCH32: Policy = Policy { same: u64::MAX, at_most: &[], fixed: 0 };
 /// All but PerfMon (27:24).
 const AARCH32_DFR0: Policy = Policy::same(&[0, 4, 8, 12, 16, 20]);
-/// EL0 (with AArch32 where the CPU has it), FP, AdvSIMD, GIC, DIT, CSV3; CSV2 without SCXTNUM_ELx; EL1 is AArch64 only.
+/// EL0 (with AArch32 where the CPU has it), FP, AdvSIMD, GIC, DIT, CSV3; CSV2 without SCXTNUM_ELx; EL1 is
+/// AArch64 only.
 const PFR0: Policy = Policy::same(&[0, 16, 20, 24, 48, 60]).at_most(&[(56, 1)]).fixed(1 << 4);
 /// BT, SSBS.
 const PFR1: Policy = Policy::same(&[0, 4]);
@@ -54,15 +55,16 @@ const ISAR0: Policy = Policy::same(&[4, 8, 12, 16, 20, 28, 32, 36, 40, 44, 48, 5
 const ISAR1: Policy = Policy::same(&[0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52]);
 /// WFxT, RPRES, GPA3, APA3, MOPS, BC, PAC_frac, CLRBHB, RPRFM, CSSC.
 const ISAR2: Policy = Policy::same(&[0, 4, 8, 12, 16, 20, 24, 28, 48, 52]);
-/// ASIDBits, BigEnd, SNSMem, BigEndEL0, TGran64, TGran4, ExS; PARange up to 40 bits, the width of our IPAs; TGran16 without LPA2; ECV without
-/// CNTPOFF.
+/// ASIDBits, BigEnd, SNSMem, BigEndEL0, TGran64, TGran4, ExS; PARange up to 40 bits, the width of our IPAs;
+/// TGran16 without LPA2; ECV without CNTPOFF.
 const MMFR0: Policy = Policy::same(&[4, 8, 12, 16, 24, 28, 44]).at_most(&[(0, 2), (20, 1), (60, 1)]);
 /// HPDS, PAN, SpecSEI, ETS, AFP, nTLBPA, TIDCP1, ECBHB; HAFDBS without HAFT.
 const MMFR1: Policy = Policy::same(&[12, 20, 24, 36, 44, 48, 52, 60]).at_most(&[(0, 2)]);
 /// CnP, UAO, LSM, VARange, CCIDX, ST, AT, IDS, TTL, BBM, E0PD.
 const MMFR2: Policy = Policy::same(&[0, 4, 8, 16, 20, 28, 32, 36, 48, 52, 60]);
 
-/// Whether `register` is one of the feature ID registers that `HCR_EL2.TID3` traps, defined or reserved (DDI 0487 D24.2.55).
+/// Whether `register` is one of the feature ID registers that `HCR_EL2.TID3` traps, defined or reserved (DDI
+/// 0487 D24.2.55).
 pub fn is_feature_register(register: SysReg) -> bool {
     (register.op0(), register.op1(), register.crn()) == (3, 0, 0) && (1..=7).contains(&register.crm())
 }

@@ -5,8 +5,8 @@
 //! out on a [`Context`]: first every access in pieces of at most 8 bytes, then, only if all of them
 //! succeeded, the registers. Encodings are those of DDI 0487, C4.1 "Loads and Stores". Data is little-endian.
 //!
-//! A32 and T32 are not decoded: such code can run at EL0 only, and its plain `LDR` and `STR` come with a valid
-//! syndrome.
+//! A32 and T32 are not decoded: such code can run at EL0 only, and its plain `LDR` and `STR` come with a
+//! valid syndrome.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 use core::fmt;

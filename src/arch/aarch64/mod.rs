@@ -50,8 +50,8 @@ pub mod vcpu;
 /// [`gic::GicError`].
 #[cfg(target_os = "none")]
 pub fn init_cpu() -> Result<(), gic::GicError> {
-    // Locked by reset, the OS locks would keep guests' breakpoints from working (DDI 0487 H6.1); guests see a lock of their own.
-    // SAFETY: EL2 has no breakpoints of its own.
+    // Locked by reset, the OS locks would keep guests' breakpoints from working (DDI 0487 H6.1); guests see a
+    // lock of their own. SAFETY: EL2 has no breakpoints of its own.
     unsafe {
         sysreg::msr!("oslar_el1", 0u64);
         sysreg::msr!("osdlr_el1", 0u64);

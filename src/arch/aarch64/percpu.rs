@@ -10,14 +10,15 @@ use crate::mm::addr::{PAGE_SIZE, PhysAddr};
 use crate::platform::board::MAX_CPUS;
 use crate::vm::scheduler::Task;
 
-/// Size and alignment of a [`CpuArea`]. arch/aarch64/vectors.S tells the stack from what is below it by address bit 15.
+/// Size and alignment of a [`CpuArea`]. arch/aarch64/vectors.S tells the stack from what is below it by
+/// address bit 15.
 pub const CPU_AREA_SIZE: usize = 64 << 10;
 const STACK_SIZE: usize = 32 << 10;
 const GUARD_OFFSET: usize = STACK_SIZE - PAGE_SIZE as usize;
 const EMERGENCY_SIZE: usize = GUARD_OFFSET - PAGE_SIZE as usize;
 
-/// A CPU's memory, from low to high: its data, the stack on which a stack overflow is reported, the guard page (unmapped),
-/// and the stack.
+/// A CPU's memory, from low to high: its data, the stack on which a stack overflow is reported, the guard
+/// page (unmapped), and the stack.
 #[repr(C, align(65536))]
 struct CpuArea {
     cpu: PerCpu,
@@ -107,7 +108,8 @@ pub unsafe fn install() {
 
 /// The CPU that executes this.
 pub fn this_cpu() -> &'static PerCpu {
-    // SAFETY: `install` has pointed TPIDR_EL2 at an area that lives for good; nothing else writes the register.
+    // SAFETY: `install` has pointed TPIDR_EL2 at an area that lives for good; nothing else writes the
+    // register.
     unsafe { &*(TPIDR_EL2.get() as *const PerCpu) }
 }
 

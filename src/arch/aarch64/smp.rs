@@ -1,4 +1,5 @@
-//! Starting the other CPUs, by PSCI (DEN 0022) or from a spin table, and asking the firmware to switch the machine off.
+//! Starting the other CPUs, by PSCI (DEN 0022) or from a spin table, and asking the firmware to switch the
+//! machine off.
 
 use core::arch::asm;
 use core::fmt;
@@ -63,7 +64,8 @@ impl fmt::Display for StartError {
 /// Starts `cpu`, the `index`-th of the board, and waits until it runs in its own area.
 ///
 /// # Errors
-/// [`StartError`]. After [`StartError::Silent`] no other CPU may be started: the late one would find that one's mailbox.
+/// [`StartError`]. After [`StartError::Silent`] no other CPU may be started: the late one would find that
+/// one's mailbox.
 pub fn start(board: &Board, index: usize, cpu: &Cpu) -> Result<(), StartError> {
     /// Generous: real firmware takes microseconds, an emulated machine under load some milliseconds.
     const PATIENCE_MS: u64 = 2000;
@@ -90,8 +92,8 @@ pub fn start(board: &Board, index: usize, cpu: &Cpu) -> Result<(), StartError> {
         (Some(EnableMethod::SpinTable(release)), _) => {
             stage1::map(release, 8, stage1::Access::Write).map_err(StartError::Table)?;
             let slot = release.0 as *mut u64;
-            // SAFETY: the devicetree gives the slot to whoever starts the CPU; it was mapped above. The waiting CPU has its
-            // caches off, so the value must reach memory.
+            // SAFETY: the devicetree gives the slot to whoever starts the CPU; it was mapped above. The
+            // waiting CPU has its caches off, so the value must reach memory.
             unsafe { slot.write_volatile(entry) };
             cache::clean_and_invalidate(slot.cast(), 8);
             aarch64_cpu::asm::sev();

@@ -30,7 +30,8 @@ const NORMAL: u64 = 0;
 const DEVICE: u64 = 1;
 
 impl Access {
-    /// Leaf attributes of a Stage-1 descriptor of the EL2 regime (DDI 0487 D8.3.1.2): AF, SH, AP[2:1], AttrIndx, XN.
+    /// Leaf attributes of a Stage-1 descriptor of the EL2 regime (DDI 0487 D8.3.1.2): AF, SH, AP[2:1],
+    /// AttrIndx, XN.
     const fn attributes(self) -> Attributes {
         const ACCESSED: u64 = 1 << 10;
         const INNER_SHAREABLE: u64 = 0b11 << 8;
@@ -48,7 +49,8 @@ impl Access {
     }
 }
 
-/// Bits of an input address: the most there are without LPA2, the least that needs no thought about where RAM lies.
+/// Bits of an input address: the most there are without LPA2, the least that needs no thought about where RAM
+/// lies.
 const INPUT_BITS: u32 = 48;
 
 /// The values of the registers that switch the regime on, as arch/aarch64/boot.S loads them.
@@ -128,12 +130,12 @@ const EARLY_TABLES: usize = 7;
 
 static mut EARLY: EarlyTables = EarlyTables([[0; 512]; EARLY_TABLES]);
 
-/// Switches MMU and caches on with the given ranges, at most three and each within a gigabyte, so that atomics work.
-/// [`finish`] replaces the mapping by the real one.
+/// Switches MMU and caches on with the given ranges, at most three and each within a gigabyte, so that
+/// atomics work. [`finish`] replaces the mapping by the real one.
 ///
 /// # Safety
-/// Called once, on the boot CPU, with the MMU off; the ranges contain the image, the stack and whatever else is used until
-/// [`finish`]. Write-execute protection starts only there.
+/// Called once, on the boot CPU, with the MMU off; the ranges contain the image, the stack and whatever else
+/// is used until [`finish`]. Write-execute protection starts only there.
 pub unsafe fn enable_early(ranges: &[(Range<u64>, Access)]) {
     let tables = &raw mut EARLY;
     let table = |number: usize| tables.cast::<[u64; 512]>().wrapping_add(number).cast::<u64>();
@@ -169,13 +171,13 @@ pub unsafe fn enable_early(ranges: &[(Range<u64>, Access)]) {
     }
     let mut regime = Regime::new(PhysAddr(tables as u64));
     regime.sctlr &= !(1 << 19); // WXN: code and data still share blocks
-    // SAFETY: the caller's promise. The tables were written with the caches off, as the walker will not see them
-    // otherwise; no stale line covers them, for the boot code has invalidated the image.
+    // SAFETY: the caller's promise. The tables were written with the caches off, as the walker will not see
+    // them otherwise; no stale line covers them, for the boot code has invalidated the image.
     unsafe { regime.enable() }
 }
 
-/// Builds the real tables out of `ranges`, later ones overriding earlier ones, and switches to them. A range without access is left
-/// unmapped.
+/// Builds the real tables out of `ranges`, later ones overriding earlier ones, and switches to them. A range
+/// without access is left unmapped.
 ///
 /// # Errors
 /// [`TableError`] where a range cannot be mapped.
@@ -195,14 +197,14 @@ pub unsafe fn finish(ranges: &[(Range<u64>, Option<Access>)]) -> Result<(), Tabl
     let regime = Regime::new(tables.root());
     tables.forbid_changes();
     TABLES.call_once(|| Mutex::new(tables));
-    // `enable_mmu` goes through "off", as live entries change their size.
-    // SAFETY: the new tables map all that the old ones did, with rights that code, stack and data in use have.
+    // `enable_mmu` goes through "off", as live entries change their size. SAFETY: the new tables map all that
+    // the old ones did, with rights that code, stack and data in use have.
     unsafe { regime.enable() };
     Ok(())
 }
 
-/// Maps `len` bytes at `start` where nothing is mapped yet. What is mapped stays as it is: EL2 runs on these tables, so a live entry cannot be
-/// broken and made anew.
+/// Maps `len` bytes at `start` where nothing is mapped yet. What is mapped stays as it is: EL2 runs on these
+/// tables, so a live entry cannot be broken and made anew.
 ///
 /// # Errors
 /// [`TableError`].

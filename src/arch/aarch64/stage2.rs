@@ -11,7 +11,8 @@ use super::sysreg::mrs;
 use crate::mm::addr::{PAGE_SIZE, PhysAddr};
 use crate::mm::tables::{Attributes, TableError, Tables, Tlb};
 
-/// Most bits of an IPA: QEMU `virt` puts nothing above 1 TiB, and a walk from level 1 needs no more than two root tables.
+/// Most bits of an IPA: QEMU `virt` puts nothing above 1 TiB, and a walk from level 1 needs no more than two
+/// root tables.
 const MAX_IPA_BITS: u32 = 40;
 
 /// Width of this machine's IPAs in bits. All CPUs of a board that Polyvisor knows agree on it.
@@ -24,8 +25,9 @@ pub fn has_forced_write_back() -> bool {
     mrs!("id_aa64mmfr2_el1") >> 40 & 0xf != 0
 }
 
-/// Leaf attributes of guest RAM: AF, inner shareable, read-write-execute, normal write-back memory. With FEAT_S2FWB `MemAttr` 0b0110 forces
-/// write-back; without it 0b1111 lets the guest's own attributes only weaken it (D8.6.5, D8.6.6).
+/// Leaf attributes of guest RAM: AF, inner shareable, read-write-execute, normal write-back memory. With
+/// FEAT_S2FWB `MemAttr` 0b0110 forces write-back; without it 0b1111 lets the guest's own attributes only
+/// weaken it (D8.6.5, D8.6.6).
 pub fn ram_attributes() -> Attributes {
     const ACCESSED: u64 = 1 << 10;
     const INNER_SHAREABLE: u64 = 0b11 << 8;
@@ -119,8 +121,8 @@ impl Stage2Tlb {
 }
 
 impl Tlb for Stage2Tlb {
-    /// One page goes by its IPA, and then the combined entries, which hold no IPA, by VMID (D8.16.6.2). A larger entry may be a table of many
-    /// pages: the whole VMID is cheaper than an invalidation for each.
+    /// One page goes by its IPA, and then the combined entries, which hold no IPA, by VMID (D8.16.6.2). A
+    /// larger entry may be a table of many pages: the whole VMID is cheaper than an invalidation for each.
     fn invalidate(&self, address: u64, len: u64) {
         if len > PAGE_SIZE {
             return self.invalidate_all();
@@ -189,7 +191,8 @@ pub fn registers(tables: &Stage2) -> (u64, u64) {
     (tables.tlb().vttbr(), VTCR | physical_size_field() << 16 | u64::from(64 - ipa_bits()))
 }
 
-/// Leaves EL1 and EL0 of this CPU without a VM: no traps, no Stage-2, and no reference to tables that may be freed.
+/// Leaves EL1 and EL0 of this CPU without a VM: no traps, no Stage-2, and no reference to tables that may be
+/// freed.
 pub fn unload() {
     HCR_EL2.write(HCR_EL2::RW::SET);
     VTTBR_EL2.set(0);

@@ -22,8 +22,8 @@ pub fn microseconds_since_boot() -> u64 {
     (u128::from(now()) * 1_000_000 / u128::from(frequency())) as u64
 }
 
-/// Lets guests read the physical counter and traps their physical timer, which is emulated: CNTHCTL_EL2 with E2H = 0
-/// (DDI 0487 D24.10.2), EL1PCTEN = 1 and EL1PCEN = 0.
+/// Lets guests read the physical counter and traps their physical timer, which is emulated: CNTHCTL_EL2 with
+/// E2H = 0 (DDI 0487 D24.10.2), EL1PCTEN = 1 and EL1PCEN = 0.
 pub fn init_cpu() {
     CNTHCTL_EL2.set(1);
     disarm();

@@ -1,4 +1,5 @@
-//! A guest's own Stage-1 translation, walked in software (DDI 0487 D8.2, D8.3): for what the hardware does not tell.
+//! A guest's own Stage-1 translation, walked in software (DDI 0487 D8.2, D8.3): for what the hardware does
+//! not tell.
 
 /// The registers that define a guest's Stage-1 regime at EL1 and EL0.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,7 +35,8 @@ struct Half {
 const ADDRESS: u64 = (1 << 48) - 1;
 
 impl Regime {
-    /// The half that bit 55 selects (the top byte may be a tag), or `None` where `TCR_EL1` disables it or has a reserved value.
+    /// The half that bit 55 selects (the top byte may be a tag), or `None` where `TCR_EL1` disables it or has
+    /// a reserved value.
     fn half(&self, address: u64) -> Option<Half> {
         const EPD0: u64 = 1 << 7;
         const EPD1: u64 = 1 << 23;
@@ -60,8 +62,8 @@ impl Regime {
         (!disabled && (granule..=48).contains(&input_bits)).then_some(Half { table, input_bits, granule })
     }
 
-    /// The IPA that `address` translates to, whatever the access; `None` where it is not mapped or its tables do not lie in memory. `read`
-    /// gives the 64-bit word at an IPA.
+    /// The IPA that `address` translates to, whatever the access; `None` where it is not mapped or its tables
+    /// do not lie in memory. `read` gives the 64-bit word at an IPA.
     pub fn translate(&self, address: u64, read: impl FnMut(u64) -> Option<u64>) -> Option<u64> {
         if !self.enabled {
             return Some(address & ADDRESS);
@@ -129,7 +131,8 @@ mod tests {
     #[test]
     fn the_level_is_that_of_the_table_in_the_page() {
         let regime = Regime { tcr: TCR, ttbr0: 0x4000_0000, ttbr1: 0x4000_0000 | 5 << 48, enabled: true };
-        // Level 0 at 0x4000_0000 leads to level 1 at 0x4000_1000, and that to level 2 at 0x900_0000, a device.
+        // Level 0 at 0x4000_0000 leads to level 1 at 0x4000_1000, and that to level 2 at 0x900_0000, a
+        // device.
         let read = |entry| match entry {
             0x4000_0000 => Some(0x4000_1003),
             0x4000_1008 => Some(0x0900_0003),

@@ -1,7 +1,9 @@
-//! The physical GIC: EL2's own interrupts, and the hardware half of the virtual interrupt controller (list registers).
+//! The physical GIC: EL2's own interrupts, and the hardware half of the virtual interrupt controller (list
+//! registers).
 //!
-//! EL2 uses the split end of interrupt (EOImode = 1): it drops the priority itself, and the guest's deactivation of a virtual
-//! interrupt deactivates the physical one that is linked to it (IHI 0048B 3.2.1, IHI 0069 4.2.2).
+//! EL2 uses the split end of interrupt (EOImode = 1): it drops the priority itself, and the guest's
+//! deactivation of a virtual interrupt deactivates the physical one that is linked to it (IHI 0048B 3.2.1,
+//! IHI 0069 4.2.2).
 
 use core::fmt;
 use core::sync::atomic::Ordering;
@@ -127,7 +129,8 @@ pub fn init(board: &board::Board) -> Result<(), GicError> {
     Ok(())
 }
 
-/// Sets up this CPU's interface, its private interrupts (kick, maintenance and the given ones), and its virtual interface.
+/// Sets up this CPU's interface, its private interrupts (kick, maintenance and the given ones), and its
+/// virtual interface.
 ///
 /// # Errors
 /// [`GicError::NoRedistributor`], [`GicError::NoSystemRegisters`].
@@ -159,7 +162,8 @@ pub fn maintenance_interrupt() -> u32 {
     MAINTENANCE.get().copied().unwrap_or(25)
 }
 
-/// The physical range of the GICv2 virtual CPU interface, which Stage-2 maps where the guest looks for its GICC.
+/// The physical range of the GICv2 virtual CPU interface, which Stage-2 maps where the guest looks for its
+/// GICC.
 pub fn virtual_cpu_interface() -> Option<PhysRange> {
     match driver() {
         Driver::V2(gic) => Some(gic.virtual_cpu_interface()),
@@ -244,21 +248,23 @@ pub fn write_list_register(number: usize, value: ListRegister) {
     dispatch!(gic => gic.write_list_register(number, value));
 }
 
-/// Switches the virtual interface on, with the maintenance interrupts that are wanted and, with `trap_deactivate`, the guest's
-/// `ICC_DIR_EL1` trapped (a GICv2's `GICC_DIR` always is). The count of ended interrupts starts anew.
+/// Switches the virtual interface on, with the maintenance interrupts that are wanted and, with
+/// `trap_deactivate`, the guest's `ICC_DIR_EL1` trapped (a GICv2's `GICC_DIR` always is). The count of ended
+/// interrupts starts anew.
 #[inline]
 pub fn set_virtual_control(maintenance: Maintenance, trap_deactivate: bool) {
     dispatch!(gic => gic.set_virtual_control(maintenance.bits() | 1, trap_deactivate));
 }
 
-/// How many interrupts the guest has ended that were in no list register (EOIcount), since [`set_virtual_control`].
+/// How many interrupts the guest has ended that were in no list register (EOIcount), since
+/// [`set_virtual_control`].
 #[inline]
 pub fn eoi_count() -> u32 {
     dispatch!(gic => gic.virtual_control()) >> 27
 }
 
-/// How the guest has set its CPU interface: `GICH_VMCR` or `ICH_VMCR_EL2`, which share the fields that matter (priority mask in
-/// bits 31:24, EOI mode in bit 9, group enables in bits 1:0).
+/// How the guest has set its CPU interface: `GICH_VMCR` or `ICH_VMCR_EL2`, which share the fields that matter
+/// (priority mask in bits 31:24, EOI mode in bit 9, group enables in bits 1:0).
 #[inline]
 pub fn virtual_machine_control() -> u32 {
     dispatch!(gic => gic.virtual_machine_control())
@@ -312,7 +318,8 @@ impl Registers {
     }
 }
 
-/// Offsets of distributor registers (IHI 0048B 4.1.2, IHI 0069 12.8), of which redistributors have those of the private interrupts.
+/// Offsets of distributor registers (IHI 0048B 4.1.2, IHI 0069 12.8), of which redistributors have those of
+/// the private interrupts.
 mod offset {
     pub const CTLR: u64 = 0x000;
     pub const TYPER: u64 = 0x004;

@@ -71,7 +71,8 @@ impl Gic {
         gicd.write(offset::CTLR, 1);
     }
 
-    /// Returns this CPU's number among the CPU interfaces, which is not its MPIDR's: the banked target register tells.
+    /// Returns this CPU's number among the CPU interfaces, which is not its MPIDR's: the banked target
+    /// register tells.
     pub fn init_cpu(&self) -> usize {
         let gicd = self.distributor;
         gicd.write(offset::ICENABLER, u32::MAX);

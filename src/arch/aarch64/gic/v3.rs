@@ -22,7 +22,8 @@ mod gicr {
     pub const WAKER_CHILDREN_ASLEEP: u32 = 1 << 2;
 }
 
-/// GICD_CTLR: ARE_NS, EnableGrp1A and EnableGrp1, which with a single security state are ARE, EnableGrp1 and EnableGrp0.
+/// GICD_CTLR: ARE_NS, EnableGrp1A and EnableGrp1, which with a single security state are ARE, EnableGrp1 and
+/// EnableGrp0.
 const GICD_CTLR_ENABLE: u32 = 1 << 4 | 1 << 1 | 1;
 const GICD_CTLR_RWP: u32 = 1 << 31;
 
@@ -102,7 +103,8 @@ impl Gic {
 
     pub fn init_cpu(&self, affinity: u64) -> Result<(), GicError> {
         let enabled = mrs!("S3_4_C12_C9_5") | 0b1001; // ICC_SRE_EL2: Enable, SRE
-        // SAFETY: as for every `msr!` in this module: EL2's own interrupt controller interface, programmed as IHI 0069 says.
+        // SAFETY: as for every `msr!` in this module: EL2's own interrupt controller interface, programmed as
+        // IHI 0069 says.
         unsafe { msr!("S3_4_C12_C9_5", enabled) };
         barrier::isb(barrier::SY);
         if mrs!("S3_4_C12_C9_5") & 1 == 0 {
@@ -124,8 +126,9 @@ impl Gic {
         for first in (0..32).step_by(4) {
             private.write(offset::IPRIORITYR + first, PRIORITIES);
         }
-        // SAFETY: see above. A priority that firmware left active would mask every interrupt of ours; the first of the active
-        // priority registers is the one that every implementation has, and holds all of EL2's one priority.
+        // SAFETY: see above. A priority that firmware left active would mask every interrupt of ours; the
+        // first of the active priority registers is the one that every implementation has, and holds all of
+        // EL2's one priority.
         unsafe {
             msr!("S3_0_C12_C8_4", 0u64); // ICC_AP0R0_EL1
             msr!("S3_0_C12_C9_0", 0u64); // ICC_AP1R0_EL1
@@ -133,8 +136,8 @@ impl Gic {
             msr!("S3_0_C12_C12_4", ICC_CTLR_EOI_MODE); // ICC_CTLR_EL1
             msr!("S3_0_C12_C12_7", 1u64); // ICC_IGRPEN1_EL1
             msr!("S3_4_C12_C11_0", 0u64); // ICH_HCR_EL2
-            // Guests keep the system register interface: ICC_SRE_EL1.SRE is set, and with ICC_SRE_EL2.Enable clear they
-            // cannot change it.
+            // Guests keep the system register interface: ICC_SRE_EL1.SRE is set, and with ICC_SRE_EL2.Enable
+            // clear they cannot change it.
             msr!("S3_0_C12_C12_5", 0b111u64);
             barrier::isb(barrier::SY);
             msr!("S3_4_C12_C9_5", enabled & !0b1000);

@@ -91,7 +91,8 @@ fn rare<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome, address: u64) -> Con
     let abort = syndrome.data_abort();
     if abort.is_stage1_walk() {
         let table = Ipa((HPFAR_EL2.get() & FIPA) << 8);
-        // A walk never lacks permission in RAM, which is writable; in device memory it is HCR_EL2.PTW that forbids it.
+        // A walk never lacks permission in RAM, which is writable; in device memory it is HCR_EL2.PTW that
+        // forbids it.
         if abort.status().kind() != FaultKind::Translation || !memory(vcpu, table)? {
             refuse(vcpu, abort, address, walk_abort(vcpu, address, table));
         }
@@ -113,9 +114,9 @@ fn rare<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome, address: u64) -> Con
     ControlFlow::Continue(())
 }
 
-/// The guest's Stage-1 regime. EL2 walks it in software: it has no use for the result's permissions, and an image without `AT`
-/// instructions is one in which Cortex-A53 to A76 cannot execute them speculatively between two guests (errata 1530923, 1319537,
-/// 1319367, 1165522).
+/// The guest's Stage-1 regime. EL2 walks it in software: it has no use for the result's permissions, and an
+/// image without `AT` instructions is one in which Cortex-A53 to A76 cannot execute them speculatively
+/// between two guests (errata 1530923, 1319537, 1319367, 1165522).
 fn regime() -> walk::Regime {
     const SCTLR_M: u64 = 1;
     walk::Regime {
@@ -138,14 +139,16 @@ fn translate<M: Machine>(vcpu: &Vcpu<M>, address: u64) -> Option<Ipa> {
     regime().translate(address, |ipa| read_table(vcpu, ipa)).map(Ipa)
 }
 
-/// The status of an external abort on a walk for `address`, one of whose tables lies in the page `table`, where there is no memory.
+/// The status of an external abort on a walk for `address`, one of whose tables lies in the page `table`,
+/// where there is no memory.
 fn walk_abort<M: Machine>(vcpu: &Vcpu<M>, address: u64, table: Ipa) -> FaultStatus {
     let level = regime().level_in_page(address, table.0, |ipa| read_table(vcpu, ipa));
     // `None`: another vCPU has changed the tables meanwhile.
     level.map_or(FaultStatus::EXTERNAL_ABORT, FaultStatus::external_abort_on_walk)
 }
 
-/// What the guest is told of an abort that EL2 does not resolve: exclusive accesses to devices keep their own status.
+/// What the guest is told of an abort that EL2 does not resolve: exclusive accesses to devices keep their own
+/// status.
 fn abort_status(abort: DataAbort) -> FaultStatus {
     match abort.status() {
         FaultStatus::UNSUPPORTED_EXCLUSIVE => FaultStatus::UNSUPPORTED_EXCLUSIVE,
@@ -218,8 +221,8 @@ impl<M: Machine> Registers<'_, M> {
     /// Lets `change` act on the FP and SIMD registers, which are in the CPU.
     fn with_fpu<R>(change: impl FnOnce(&mut FpuRegs) -> R) -> R {
         let mut registers = FpuRegs::default();
-        // SAFETY: the layout is asserted where the type is defined; the loaded vCPU's registers are written back as they were,
-        // save for what `change` does.
+        // SAFETY: the layout is asserted where the type is defined; the loaded vCPU's registers are written
+        // back as they were, save for what `change` does.
         unsafe {
             fpu_save(&mut registers);
             let result = change(&mut registers);

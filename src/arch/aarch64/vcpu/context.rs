@@ -1,4 +1,5 @@
-//! The system registers of EL1 and EL0 that belong to a vCPU: what is saved when it is put and restored when it is loaded.
+//! The system registers of EL1 and EL0 that belong to a vCPU: what is saved when it is put and restored when
+//! it is loaded.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +21,8 @@ macro_rules! registers {
 
             /// Writes the registers of this CPU.
             pub fn restore(&self) {
-                // SAFETY: EL1's and EL0's registers do not affect EL2; Stage-2 and the traps bound what the guest can do
-                // with any value of them.
+                // SAFETY: EL1's and EL0's registers do not affect EL2; Stage-2 and the traps bound what the
+                // guest can do with any value of them.
                 unsafe {
                     $(msr!($register, self.$field);)*
                 }
@@ -79,14 +80,16 @@ registers! {
 }
 
 impl El1Context {
-    /// The state after a reset: MMU and caches off, RES1 bits of `SCTLR_EL1` set, EL0 not trapped for waiting.
+    /// The state after a reset: MMU and caches off, RES1 bits of `SCTLR_EL1` set, EL0 not trapped for
+    /// waiting.
     pub fn reset() -> Self {
         /// RES1 of Armv8.0 (29, 28, 23, 22, 20, 11) and nTWE, nTWI.
         const SCTLR_RESET: u64 = 0x30d5_0800;
         Self { sctlr: SCTLR_RESET, ..Self::default() }
     }
 
-    /// The same without the bits of `MDSCR_EL1` that are an external debugger's while the OS lock is locked: SS, TDCC, KDE and MDE remain.
+    /// The same without the bits of `MDSCR_EL1` that are an external debugger's while the OS lock is locked:
+    /// SS, TDCC, KDE and MDE remain.
     pub fn sanitised(mut self) -> Self {
         const GUEST_BITS: u64 = 1 << 15 | 1 << 13 | 1 << 12 | 1;
         self.mdscr &= GUEST_BITS;
@@ -94,16 +97,16 @@ impl El1Context {
     }
 }
 
-/// Whether this CPU has pointer authentication: any of the address and generic fields of `ID_AA64ISAR1_EL1` (API, APA, GPI, GPA) and
-/// `ID_AA64ISAR2_EL1` (APA3, GPA3).
+/// Whether this CPU has pointer authentication: any of the address and generic fields of `ID_AA64ISAR1_EL1`
+/// (API, APA, GPI, GPA) and `ID_AA64ISAR2_EL1` (APA3, GPA3).
 pub fn has_pointer_authentication() -> bool {
     let isar1 = mrs!("id_aa64isar1_el1");
     let isar2 = mrs!("S3_0_C0_C6_2");
     isar1 & (0xf << 4 | 0xf << 8 | 0xf << 24 | 0xf << 28) != 0 || isar2 & (0xf << 8 | 0xf << 12) != 0
 }
 
-/// Breakpoint and watchpoint registers. They are the guest's alone: debug exceptions are routed to EL1 and never taken from EL2
-/// (DDI 0487 D2.5), so they are switched only along with everything else.
+/// Breakpoint and watchpoint registers. They are the guest's alone: debug exceptions are routed to EL1 and
+/// never taken from EL2 (DDI 0487 D2.5), so they are switched only along with everything else.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct DebugContext {
     breakpoints: [(u64, u64); 16],

@@ -24,7 +24,8 @@ const TIMER_STATE: u64 = 0b111;
 /// The virtual timer asks for its interrupt: its condition is met, and it is enabled and not masked.
 const TIMER_DUE: u64 = 0b101;
 
-/// Takes the list registers of this CPU, on which `vcpu` is loaded, back into the model, with the level of its virtual timer.
+/// Takes the list registers of this CPU, on which `vcpu` is loaded, back into the model, with the level of
+/// its virtual timer.
 pub fn fold(vgic: &mut Vgic, vcpu: usize) -> VcpuSet {
     let splits_eoi = gic::virtual_machine_control() & VMCR_EOI_MODE != 0;
     let eoi_count = if splits_eoi { 0 } else { gic::eoi_count() };
@@ -35,7 +36,8 @@ pub fn fold(vgic: &mut Vgic, vcpu: usize) -> VcpuSet {
     others.without(vcpu)
 }
 
-/// Fills the list registers of this CPU for `vcpu`, which is folded; `used` tells how many were and how many are filled.
+/// Fills the list registers of this CPU for `vcpu`, which is folded; `used` tells how many were and how many
+/// are filled.
 pub fn fill(vgic: &mut Vgic, vcpu: usize, used: &mut usize) {
     let interface = || CpuInterface::from_vmcr(gic::virtual_machine_control());
     let fill = vgic.fill(vcpu, interface, gic::write_list_register);

@@ -1,7 +1,8 @@
 //! A virtual CPU that runs natively: EL1 and EL0 of this CPU, with EL2 underneath.
 //!
-//! [`Vcpu::run`] is the whole life of a vCPU on a physical CPU: load its registers, enter the guest, answer what it traps on, enter it again, and
-//! put its registers away when something must be decided elsewhere. Exits that a guest takes often are answered without leaving that loop.
+//! [`Vcpu::run`] is the whole life of a vCPU on a physical CPU: load its registers, enter the guest, answer
+//! what it traps on, enter it again, and put its registers away when something must be decided elsewhere.
+//! Exits that a guest takes often are answered without leaving that loop.
 
 use alloc::format;
 use alloc::sync::Arc;
@@ -113,7 +114,8 @@ impl GuestFrame {
         }
     }
 
-    /// Goes on behind an instruction of `length` bytes that EL2 has carried out, as the CPU would have (DDI 0487 D2.12.3 for SS).
+    /// Goes on behind an instruction of `length` bytes that EL2 has carried out, as the CPU would have (DDI
+    /// 0487 D2.12.3 for SS).
     #[inline]
     fn advance(&mut self, length: u64) {
         const SOFTWARE_STEP: u64 = 1 << 21;
@@ -127,7 +129,8 @@ impl GuestFrame {
     }
 }
 
-/// Moves the If-Then state of an AArch32 PSTATE (bits 15:10 and 26:25) on by one instruction (DDI 0487 G1.3.8).
+/// Moves the If-Then state of an AArch32 PSTATE (bits 15:10 and 26:25) on by one instruction (DDI 0487
+/// G1.3.8).
 fn advance_it(pstate: u64) -> u64 {
     const IT_HIGH: u64 = 0x3f << 10;
     const IT_LOW: u64 = 0x3 << 25;
@@ -172,8 +175,9 @@ mod kind {
 /// PSTATE of a vCPU that starts: EL1h, all exceptions masked.
 const PSTATE_START: u64 = 0x3c5;
 
-/// Whether a guest on this CPU may be in the mode of `pstate`: EL1h, EL1t, EL0t, or User where the CPU has AArch32 at EL0. Returning to any
-/// other is an illegal exception return, of which EL2 itself would take the exception.
+/// Whether a guest on this CPU may be in the mode of `pstate`: EL1h, EL1t, EL0t, or User where the CPU has
+/// AArch32 at EL0. Returning to any other is an illegal exception return, of which EL2 itself would take the
+/// exception.
 fn is_guest_mode(pstate: u64) -> bool {
     const HAS_AARCH32_AT_EL0: u64 = 2;
     match pstate & 0x1f {
@@ -571,11 +575,12 @@ fn hypervisor_configuration(has_pointer_authentication: bool) -> u64 {
 mod traps {
     use super::super::sysreg::{mrs, msr};
 
-    /// `CPTR_EL2` with E2H = 0 (D24.2.34): FP and SIMD are free; SVE (TZ), SME (TSM), trace (TTA) and activity monitors (TAM) trap. The
-    /// rest is RES1.
+    /// `CPTR_EL2` with E2H = 0 (D24.2.34): FP and SIMD are free; SVE (TZ), SME (TSM), trace (TTA) and
+    /// activity monitors (TAM) trap. The rest is RES1.
     pub const CPTR: u64 = 0x33ff | 1 << 20 | 1 << 30;
-    /// `MDCR_EL2` (D24.3.18): PMU (TPM, TPMCR), profiling (TPMS), trace filter (TTRF), ROM address (TDRA) and the OS lock (TDOSA) trap; the
-    /// last because whoever locks it could arm halting debug, from which EL2 would not get its CPU back. Breakpoints are the guest's.
+    /// `MDCR_EL2` (D24.3.18): PMU (TPM, TPMCR), profiling (TPMS), trace filter (TTRF), ROM address (TDRA) and
+    /// the OS lock (TDOSA) trap; the last because whoever locks it could arm halting debug, from which EL2
+    /// would not get its CPU back. Breakpoints are the guest's.
     pub const MDCR: u64 = 1 << 6 | 1 << 5 | 1 << 14 | 1 << 19 | 1 << 11 | 1 << 10;
 
     /// Registers that only newer CPUs have, and whose reset value is not architected.

@@ -259,8 +259,9 @@ impl World {
     }
 
     fn write_bit(&mut self, vcpu: usize, offset: u64, intid: u16) {
-        // An interrupt that is deactivated behind its handler's back is ended later although it is not active, or
-        // no longer the same. The hardware then merely counts, and whose end that was cannot be known.
+        // An interrupt that is deactivated behind its handler's back is ended later although it is not
+        // active, or no longer the same. The hardware then merely counts, and whose end that was cannot be
+        // known.
         let handled = self.machine.interfaces.iter().flat_map(|interface| &interface.running);
         let behind_its_back = handled.into_iter().any(|which| which.intid == intid);
         let crowded = self.list_registers < INTIDS.len();

@@ -1,7 +1,7 @@
 //! A guest that does nothing but reset its machine, from all of its CPUs at once.
 //!
-//! It proves that a VM's reset survives every race of its vCPUs: some ask for it, some are on their way in, some are off or going
-//! off. Whoever runs it counts the resets.
+//! It proves that a VM's reset survives every race of its vCPUs: some ask for it, some are on their way in,
+//! some are off or going off. Whoever runs it counts the resets.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
