@@ -18,7 +18,7 @@ use super::psci::{self, Outcome, Power, Start};
 use super::scheduler;
 use super::vcpu::{Attention, Crash, Exit, VcpuId, VcpuOps};
 use crate::arch::aarch64::vcpu::{CallExit, FaultIn, Machine, Vcpu, interrupts};
-use crate::arch::aarch64::{cache, gic, percpu, stage2, timer};
+use crate::arch::aarch64::{cache, gic, irq, percpu, stage2, timer};
 use crate::devices::bus::{Access, Bus, BusError, MmioDevice, Width};
 use crate::devices::flash::EmptyFlash;
 use crate::devices::gic::device::{Distributor, Host, Redistributors, VgicDevice};
@@ -356,9 +356,8 @@ impl Vm {
         {
             let mut vgic = self.gic.lock();
             vgic.reset();
-            for vcpu in 0..self.vcpus() {
-                let timer = interrupts::VIRTUAL_TIMER;
-                vgic.link_hardware(vcpu, timer, timer.number());
+            for vcpu in (0..self.vcpus()).filter(|_| interrupts::is_timer_linked()) {
+                vgic.link_hardware(vcpu, interrupts::VIRTUAL_TIMER, irq::virtual_timer() as u16);
             }
         }
         let blob = |id| self.bundle.blob(id).map_err(VmError::Bundle);

@@ -32,6 +32,11 @@ pub fn init(timers: TimerInterrupts) {
     TIMERS.call_once(|| timers);
 }
 
+/// INTID of the virtual timer's physical interrupt.
+pub fn virtual_timer() -> u32 {
+    TIMERS.get().copied().unwrap_or_default().virtual_timer
+}
+
 /// The private interrupts that each CPU must enable.
 pub fn private() -> [u32; 2] {
     let timers = TIMERS.get().copied().unwrap_or_default();

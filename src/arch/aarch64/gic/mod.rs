@@ -141,12 +141,27 @@ pub fn init_cpu(private: &[u32]) -> Result<(), GicError> {
         Driver::V3(gic) => gic.init_cpu(cpu.affinity)?,
     }
     for intid in private.iter().chain([&KICK, &maintenance_interrupt()]) {
-        match driver() {
-            Driver::V2(gic) => gic.enable_private(*intid),
-            Driver::V3(gic) => gic.enable_private(cpu.affinity, *intid),
-        }
+        enable_private(*intid);
     }
     Ok(())
+}
+
+/// Enables a private interrupt of this CPU.
+pub fn enable_private(intid: u32) {
+    set_private(intid, offset::ISENABLER);
+}
+
+/// Disables a private interrupt of this CPU: it stays pending while its level is high.
+pub fn disable_private(intid: u32) {
+    set_private(intid, offset::ICENABLER);
+}
+
+/// Sets the bit of a private interrupt of this CPU in one of the arrays of [`offset`].
+fn set_private(intid: u32, array: u64) {
+    match driver() {
+        Driver::V2(gic) => gic.set_private(intid, array),
+        Driver::V3(gic) => gic.set_private(percpu::this_cpu().affinity, intid, array),
+    }
 }
 
 /// The version that guests are given.

@@ -93,8 +93,9 @@ impl Gic {
         (gicd.read(offset::ITARGETSR) & 0xff).trailing_zeros() as usize % 32
     }
 
-    pub fn enable_private(&self, intid: u32) {
-        self.distributor.write_bit(offset::ISENABLER, intid);
+    #[inline]
+    pub fn set_private(&self, intid: u32, array: u64) {
+        self.distributor.write_bit(array, intid);
     }
 
     pub fn enable_shared(&self, intid: u32, target: usize) {

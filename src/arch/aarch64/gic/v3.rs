@@ -146,9 +146,9 @@ impl Gic {
         Ok(())
     }
 
-    pub fn enable_private(&self, affinity: u64, intid: u32) {
+    pub fn set_private(&self, affinity: u64, intid: u32, array: u64) {
         if let Some(frame) = self.redistributor(affinity) {
-            Registers(PhysAddr(frame.0.0 + gicr::SGI_FRAME)).write_bit(offset::ISENABLER, intid);
+            Registers(PhysAddr(frame.0.0 + gicr::SGI_FRAME)).write_bit(array, intid);
         }
     }
 

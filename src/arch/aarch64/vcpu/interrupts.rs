@@ -1,8 +1,8 @@
 //! Between the virtual GIC's state machine and the list registers of this CPU.
 
-use super::super::gic;
 use super::super::sysreg::mrs;
-use crate::devices::gic::{CpuInterface, IntId, ListRegister, VcpuSet, Vgic};
+use super::super::{gic, irq};
+use crate::devices::gic::{CpuInterface, GicVersion, IntId, ListRegister, VcpuSet, Vgic};
 
 /// INTIDs of the generic timer's PPIs in a guest (BSA 3.4, as QEMU `virt` has them).
 pub const VIRTUAL_TIMER: IntId = int_id(27);
@@ -24,16 +24,44 @@ const TIMER_STATE: u64 = 0b111;
 /// The virtual timer asks for its interrupt: its condition is met, and it is enabled and not masked.
 const TIMER_DUE: u64 = 0b101;
 
-/// Takes the list registers of this CPU, on which `vcpu` is loaded, back into the model, with the level of
-/// its virtual timer.
+/// Whether the guest's end of the virtual timer's interrupt deactivates the physical one (LR.HW).
+///
+/// With GICv2 it does not: QEMU 10.0's model does not look again at a level that is still high when a list register
+/// deactivates its interrupt, so a timer that is due again by then would be silent from there on. EL2 masks the physical
+/// interrupt instead, and the end of the virtual one is an exit that unmasks it.
+pub fn is_timer_linked() -> bool {
+    gic::version() == GicVersion::V3
+}
+
+/// Takes the list registers of this CPU, on which `vcpu` is loaded, back into the model, with the level of its
+/// virtual timer.
 pub fn fold(vgic: &mut Vgic, vcpu: usize) -> VcpuSet {
     let splits_eoi = gic::virtual_machine_control() & VMCR_EOI_MODE != 0;
     let eoi_count = if splits_eoi { 0 } else { gic::eoi_count() };
     let mut others = vgic.fold(vcpu, eoi_count, gic::read_list_register);
-    if mrs!("cntv_ctl_el0") & TIMER_STATE != TIMER_DUE {
+    let due = mrs!("cntv_ctl_el0") & TIMER_STATE == TIMER_DUE;
+    if !is_timer_linked() {
+        others |= vgic.set_level(vcpu, VIRTUAL_TIMER, due);
+        if !due {
+            gic::enable_private(irq::virtual_timer());
+        }
+    } else if !due {
         others |= vgic.retract_hardware(vcpu, VIRTUAL_TIMER);
     }
     others.without(vcpu)
+}
+
+/// The physical interrupt of the virtual timer of `vcpu`, which is loaded on this CPU and folded, was taken.
+pub fn timer_fired(vgic: &mut Vgic, vcpu: usize, taken: gic::Acknowledged) -> VcpuSet {
+    if is_timer_linked() {
+        // It stays active until the guest deactivates its own.
+        taken.drop_priority();
+        vgic.inject_hardware(vcpu, VIRTUAL_TIMER)
+    } else {
+        gic::disable_private(taken.intid());
+        taken.end();
+        vgic.set_level(vcpu, VIRTUAL_TIMER, true)
+    }
 }
 
 /// Fills the list registers of this CPU for `vcpu`, which is folded; `used` tells how many were and how many
@@ -49,11 +77,10 @@ pub fn fill(vgic: &mut Vgic, vcpu: usize, used: &mut usize) {
     release(fill.release);
 }
 
-/// Deactivates the physical interrupts behind linked PPIs (a bit for each INTID) that no guest will.
+/// Deactivates the physical interrupts behind linked PPIs (a bit for each INTID) that no guest will: of the virtual
+/// timer, the only one that is ever linked.
 pub fn release(linked: u32) {
-    let mut rest = linked;
-    while rest != 0 {
-        gic::deactivate(rest.trailing_zeros());
-        rest &= rest - 1;
+    if linked >> VIRTUAL_TIMER.number() & 1 != 0 {
+        gic::deactivate(irq::virtual_timer());
     }
 }

@@ -369,10 +369,8 @@ impl<M: Machine> Vcpu<M> {
         let Some(taken) = gic::acknowledge() else { return };
         match irq::classify(taken.intid()) {
             irq::Kind::VirtualTimer => {
-                // It stays active until the guest deactivates its own.
-                taken.drop_priority();
                 let vcpu = self.id.index;
-                self.sync_interrupts(|vgic| vgic.inject_hardware(vcpu, interrupts::VIRTUAL_TIMER));
+                self.sync_interrupts(|vgic| interrupts::timer_fired(vgic, vcpu, taken));
             }
             irq::Kind::HypervisorTimer => {
                 timer::disarm();
