@@ -50,6 +50,8 @@ pub enum VmError {
         /// CPUs.
         cpus: usize,
     },
+    /// A firmware image of no bytes.
+    EmptyFirmware,
     /// No Stage-2.
     Stage2(stage2::Stage2Error),
     /// No memory.
@@ -78,6 +80,7 @@ impl fmt::Display for VmError {
                     "{vcpus} vCPUs are asked for, each needs a CPU of its own, and {cpus} CPUs are free"
                 )
             }
+            Self::EmptyFirmware => f.write_str("the firmware is empty"),
             Self::Stage2(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
             Self::Map(error) => error.fmt(f),
@@ -247,7 +250,10 @@ impl Vm {
         let stage2 = stage2::registers(&tables);
         let mut areas = alloc::vec![(machine::MEM.base, spec.memory, Kind::Ram)];
         let firmware_size = match &spec.boot {
-            BootSource::Firmware { image } => bundle.blob(*image).map_err(VmError::Bundle)?.len() as u64,
+            BootSource::Firmware { image } => match bundle.blob(*image).map_err(VmError::Bundle)?.len() {
+                0 => return Err(VmError::EmptyFirmware),
+                size => size as u64,
+            },
             BootSource::Kernel { .. } => 0,
         };
         let flash = firmware_size.next_multiple_of(crate::mm::guest_ram::CHUNK);

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::size::Size;
 use crate::{
     bundle, firmware, guests::Guests, options::GuestOptions, paths::Paths, progress::note, qemu::Board,
 };
@@ -48,7 +49,8 @@ pub fn write(paths: &Paths, board: Board, options: &GuestOptions) -> Result<()> 
         let to = directory.join(name);
         fs::copy(from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
     };
-    let guest = options.guest(paths, &guests)?;
+    // Boards that are flashed have at least that much.
+    let guest = options.guest(paths, &guests, Size::gib(1))?;
     let bundle = directory.join(BUNDLE);
     match &guest {
         Some(guest) => bundle::write(std::slice::from_ref(guest), &bundle)?,

@@ -94,7 +94,7 @@ pub struct GuestOptions {
     /// How many vCPUs
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     smp: u32,
-    /// The guest's RAM [default: 512M]
+    /// The guest's RAM [default: 512M, or half of a machine that has less than 1G]
     #[arg(long, value_name = "SIZE")]
     guest_memory: Option<Size>,
     /// Give Polyvisor no guest, so that it runs the one that is built in
@@ -103,8 +103,9 @@ pub struct GuestOptions {
 }
 
 impl GuestOptions {
-    /// The guest that was asked for; `None` for the built-in one. Payloads must have been built.
-    pub fn guest(&self, paths: &Paths, guests: &Guests) -> Result<Option<Guest>> {
+    /// The guest that was asked for, on a machine with that much RAM; `None` for the built-in one. Payloads must have been
+    /// built.
+    pub fn guest(&self, paths: &Paths, guests: &Guests, machine: Size) -> Result<Option<Guest>> {
         if self.no_bundle {
             return Ok(None);
         }
@@ -124,7 +125,7 @@ impl GuestOptions {
                 append.clone_from(given);
             }
         }
-        let memory = self.guest_memory.unwrap_or(GUEST_MEMORY);
+        let memory = self.guest_memory.unwrap_or(GUEST_MEMORY.min(machine.half()));
         Ok(Some(Guest { name: name.to_owned(), vcpus: self.smp, memory, boot }))
     }
 }

@@ -1,6 +1,9 @@
 //! `cargo xtask run`: one machine, its console on ours.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -18,6 +21,11 @@ use crate::{
     qemu::{Boot, Monitor, Qemu},
     symbolize::Symbols,
 };
+
+/// What Polyvisor prints last when it cannot start, on a machine that it cannot switch off either.
+const STOPS: &str = r"polyvisor stops\.";
+/// A guest that Polyvisor refuses, or all of them.
+const REFUSAL: &str = r"polyvisor: error: (VM \S+ cannot start|the bundle cannot be used): [^\r\n]*";
 
 /// What `run` can be asked for.
 #[derive(Debug, Args)]
@@ -46,16 +54,18 @@ pub struct RunOptions {
 /// Runs the machine until it is off.
 ///
 /// # Errors
-/// A hypervisor panic, a timeout, or a failure of QEMU.
+/// A hypervisor panic, a guest that is refused, a timeout, a failure of QEMU, or an end before the console showed
+/// what was waited for.
 pub fn run(paths: &Paths, options: &RunOptions) -> Result<()> {
     let firmware = firmware::build(paths)?;
     let lock = paths.lock()?;
     let qemu = Qemu::setup(paths)?;
     let guests = Guests::new(paths);
     let machine = options.machine.machine(&guests, &options.extra)?;
-    let initrd = match options.guest.guest(paths, &guests)? {
+    let initrd = match options.guest.guest(paths, &guests, machine.memory)? {
         Some(guest) => {
-            let path = paths.cache.join("run.bundle");
+            // Another run may be reading its own.
+            let path = paths.cache.join(format!("run-{}.bundle", std::process::id()));
             bundle::write(&[guest], &path)?;
             Some(path)
         }
@@ -63,23 +73,45 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<()> {
     };
     drop(lock);
 
-    let boot = Boot::Linux { kernel: firmware.image.clone(), initrd, append: options.hv_append.clone() };
+    let boot = Boot::Linux {
+        kernel: firmware.image.clone(),
+        initrd: initrd.clone(),
+        append: options.hv_append.clone(),
+    };
     let command = qemu.command(&machine, &boot, Monitor::Multiplexed)?;
     if options.dry_run {
         println!("{}", shown(&command));
         return Ok(());
     }
     note("Ctrl-A x leaves QEMU, Ctrl-A c talks to it");
-    let until = options.until.as_deref().map(|text| Regex::new(&regex::escape(text))).transpose()?;
+    let end = match options.until.as_deref() {
+        Some(text) => format!("{}|{STOPS}", regex::escape(text)),
+        None => STOPS.to_owned(),
+    };
+    let end = Regex::new(&end)?;
     let deadline = options.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let log = paths.cache.join("console.log");
     let mut console = Console::start(command, Input::Inherited, &log, true)?;
-    let event = console.wait(until.as_ref(), deadline)?;
+    let mut event = console.wait(Some(&end), deadline)?;
+    if console.panicked() {
+        event = console.wait(None, deadline)?;
+    }
     console.stop()?;
+    if let Some(bundle) = initrd {
+        // What cannot be removed is overwritten or left to `cargo clean`.
+        let _ = fs::remove_file(bundle);
+    }
     match event {
-        Event::Match(_) => Ok(()),
+        Event::Match(text) if Some(&text) == options.until.as_ref() => Ok(()),
+        Event::Match(_) => bail!("Polyvisor could not start: see above"),
         Event::Exit(status) => {
             ensure!(status.success(), "QEMU failed ({status})");
+            if let Some(text) = &options.until {
+                bail!("the machine ended before the console showed {text:?}");
+            }
+            if let Some(refusal) = Regex::new(REFUSAL)?.find(console.transcript().as_bytes()) {
+                bail!("{}", String::from_utf8_lossy(refusal.as_bytes()));
+            }
             Ok(())
         }
         Event::Timeout => bail!("the run took longer than {} s", options.timeout.unwrap_or_default()),

@@ -23,6 +23,11 @@ impl Size {
         Self { mib: gib * 1024 }
     }
 
+    /// Half of it, a multiple of 2 MiB as guests' RAM has to be.
+    pub const fn half(self) -> Self {
+        Self { mib: self.mib / 4 * 2 }
+    }
+
     /// The amount in bytes.
     pub const fn bytes(self) -> u64 {
         self.mib * MIB
