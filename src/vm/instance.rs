@@ -335,11 +335,6 @@ impl Vm {
         self.affinities.len()
     }
 
-    /// Its serial port.
-    pub fn uart(&self) -> &Arc<Pl011> {
-        &self.uart
-    }
-
     /// Gives a GICv2 guest the hardware's virtual CPU interface as its CPU interface. Only the first page of
     /// it: the second holds `GICC_DIR`, and a deactivation of an interrupt that is in no list register must
     /// not be lost in the hardware.

@@ -345,15 +345,12 @@ impl<M: Machine> Vcpu<M> {
                 self.attend()?;
             }
             let interface = CpuInterface::from_vmcr(gic::virtual_machine_control());
-            let pending = {
-                let mut vgic = self.machine.gic().lock();
-                let others = interrupts::fold(&mut vgic, self.id.index);
-                let pending = vgic.has_pending(self.id.index, interface);
-                interrupts::fill(&mut vgic, self.id.index, &mut self.list_registers);
-                drop(vgic);
-                self.machine.gic().host().kick(others);
-                pending
-            };
+            let vcpu = self.id.index;
+            let mut pending = false;
+            self.sync_interrupts(|vgic| {
+                pending = vgic.has_pending(vcpu, interface);
+                VcpuSet::EMPTY
+            });
             if pending {
                 return ControlFlow::Continue(());
             }
