@@ -24,6 +24,8 @@ pub const ALREADY_ON: i64 = -4;
 pub const SMCCC_VERSION: u32 = 0x8000_0000;
 /// PSCI_VERSION.
 pub const VERSION: u32 = 0x8400_0000;
+/// CPU_SUSPEND, 64-bit convention.
+pub const CPU_SUSPEND: u32 = 0xc400_0001;
 /// CPU_OFF.
 pub const CPU_OFF: u32 = 0x8400_0002;
 /// CPU_ON, 64-bit convention.

@@ -4,6 +4,7 @@ use guest_support::{
     cpu,
     gic::Version,
     machine::Machine,
+    psci,
     timer::{ENABLE, IMASK, ISTATUS, Timer, microseconds, wait_until},
 };
 
@@ -24,7 +25,15 @@ pub const TESTS: &[Test] = &[
     Test::everywhere("timer-physical-level", |machine| level(machine, Timer::Physical)),
     Test::everywhere("timer-tval", tval),
     Test::everywhere("timer-both", both),
-    Test::everywhere("wfi-masked", wfi_masked),
+    Test::everywhere("wfi-masked", |machine| {
+        wakes_masked(machine, || {
+            cpu::wfi();
+            0
+        })
+    }),
+    Test::everywhere("psci-cpu-suspend", |machine| {
+        wakes_masked(machine, || psci::psci(psci::CPU_SUSPEND, [0; 3]))
+    }),
     Test::everywhere("wfi-unmasked", wfi_unmasked),
 ];
 
@@ -157,15 +166,16 @@ fn both(machine: &Machine) -> Outcome {
     Ok(())
 }
 
-/// WFI wakes for an interrupt that PSTATE masks, which then is still there to be taken.
-fn wfi_masked(machine: &Machine) -> Outcome {
+/// A CPU that sleeps, by WFI or CPU_SUSPEND, wakes for an interrupt that PSTATE masks, which then is still there to be
+/// taken.
+fn wakes_masked(machine: &Machine, sleep: fn() -> i64) -> Outcome {
     for timer in [Timer::Virtual, Timer::Physical] {
         irqlog::clear();
         machine.gic.enable(timer.intid());
         for round in 1..=5 {
             timer.arm(microseconds(SHORT));
             while !machine.gic.is_signalled() {
-                cpu::wfi();
+                ensure_eq!(sleep(), 0, "what going to sleep returns");
             }
             ensure!(timer.control() & ISTATUS != 0, "the timer that woke the CPU is due");
             ensure_eq!(irqlog::count(), round - 1, "a masked interrupt is not taken");
