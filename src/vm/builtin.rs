@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::bundle::{Arch, BootSource, BundleBuilder, VmSpec};
+use super::bundle::{BootSource, BundleBuilder, VmSpec};
 use crate::mm::addr::MIB;
 
 /// An arm64 `Image`, put here by `cargo xtask build`; empty where the firmware was built without it.
@@ -20,13 +20,8 @@ pub fn bundle() -> Option<&'static [u8]> {
     }
     let mut builder = BundleBuilder::new();
     let image = builder.blob(IMAGE);
-    builder.vm(VmSpec {
-        name: String::from("hello"),
-        arch: Arch::Aarch64,
-        vcpus: 1,
-        memory: 64 * MIB,
-        boot: BootSource::Kernel { image, initrd: None, append: String::new() },
-    });
+    let boot = BootSource::Kernel { image, initrd: None, append: String::new() };
+    builder.vm(VmSpec::new("hello", 1, 64 * MIB, boot));
     let bundle = builder.build().map_err(|error| log::error!("the built-in guest: {error}")).ok()?;
     Some(Vec::leak(bundle))
 }

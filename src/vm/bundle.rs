@@ -26,7 +26,7 @@ use crate::mm::addr::{MIB, PAGE_SIZE};
 pub const MAGIC: [u8; 8] = *b"POLYVISR";
 /// The format that this module reads and writes. A manifest's encoding is not self-describing, so any change
 /// of [`Manifest`] is a new version.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Most bytes that a manifest may have.
 pub const MAX_MANIFEST: usize = MIB as usize;
@@ -40,6 +40,12 @@ pub const MAX_VCPUS: u32 = 64;
 pub const MEMORY_GRANULE: u64 = 2 * MIB;
 /// Most memory that a VM may have: what its machine has room for.
 pub const MAX_MEMORY: u64 = machine::MEM.size;
+/// The weight of a VM that is given none.
+pub const DEFAULT_WEIGHT: u32 = 100;
+/// The largest weight.
+pub const MAX_WEIGHT: u32 = 10_000;
+/// The longest delay before a VM is started again, in milliseconds.
+pub const MAX_BACKOFF: u32 = 60_000;
 /// Longest name of a VM in bytes.
 pub const MAX_NAME: usize = 63;
 /// Longest command line in bytes: arm64 Linux's `COMMAND_LINE_SIZE` (2048) has to hold the terminating NUL
@@ -87,6 +93,54 @@ impl BootSource {
     }
 }
 
+/// How the vCPUs of a VM get physical CPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduling {
+    /// The VM's share of the CPUs in proportion to the other VMs': 1 to [`MAX_WEIGHT`].
+    pub weight: u32,
+    /// The CPUs that it may use: bit n is the n-th of the board's list. Bits of CPUs that the board does not
+    /// have count for nothing, but one that it has must remain.
+    pub cpus: u64,
+    /// Each vCPU owns a CPU, which no other vCPU uses.
+    pub dedicated: bool,
+}
+
+impl Default for Scheduling {
+    fn default() -> Self {
+        Self { weight: DEFAULT_WEIGHT, cpus: u64::MAX, dedicated: false }
+    }
+}
+
+/// What to do when a VM has switched itself off, or has crashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Reaction {
+    /// Leave it so.
+    #[default]
+    Stop,
+    /// Start it again after a delay, which doubles from one time to the next up to [`MAX_BACKOFF`], and is
+    /// the first one again once the VM has run for that long.
+    Restart {
+        /// The first delay in milliseconds, at most [`MAX_BACKOFF`].
+        delay: u32,
+    },
+    /// Switch the machine off.
+    PowerOff,
+}
+
+/// The colour in which the operator's terminal shows a VM's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Colour {
+    Red,
+    #[default]
+    Green,
+    Yellow,
+    Blue,
+    Magenta,
+    Cyan,
+    White,
+}
+
 /// One VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmSpec {
@@ -101,6 +155,44 @@ pub struct VmSpec {
     pub memory: u64,
     /// What it boots.
     pub boot: BootSource,
+    /// How it gets CPUs.
+    pub scheduling: Scheduling,
+    /// Start it with the machine.
+    pub autostart: bool,
+    /// What to do when its guest has switched it off.
+    pub on_stop: Reaction,
+    /// What to do when it has crashed.
+    pub on_crash: Reaction,
+    /// The colour of its name.
+    pub colour: Colour,
+}
+
+impl VmSpec {
+    /// A VM that starts with the machine and has nothing special about it.
+    pub fn new(name: impl Into<String>, vcpus: u32, memory: u64, boot: BootSource) -> Self {
+        Self {
+            name: name.into(),
+            arch: Arch::Aarch64,
+            vcpus,
+            memory,
+            boot,
+            scheduling: Scheduling::default(),
+            autostart: true,
+            on_stop: Reaction::default(),
+            on_crash: Reaction::default(),
+            colour: Colour::default(),
+        }
+    }
+}
+
+/// What to do when no VM runs any more because the last one has switched itself off or has crashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum WhenAllOff {
+    /// Switch the machine off.
+    #[default]
+    PowerOff,
+    /// Stay, for the operator to start others.
+    Stay,
 }
 
 /// Where a blob lies and what it must hash to.
@@ -117,6 +209,7 @@ struct BlobEntry {
 struct Manifest {
     blobs: Vec<BlobEntry>,
     vms: Vec<VmSpec>,
+    when_all_off: WhenAllOff,
 }
 
 impl Manifest {
@@ -243,6 +336,7 @@ fn slice(bytes: &[u8], offset: u64, len: u64) -> Option<&[u8]> {
 #[derive(Debug, Clone)]
 pub struct Bundle<'a> {
     vms: Vec<VmSpec>,
+    when_all_off: WhenAllOff,
     blobs: Vec<&'a [u8]>,
 }
 
@@ -273,7 +367,7 @@ impl<'a> Bundle<'a> {
         let payload =
             slice(bytes, payload_start, header.total_len.saturating_sub(payload_start)).unwrap_or_default();
         let blobs = Self::locate(payload, &manifest.blobs)?;
-        Ok(Self { vms: manifest.vms, blobs })
+        Ok(Self { vms: manifest.vms, when_all_off: manifest.when_all_off, blobs })
     }
 
     /// The blobs that `entries` describe: in order, aligned, apart from each other, and intact.
@@ -295,6 +389,11 @@ impl<'a> Bundle<'a> {
             blobs.push(blob);
         }
         Ok(blobs)
+    }
+
+    /// What to do when no VM runs any more.
+    pub fn when_all_off(&self) -> WhenAllOff {
+        self.when_all_off
     }
 
     /// The VMs, in the order in which they were added.
@@ -319,6 +418,7 @@ impl<'a> Bundle<'a> {
 pub struct BundleBuilder<'a> {
     blobs: Vec<&'a [u8]>,
     vms: Vec<VmSpec>,
+    when_all_off: WhenAllOff,
 }
 
 impl<'a> BundleBuilder<'a> {
@@ -342,6 +442,12 @@ impl<'a> BundleBuilder<'a> {
         self
     }
 
+    /// Says what to do when no VM runs any more.
+    pub fn when_all_off(&mut self, policy: WhenAllOff) -> &mut Self {
+        self.when_all_off = policy;
+        self
+    }
+
     /// The finished file.
     ///
     /// # Errors
@@ -358,7 +464,7 @@ impl<'a> BundleBuilder<'a> {
             });
             payload.extend_from_slice(blob);
         }
-        let manifest = Manifest { blobs, vms: self.vms.clone() };
+        let manifest = Manifest { blobs, vms: self.vms.clone(), when_all_off: self.when_all_off };
         manifest.validate()?;
         let manifest = postcard::to_allocvec(&manifest).map_err(BundleError::Manifest)?;
         let manifest_len = u32::try_from(manifest.len())
@@ -610,7 +716,7 @@ mod tests {
     use super::*;
 
     fn spec(name: &str, boot: BootSource) -> VmSpec {
-        VmSpec { name: name.into(), arch: Arch::Aarch64, vcpus: 2, memory: 256 * MIB, boot }
+        VmSpec::new(name, 2, 256 * MIB, boot)
     }
 
     /// Two VMs that share a kernel; blobs of lengths on both sides of a page, and an empty one.
@@ -757,7 +863,9 @@ mod tests {
             let crc = |len: u64| crc32fast::hash(&vec![0; len.min(0x10000) as usize]);
             let blobs =
                 ranges.iter().map(|&(offset, len)| BlobEntry { offset, len, crc32: crc(len) }).collect();
-            let manifest = postcard::to_allocvec(&Manifest { blobs, vms: vec![vm.clone()] }).unwrap();
+            let manifest =
+                postcard::to_allocvec(&Manifest { blobs, vms: vec![vm.clone()], ..Manifest::default() })
+                    .unwrap();
             Bundle::parse(&forge(&manifest, &payload)).map(|_| ())
         };
         assert_eq!(parse(&[(0, 0x1000), (0x1000, 0x2000)]), Ok(()));

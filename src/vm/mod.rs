@@ -6,10 +6,11 @@ pub mod bundle;
 pub mod fdt;
 #[cfg(target_os = "none")]
 pub mod instance;
+pub mod lifecycle;
 pub mod loader;
 pub mod machine;
+pub mod operator;
 pub mod psci;
-#[cfg(target_os = "none")]
 pub mod scheduler;
 #[cfg(target_os = "none")]
 pub mod start;

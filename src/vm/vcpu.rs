@@ -87,7 +87,7 @@ pub struct Crash {
 }
 
 /// How often a vCPU has left the guest, and why.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExitCounters {
     /// Hypercalls and SMCs.
     pub calls: u64,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use polyvisor::vm::bundle::{Arch, BootSource, BundleBuilder, VmSpec};
+use polyvisor::vm::bundle::{BootSource, BundleBuilder, VmSpec};
 
 use crate::size::Size;
 
@@ -59,8 +59,7 @@ pub fn write(guests: &[Guest], path: &Path) -> Result<()> {
             }
             GuestBoot::Firmware(_) => BootSource::Firmware { image },
         };
-        let (name, vcpus, memory) = (guest.name.clone(), guest.vcpus, guest.memory.bytes());
-        builder.vm(VmSpec { name, arch: Arch::Aarch64, vcpus, memory, boot });
+        builder.vm(VmSpec::new(&guest.name, guest.vcpus, guest.memory.bytes(), boot));
     }
     let bundle = builder.build().map_err(|error| anyhow!("{error}"))?;
     fs::write(path, bundle).with_context(|| format!("cannot write {}", path.display()))

@@ -3,9 +3,9 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use super::instance::{Next, Vm};
 use crate::arch::aarch64::{cpu, gic, irq, percpu};
 use crate::platform::power;
+use crate::vm::instance::{Next, Vm};
 
 /// VMs that are not off, and one more until all that there are have been launched.
 static LIVE: AtomicUsize = AtomicUsize::new(1);
