@@ -1,0 +1,81 @@
+//! Which CPU a vCPU should wait on.
+
+use core::cmp::Reverse;
+
+use super::{Params, Rate, VTime};
+
+/// A set of CPUs: bit n is the n-th of the board's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuSet(u64);
+
+impl CpuSet {
+    /// Every CPU that there can be.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// The set of which `bits` is the number.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// One CPU; none if no board has so many.
+    pub const fn of(cpu: usize) -> Self {
+        Self(if cpu < u64::BITS as usize { 1 << cpu } else { 0 })
+    }
+
+    /// Whether `cpu` is one of them.
+    pub const fn contains(self, cpu: usize) -> bool {
+        self.0 & Self::of(cpu).0 != 0
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The CPUs in order.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..u64::BITS as usize).filter(move |&cpu| self.contains(cpu))
+    }
+}
+
+/// What [`place`] has to know of a CPU. It may be a little out of date.
+#[derive(Debug, Clone, Copy)]
+pub struct CpuView {
+    /// Position in the board's list of CPUs.
+    pub index: usize,
+    /// Whether nothing runs or waits there.
+    pub idle: bool,
+    /// How far it has come: [`RunQueue::vtime`](super::RunQueue::vtime).
+    pub vtime: VTime,
+    /// How many vCPUs wait for it.
+    pub waiting: usize,
+}
+
+/// The CPU on which a vCPU should go on that has woken up, has been preempted, or is the first that waits there.
+/// It is at `vtime` among the vCPUs of `home`, where it was last, runs at `rate` and may use the CPUs `allowed`.
+///
+/// In this order: `home`, if it is idle; another idle CPU; the CPU that has come furthest, if going there gains the
+/// vCPU more than [`Params::threshold`] of running; `home`; the CPU where fewest wait. `None` if none of `cpus`
+/// is allowed.
+pub fn place(
+    params: &Params,
+    vtime: VTime,
+    rate: Rate,
+    home: usize,
+    allowed: CpuSet,
+    cpus: impl Iterator<Item = CpuView> + Clone,
+) -> Option<usize> {
+    let cpus = cpus.filter(|cpu| allowed.contains(cpu.index));
+    let here = cpus.clone().find(|cpu| cpu.index == home);
+    let idle = cpus.clone().filter(|cpu| cpu.idle).min_by_key(|cpu| cpu.index != home);
+    if let Some(idle) = idle {
+        return Some(idle.index);
+    }
+    let Some(here) = here else {
+        return cpus.min_by_key(|cpu| cpu.waiting).map(|cpu| cpu.index);
+    };
+    let from = vtime.later(here.vtime);
+    let furthest = cpus.max_by_key(|cpu| (cpu.vtime.since(from), Reverse(cpu.waiting)))?;
+    let worthwhile = furthest.vtime.since(from) > rate.distance(params.threshold);
+    Some(if worthwhile { furthest.index } else { home })
+}

@@ -1,0 +1,242 @@
+//! The vCPUs of one CPU: the one that runs and those that wait.
+
+use alloc::vec::Vec;
+
+use super::{CpuSet, Params, Rate, Ticks, VTime};
+
+/// A vCPU that waits for a CPU.
+#[derive(Debug, Clone)]
+pub struct Waiting<T> {
+    /// Its virtual time.
+    pub vtime: VTime,
+    /// The rate at which it will run. What it may be ahead or behind is measured in its own running time.
+    pub rate: Rate,
+    /// The CPUs that it may use.
+    pub allowed: CpuSet,
+    /// What the mechanism knows it by.
+    pub task: T,
+}
+
+/// The vCPU that runs.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    /// Its virtual time at `charged`.
+    vtime: VTime,
+    rate: Rate,
+    charged: Ticks,
+    started: Ticks,
+}
+
+impl Running {
+    fn vtime(&self, now: Ticks) -> VTime {
+        self.vtime.after(self.rate.distance(now.saturating_sub(self.charged)))
+    }
+}
+
+/// The run queue of one CPU.
+#[derive(Debug)]
+pub struct RunQueue<T> {
+    /// By virtual time, the lowest last; among equals, the one that has waited longest is last.
+    waiting: Vec<Waiting<T>>,
+    running: Option<Running>,
+    /// What [`Self::vtime`] has reached.
+    reached: VTime,
+    /// When [`Self::catch_up`] last raised or left the CPU's virtual time.
+    compared: Ticks,
+}
+
+impl<T> Default for RunQueue<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> RunQueue<T> {
+    /// The queue of a CPU that has nothing to do.
+    pub const fn new() -> Self {
+        Self { waiting: Vec::new(), running: None, reached: VTime::from_raw(0), compared: 0 }
+    }
+
+    /// Makes room for `n` vCPUs in all, so that queueing them allocates nothing.
+    pub fn reserve(&mut self, n: usize) {
+        self.waiting.reserve(n.saturating_sub(self.waiting.len()));
+    }
+
+    /// Whether nothing runs or waits here.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_none() && self.waiting.is_empty()
+    }
+
+    /// How far this CPU has come: the lowest virtual time of its vCPUs, less [`Params::bonus`] of that one's
+    /// running time. It never goes back.
+    ///
+    /// The allowance keeps one slice of a light vCPU, which is a long virtual time, from counting as progress
+    /// that a heavy one missed when it blocked for a moment.
+    pub fn vtime(&self, params: &Params, now: Ticks) -> VTime {
+        let running = self.running.map(|it| (it.vtime(now), it.rate));
+        let front = self.front().map(|it| (it.vtime, it.rate));
+        let lowest = match (running, front) {
+            (Some(one), Some(other)) => Some(if other.0.is_before(one.0) { other } else { one }),
+            (one, other) => one.or(other),
+        };
+        match lowest {
+            Some((vtime, rate)) => self.reached.later(vtime.after(-rate.distance(params.bonus))),
+            None => self.reached,
+        }
+    }
+
+    /// The CPU is about to leave idleness; `furthest` is the highest [`Self::vtime`] of the busy CPUs. Its own is as
+    /// old as its idleness, and would make latecomers of all others.
+    pub fn leave_idle(&mut self, furthest: VTime) {
+        self.reached = self.reached.later(furthest);
+    }
+
+    /// How many vCPUs wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The one that waits with the lowest virtual time.
+    pub fn front(&self) -> Option<&Waiting<T>> {
+        self.waiting.last()
+    }
+
+    /// Those that wait, lowest virtual time first.
+    pub fn iter(&self) -> impl Iterator<Item = &Waiting<T>> {
+        self.waiting.iter().rev()
+    }
+
+    /// Where a vCPU of this CPU that was at `vtime` when it blocked stands now that it wakes up: it has slept away
+    /// what it was owed beyond the allowance in [`Self::vtime`], and of what it owes no more is remembered
+    /// than [`Params::max_lag`] of its running time.
+    pub fn woken(&self, params: &Params, now: Ticks, vtime: VTime, rate: Rate) -> VTime {
+        let level = self.vtime(params, now);
+        vtime.later(level).earlier(level.after(rate.distance(params.max_lag)))
+    }
+
+    /// Queues one that has woken up. Its virtual time is as of when it blocked on a CPU that has come as far as
+    /// `home` now; what counts is by how much it is ahead or behind there.
+    pub fn wake(&mut self, params: &Params, now: Ticks, mut it: Waiting<T>, home: VTime) {
+        let level = self.vtime(params, now);
+        it.vtime = self.woken(params, now, level.after(it.vtime.since(home)), it.rate);
+        self.queue(params, now, it);
+    }
+
+    /// Queues one that can go on but has to wait: it was preempted here, or comes from another CPU. Virtual time
+    /// compares across CPUs, so it stays what it is, except that no vCPU comes with more than
+    /// [`Params::max_lag`] of its running time owed or owing.
+    pub fn insert(&mut self, params: &Params, now: Ticks, mut it: Waiting<T>) {
+        let level = self.vtime(params, now);
+        let most = it.rate.distance(params.max_lag);
+        it.vtime = it.vtime.later(level.after(-most)).earlier(level.after(most));
+        self.queue(params, now, it);
+    }
+
+    fn queue(&mut self, params: &Params, now: Ticks, it: Waiting<T>) {
+        self.reached = self.vtime(params, now);
+        let index = self.waiting.partition_point(|other| it.vtime.is_before(other.vtime));
+        self.waiting.insert(index, it);
+    }
+
+    /// Takes the one with the lowest virtual time.
+    pub fn pop(&mut self) -> Option<Waiting<T>> {
+        self.waiting.pop()
+    }
+
+    /// Takes the first of which `which` holds.
+    pub fn remove(&mut self, mut which: impl FnMut(&T) -> bool) -> Option<Waiting<T>> {
+        self.take(|it| which(&it.task))
+    }
+
+    /// Takes the one with the lowest virtual time of those that may use the CPU `thief`, which has nothing to do and
+    /// will [`Self::insert`] it into its own queue.
+    pub fn steal(&mut self, thief: usize) -> Option<Waiting<T>> {
+        self.take(|it| it.allowed.contains(thief))
+    }
+
+    fn take(&mut self, which: impl FnMut(&Waiting<T>) -> bool) -> Option<Waiting<T>> {
+        let index = self.waiting.iter().rposition(which)?;
+        Some(self.waiting.remove(index))
+    }
+
+    /// One that was taken from this queue runs from now on.
+    pub fn start(&mut self, params: &Params, now: Ticks, vtime: VTime, rate: Rate) {
+        self.running = Some(Running { vtime, rate, charged: now, started: now });
+        self.reached = self.vtime(params, now);
+    }
+
+    /// From now on the one that runs does so at this rate.
+    pub fn set_rate(&mut self, now: Ticks, rate: Rate) {
+        if let Some(running) = &mut self.running {
+            *running = Running { vtime: running.vtime(now), rate, charged: now, ..*running };
+        }
+    }
+
+    /// The virtual time of the one that runs.
+    pub fn running(&self, now: Ticks) -> Option<VTime> {
+        self.running.map(|running| running.vtime(now))
+    }
+
+    /// The one that runs leaves the CPU: its virtual time.
+    pub fn stop(&mut self, params: &Params, now: Ticks) -> Option<VTime> {
+        self.reached = self.vtime(params, now);
+        self.running.take().map(|running| running.vtime(now))
+    }
+
+    /// Whether the first that waits should have the CPU at once, when it has just been queued. The one that
+    /// runs keeps the CPU until it is ahead by [`Params::shortest_slice`] of its running time, so that
+    /// equals do not displace each other without end.
+    pub fn preempts(&self, params: &Params, now: Ticks) -> bool {
+        let (Some(running), Some(front)) = (&self.running, self.front()) else {
+            return false;
+        };
+        let ahead = running.vtime(now).since(front.vtime);
+        ahead > running.rate.distance(params.shortest_slice) || self.expired(params, now)
+    }
+
+    /// Whether the slice of the one that runs is over, and the first that waits comes before it.
+    pub fn expired(&self, params: &Params, now: Ticks) -> bool {
+        let (Some(running), Some(front), Some(slice)) = (&self.running, self.front(), self.slice(params))
+        else {
+            return false;
+        };
+        now.saturating_sub(running.started) >= slice && !running.vtime(now).is_before(front.vtime)
+    }
+
+    /// For how long one runs before the next is looked at; `None` if none waits, so that no tick is needed.
+    pub fn slice(&self, params: &Params) -> Option<Ticks> {
+        let runnable = (self.waiting.len() as u64).checked_add(1).filter(|&n| n > 1)?;
+        Some((params.latency / runnable).min(params.longest_slice).max(params.shortest_slice))
+    }
+
+    /// Lets the CPU forget what its vCPUs are owed: one that waits elsewhere at `other`, and may come here, has found
+    /// that they are not ahead of it.
+    ///
+    /// Being owed up to [`Params::max_lag`] of running time is how vCPUs of different CPUs get equal shares.
+    /// More than that is owed only where it cannot be had: to a vCPU that has a CPU to itself and yet less than its
+    /// weight asks for, or to several that may only use this CPU. The former loses it at once, the latter
+    /// at a rate that leaves a third after each [`Params::memory`], so that they can still be compared with
+    /// others in the same position.
+    pub fn catch_up(&mut self, params: &Params, now: Ticks, other: VTime) {
+        let elapsed = now.saturating_sub(self.compared).min(params.memory);
+        self.compared = now;
+        let Some(rate) = self.running.map(|it| it.rate) else {
+            return;
+        };
+        let excess = other.since(self.vtime(params, now)).saturating_sub(rate.distance(params.max_lag));
+        if excess <= 0 {
+            return;
+        }
+        let forgotten = match self.waiting.is_empty() {
+            true => excess,
+            false => (i128::from(excess) * i128::from(elapsed) / i128::from(params.memory.max(1))) as i64,
+        };
+        self.reached = self.vtime(params, now).after(forgotten);
+        for it in &mut self.waiting {
+            it.vtime = it.vtime.after(forgotten);
+        }
+        if let Some(running) = &mut self.running {
+            running.vtime = running.vtime.after(forgotten);
+        }
+    }
+}
