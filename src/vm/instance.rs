@@ -6,17 +6,20 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::ControlFlow;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use spin::Mutex;
 
 use super::bundle::{BootSource, Bundle, VmSpec};
+use super::control::{self, Happening};
 use super::fdt::MachineSpec;
+use super::lifecycle::Event;
 use super::loader::{self, LoadError, Source};
 use super::machine;
 use super::psci::{self, Outcome, Power, Start};
-use super::scheduler;
-use super::vcpu::{Attention, Crash, Exit, VcpuId, VcpuOps};
+use super::scheduler::policy::CpuSet;
+use super::scheduler::{self, Share, Task};
+use super::vcpu::{Attention, Crash, Exit, Shared, VcpuId};
 use crate::arch::aarch64::vcpu::{CallExit, FaultIn, Machine, Vcpu, interrupts};
 use crate::arch::aarch64::{cache, gic, irq, percpu, stage2, timer};
 use crate::devices::bus::{Access, Bus, BusError, MmioDevice, Width};
@@ -30,6 +33,7 @@ use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::GuestMemory;
 use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};
 use crate::mm::tables::{Attributes, TableError};
+use crate::mrs;
 use crate::platform::clock::WallClock;
 use crate::platform::{console, entropy};
 
@@ -43,12 +47,19 @@ pub enum VmError {
         /// As possible.
         limit: usize,
     },
-    /// More vCPUs than the machine has running CPUs without one.
+    /// None of the CPUs that the VM may use runs and is shared.
+    NoCpu {
+        /// The CPUs that it may use.
+        wanted: u64,
+        /// The CPUs that run and that no vCPU owns.
+        shared: u64,
+    },
+    /// Each vCPU is to own a CPU, and there are not enough that can be given away.
     NotEnoughCpus {
         /// vCPUs.
         vcpus: u32,
-        /// CPUs.
-        cpus: usize,
+        /// CPUs that it may use and that could be given away.
+        cpus: u32,
     },
     /// A firmware image of no bytes.
     EmptyFirmware,
@@ -74,11 +85,14 @@ impl fmt::Display for VmError {
             Self::TooManyVcpus { found, limit } => {
                 write!(f, "{found} vCPUs are asked for, at most {limit} are possible with this GIC")
             }
-            Self::NotEnoughCpus { vcpus, cpus } => {
+            Self::NoCpu { wanted, shared } => {
                 write!(
                     f,
-                    "{vcpus} vCPUs are asked for, each needs a CPU of its own, and {cpus} CPUs are free"
+                    "it may use the CPUs {wanted:#x}, and those that run and are shared are {shared:#x}"
                 )
+            }
+            Self::NotEnoughCpus { vcpus, cpus } => {
+                write!(f, "{vcpus} vCPUs are each to own a CPU, and {cpus} can be given to them")
             }
             Self::EmptyFirmware => f.write_str("the firmware is empty"),
             Self::Stage2(error) => error.fmt(f),
@@ -94,37 +108,17 @@ impl fmt::Display for VmError {
 
 impl core::error::Error for VmError {}
 
-/// What other CPUs know of a vCPU.
-struct Remote {
-    attention: Attention,
-    /// Index of the CPU that runs it; `usize::MAX` before it has one.
-    cpu: AtomicUsize,
-}
-
 /// The vCPUs of a VM, as its interrupt controller reaches them.
-pub struct GicHost(Arc<[Remote]>);
-
-impl GicHost {
-    fn raise(&self, vcpu: usize, flags: u32) {
-        let Some(remote) = self.0.get(vcpu) else { return };
-        remote.attention.raise(flags);
-        let cpu = remote.cpu.load(Ordering::Acquire);
-        if cpu != percpu::this_cpu().index
-            && let Some(cpu) = percpu::cpu(cpu)
-        {
-            gic::kick(cpu);
-        }
-    }
-}
+pub struct GicHost(Arc<[Arc<Task>]>);
 
 impl Host for GicHost {
     fn fold(&self, vgic: &mut Vgic, vcpu: usize) -> VcpuSet {
-        interrupts::fold(vgic, vcpu)
+        interrupts::fold(vgic, vcpu, mrs!("cntv_ctl_el0"))
     }
 
     fn kick(&self, vcpus: VcpuSet) {
-        for vcpu in vcpus.iter() {
-            self.raise(vcpu, Attention::INTERRUPTS);
+        for task in vcpus.iter().filter_map(|vcpu| self.0.get(vcpu)) {
+            task.raise(Attention::INTERRUPTS);
         }
     }
 }
@@ -174,38 +168,6 @@ impl MmioDevice for DeactivateRegister {
     }
 }
 
-/// Why a VM is being stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stop {
-    /// Its guest switched it off.
-    Off,
-    /// Its guest wants a reset.
-    Reset,
-    /// A vCPU cannot go on.
-    Crashed,
-}
-
-/// Where a VM is in its life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    Running,
-    /// vCPUs leave their guest; which have.
-    Stopping(Stop, VcpuSet),
-    /// All vCPUs have stopped, and the last one to do so is about the rest.
-    Busy,
-    Off,
-}
-
-/// What a vCPU is to do next.
-pub enum Next {
-    /// Start.
-    Start(Start),
-    /// Nothing yet: wait for a kick.
-    Wait,
-    /// Nothing any more: the VM is off.
-    Quit,
-}
-
 /// A virtual machine.
 pub struct Vm {
     id: usize,
@@ -217,12 +179,57 @@ pub struct Vm {
     gic: Arc<VgicDevice<GicHost>>,
     uart: Arc<Pl011>,
     rtc: Arc<Pl031>,
-    remotes: Arc<[Remote]>,
+    tasks: Arc<[Arc<Task>]>,
+    /// The CPUs that its vCPUs own.
+    owned: CpuSet,
+    /// For each CPU, one more than the index of the vCPU that ran there last; 0 for none.
+    residents: Vec<AtomicU32>,
     affinities: Vec<u64>,
     power: Mutex<Power>,
-    phase: Mutex<Phase>,
+    /// The first vCPU's next turn is to load what the VM boots from.
+    loads: AtomicBool,
+    /// The devicetree that it was last started with.
+    devicetree: Mutex<Vec<u8>>,
     /// `CNTVOFF_EL2`: the physical counter when the VM last booted.
     time_offset: AtomicU64,
+}
+
+/// The CPUs for a VM: those that its vCPUs may use, and those that they own.
+fn choose_cpus(spec: &VmSpec) -> Result<(CpuSet, CpuSet), VmError> {
+    let none = CpuSet::from_bits(0);
+    let running = percpu::all().fold(0, |cpus, cpu| cpus | CpuSet::of(cpu.index).bits());
+    let shared = scheduler::shared_cpus().bits() & running;
+    let wanted = spec.scheduling.cpus & running;
+    if wanted & shared == 0 {
+        return Err(VmError::NoCpu { wanted: spec.scheduling.cpus, shared });
+    }
+    if !spec.scheduling.dedicated {
+        return Ok((CpuSet::from_bits(wanted), none));
+    }
+    let candidates = CpuSet::from_bits(wanted & shared & control::expendable_cpus(shared));
+    let possible = candidates.iter().count() as u32;
+    if possible < spec.vcpus {
+        return Err(VmError::NotEnoughCpus { vcpus: spec.vcpus, cpus: possible });
+    }
+    // The first CPUs are the last to go: one of them keeps house.
+    let skipped = (possible - spec.vcpus) as usize;
+    let owned = candidates.iter().skip(skipped).fold(0, |cpus, cpu| cpus | CpuSet::of(cpu).bits());
+    Ok((CpuSet::from_bits(owned), CpuSet::from_bits(owned)))
+}
+
+/// The tasks of a VM's vCPUs.
+fn tasks(id: usize, spec: &VmSpec, allowed: CpuSet) -> Arc<[Arc<Task>]> {
+    let share = Arc::new(Share::new(spec.scheduling.weight, spec.scheduling.dedicated));
+    let mut owned = allowed.iter();
+    (0..spec.vcpus as usize)
+        .map(|index| {
+            let allowed = match spec.scheduling.dedicated {
+                true => owned.next().map_or(allowed, CpuSet::of),
+                false => allowed,
+            };
+            Arc::new(Task::new(VcpuId { vm: id, index }, share.clone(), allowed))
+        })
+        .collect()
 }
 
 impl Vm {
@@ -236,15 +243,9 @@ impl Vm {
         if spec.vcpus as usize > limit {
             return Err(VmError::TooManyVcpus { found: spec.vcpus, limit });
         }
-        let cpus = scheduler::free_cpus();
-        if spec.vcpus as usize > cpus {
-            return Err(VmError::NotEnoughCpus { vcpus: spec.vcpus, cpus });
-        }
+        let (allowed, owned) = choose_cpus(spec)?;
         let affinities: Vec<u64> = (0..u64::from(spec.vcpus)).map(|vcpu| version.affinity(vcpu)).collect();
-        let remotes: Arc<[Remote]> = affinities
-            .iter()
-            .map(|_| Remote { attention: Attention::new(), cpu: AtomicUsize::new(usize::MAX) })
-            .collect();
+        let tasks = tasks(id, spec, allowed);
 
         let tables = stage2::create().map_err(VmError::Stage2)?;
         let stage2 = stage2::registers(&tables);
@@ -269,7 +270,7 @@ impl Vm {
             list_registers: gic::list_registers(),
             priority_bits: gic::virtual_priority_bits().min(5),
         };
-        let vgic = VgicDevice::new(&config, GicHost(remotes.clone())).map_err(VmError::Gic)?;
+        let vgic = VgicDevice::new(&config, GicHost(tasks.clone())).map_err(VmError::Gic)?;
         let line = |spi| IrqLine::new(vgic.clone(), machine::spi_intid(spi));
         let uart = Arc::new(Pl011::new(line(machine::UART_SPI), Arc::new(ConsolePort)));
         let rtc = Arc::new(Pl031::new(line(machine::RTC_SPI), Arc::new(WallClock)));
@@ -310,19 +311,47 @@ impl Vm {
             gic: vgic,
             uart,
             rtc,
-            remotes,
+            tasks,
+            owned,
+            residents: percpu::all().map(|_| AtomicU32::new(0)).collect(),
             power: Mutex::new(Power::new(affinities.clone())),
             affinities,
-            phase: Mutex::new(Phase::Running),
+            loads: AtomicBool::new(false),
+            devicetree: Mutex::new(Vec::new()),
             time_offset: AtomicU64::new(0),
         };
         vm.map_cpu_interface().map_err(VmError::Map)?;
-        Ok(Arc::new(vm))
+        let vm = Arc::new(vm);
+        for task in vm.tasks.iter() {
+            task.join(&vm, Box::new(Vcpu::new(task.id(), vm.clone())));
+        }
+        scheduler::dedicate(vm.owned);
+        Ok(vm)
     }
 
-    /// The vCPU `index` of `vm`, in its reset state.
-    pub fn vcpu(vm: &Arc<Self>, index: usize) -> Box<dyn VcpuOps> {
-        Box::new(Vcpu::new(VcpuId { vm: vm.id, index }, vm.clone()))
+    /// Its vCPU of the given index.
+    pub fn task(&self, vcpu: usize) -> Option<&Arc<Task>> {
+        self.tasks.get(vcpu)
+    }
+
+    /// All its vCPUs.
+    pub fn tasks(&self) -> &[Arc<Task>] {
+        &self.tasks
+    }
+
+    /// Its memory.
+    pub fn memory(&self) -> &GuestRam<stage2::Stage2Tlb> {
+        &self.memory
+    }
+
+    /// The other end of its serial line.
+    pub fn uart(&self) -> &Pl011 {
+        &self.uart
+    }
+
+    /// The devicetree blob that it was last started with; empty before.
+    pub fn devicetree(&self) -> Vec<u8> {
+        self.devicetree.lock().clone()
     }
 
     /// What the operator calls it.
@@ -345,12 +374,85 @@ impl Vm {
         })
     }
 
+    /// Has the VM loaded, by its first vCPU and in its own time. No vCPU runs. Ends in [`Event::Booted`] or
+    /// [`Event::BootFailed`].
+    pub fn load(self: &Arc<Self>) {
+        for task in self.tasks.iter() {
+            task.switch_off();
+        }
+        self.loads.store(true, Ordering::SeqCst);
+        if let Some(first) = self.tasks.first() {
+            first.start();
+            first.release();
+        }
+    }
+
+    /// Lets the vCPUs run that are switched on.
+    pub fn release(self: &Arc<Self>) {
+        for task in self.tasks.iter() {
+            task.release();
+        }
+    }
+
+    /// Makes the vCPUs leave their guest and stay outside; [`Vm::is_halted`] tells when they have.
+    pub fn halt(self: &Arc<Self>) {
+        for task in self.tasks.iter() {
+            // Those that run leave as soon as they have been kicked.
+            let _ = task.halt();
+        }
+    }
+
+    /// Whether no vCPU is in its guest, after [`Vm::halt`].
+    pub fn is_halted(&self) -> bool {
+        self.tasks.iter().all(|task| task.is_parked())
+    }
+
+    /// Asks the guest to shut down.
+    pub fn press_power_button(self: &Arc<Self>) {}
+
+    /// Takes apart what holds the VM together, so that it goes away with the last reference. No vCPU runs.
+    pub fn dismantle(&self) {
+        for task in self.tasks.iter() {
+            task.leave();
+        }
+        scheduler::undedicate(self.owned);
+    }
+
+    /// What the vCPU `vcpu` is to start with: the turn of the first one may be to load the VM first.
+    pub fn take_start(&self, vcpu: usize) -> Option<Start> {
+        if vcpu == 0 && self.loads.swap(false, Ordering::SeqCst) {
+            let (event, detail) = match self.boot() {
+                Ok(()) => (Event::Booted, None),
+                Err(error) => (Event::BootFailed, Some((vcpu, error.to_string()))),
+            };
+            // Held until the control plane lets it run.
+            if let Some(first) = self.tasks.first() {
+                first.hold();
+                first.start();
+            }
+            control::post(Happening { vm: self.id, event, detail });
+            return None;
+        }
+        self.power.lock().take_start(vcpu)
+    }
+
+    /// Takes note of why the vCPU `vcpu` has left its guest, which halts it.
+    pub fn left(&self, vcpu: usize, exit: Exit) {
+        let (event, detail) = match exit {
+            Exit::SystemOff => (Event::GuestOff, None),
+            Exit::SystemReset => (Event::GuestReset, None),
+            Exit::Crashed(Crash { reason }) => (Event::VcpuCrashed, Some((vcpu, reason))),
+            _ => return,
+        };
+        control::post(Happening { vm: self.id, event, detail });
+    }
+
     /// Puts everything into the state of a machine that has just been switched on, with its kernel or
     /// firmware loaded and the first vCPU about to start. No vCPU may be running.
     ///
     /// # Errors
     /// [`VmError::Bundle`] and [`VmError::Load`]: what the VM boots from cannot be loaded.
-    pub fn boot(&self) -> Result<(), VmError> {
+    fn boot(&self) -> Result<(), VmError> {
         self.memory.clear().map_err(VmError::Map)?;
         self.uart.reset();
         self.rtc.reset();
@@ -381,92 +483,17 @@ impl Vm {
         cache::invalidate_instructions();
         self.time_offset.store(timer::now(), Ordering::Release);
         self.power.lock().reset(Start { entry: boot.entry.0, context: boot.x0 });
-        *self.phase.lock() = Phase::Running;
+        let mut devicetree = alloc::vec![0; (boot.dtb.end.0 - boot.dtb.start.0) as usize];
+        if self.memory.read(boot.dtb.start, &mut devicetree).is_ok() {
+            *self.devicetree.lock() = devicetree;
+        }
         Ok(())
     }
+}
 
-    /// Says that this CPU will run `vcpu`.
-    pub fn settle(&self, vcpu: usize) {
-        if let Some(remote) = self.remotes.get(vcpu) {
-            remote.cpu.store(percpu::this_cpu().index, Ordering::Release);
-        }
-    }
-
-    /// Tells the vCPU `vcpu`, which is not running, what to do next.
-    pub fn next(&self, vcpu: usize) -> Next {
-        let mut phase = self.phase.lock();
-        match &mut *phase {
-            Phase::Running => match self.power.lock().take_start(vcpu) {
-                Some(start) => Next::Start(start),
-                None => Next::Wait,
-            },
-            Phase::Stopping(stop, stopped) if !stopped.contains(vcpu) => {
-                *stopped |= VcpuSet::of(vcpu);
-                if *stopped != VcpuSet::first(self.vcpus()) {
-                    return Next::Wait;
-                }
-                let stop = stop.clone();
-                *phase = Phase::Busy;
-                drop(phase);
-                self.finish(&stop);
-                // Nobody kicks this CPU, which knows already.
-                self.next(vcpu)
-            }
-            Phase::Stopping(..) | Phase::Busy => Next::Wait,
-            Phase::Off => Next::Quit,
-        }
-    }
-
-    /// All vCPUs have stopped: reset or switch off.
-    fn finish(&self, stop: &Stop) {
-        // Whoever asked for the stop has arrived, too, so nobody is raising flags any more.
-        for remote in self.remotes.iter() {
-            remote.attention.take();
-        }
-        let off = match stop {
-            Stop::Reset => {
-                log::info!("VM {} resets", self.name());
-                self.boot()
-                    .map_err(|error| log::error!("VM {} cannot boot again: {error}", self.name()))
-                    .is_err()
-            }
-            Stop::Off => {
-                log::info!("VM {} is off", self.name());
-                true
-            }
-            Stop::Crashed => true,
-        };
-        if off {
-            *self.phase.lock() = Phase::Off;
-            scheduler::vm_is_off();
-        }
-        self.call_all(0);
-    }
-
-    /// Takes note of why the vCPU `vcpu` has left its guest.
-    pub fn left(&self, vcpu: usize, exit: &Exit) {
-        let stop = match exit {
-            Exit::Stopped | Exit::Off => return,
-            Exit::SystemOff => Stop::Off,
-            Exit::SystemReset => Stop::Reset,
-            Exit::Crashed(Crash { reason }) => {
-                log::error!("VM {} crashed on vCPU {vcpu}: {reason}", self.name());
-                Stop::Crashed
-            }
-        };
-        let mut phase = self.phase.lock();
-        if *phase == Phase::Running {
-            *phase = Phase::Stopping(stop, VcpuSet::EMPTY);
-        }
-        drop(phase);
-        self.call_all(Attention::STOP);
-    }
-
-    /// Raises `flags` for every vCPU and wakes the CPUs that run them.
-    fn call_all(&self, flags: u32) {
-        for vcpu in 0..self.vcpus() {
-            self.gic.host().raise(vcpu, flags);
-        }
+impl Drop for Vm {
+    fn drop(&mut self) {
+        log::debug!("VM {} is gone", self.spec.name);
     }
 }
 
@@ -481,10 +508,31 @@ impl Machine for Vm {
         &self.bus
     }
 
-    #[inline]
-    fn attention(&self, vcpu: usize) -> &Attention {
-        static NONE: Attention = Attention::new();
-        self.remotes.get(vcpu).map_or(&NONE, |remote| &remote.attention)
+    fn shared(&self, vcpu: usize) -> Arc<Shared> {
+        self.tasks.get(vcpu).map(|task| task.shared.clone()).unwrap_or_default()
+    }
+
+    fn is_dedicated(&self) -> bool {
+        self.spec.scheduling.dedicated
+    }
+
+    fn takes_turn(&self, vcpu: usize) -> bool {
+        let name = vcpu as u32 + 1;
+        let resident = self.residents.get(percpu::this_cpu().index);
+        let last = resident.map_or(0, |resident| resident.swap(name, Ordering::Relaxed));
+        last != 0 && last != name
+    }
+
+    fn must_leave(&self, vcpu: usize) -> bool {
+        self.tasks.get(vcpu).is_some_and(|task| scheduler::must_leave(task))
+    }
+
+    fn is_contended(&self) -> bool {
+        scheduler::is_contended()
+    }
+
+    fn nap(&self, vcpu: usize) -> bool {
+        self.tasks.get(vcpu).is_some_and(|task| scheduler::nap(task))
     }
 
     fn stage2(&self) -> (u64, u64) {
@@ -533,7 +581,9 @@ impl Vm {
         let result = match outcome {
             Outcome::Return(result) => result,
             Outcome::Started(target) => {
-                self.gic.host().raise(target, 0);
+                if let Some(task) = self.tasks.get(target) {
+                    task.start();
+                }
                 0
             }
             Outcome::Suspend => return ControlFlow::Break(CallExit::Wait),

@@ -3,6 +3,10 @@
 #[cfg(target_os = "none")]
 pub mod builtin;
 pub mod bundle;
+#[cfg(target_os = "none")]
+pub mod control;
+#[cfg(target_os = "none")]
+mod crash;
 pub mod fdt;
 #[cfg(target_os = "none")]
 pub mod instance;

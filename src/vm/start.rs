@@ -1,11 +1,9 @@
 //! From the machine's description to running VMs.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 
 use super::bundle::Bundle;
-use super::instance::{Attached, Vm, VmError};
-use super::scheduler;
+use super::{control, scheduler};
 use crate::arch::aarch64::{cpu, irq, percpu};
 use crate::mm::frames;
 use crate::platform::board::{Board, Gic};
@@ -36,36 +34,9 @@ pub fn start_all(board: &Board) -> ! {
         irq::register(interrupt, console::interrupt);
     }
     let Some(bundle) = bundle(board) else { power::off() };
-    let mut started = 0;
-    for (id, spec) in bundle.vms().iter().enumerate() {
-        match start(id, spec, bundle) {
-            Ok(vm) => {
-                if started == 0 {
-                    console::listen(Arc::new(Attached(vm.clone())));
-                }
-                started += 1;
-                scheduler::launch(&vm);
-            }
-            Err(error) => log::error!("VM {} cannot start: {error}", spec.name),
-        }
-    }
-    if started == 0 {
-        log::error!("no VM could be started");
-    }
+    control::start(bundle);
     log::info!("EL2 uses {} KiB of RAM, {} KiB are free", layout::footprint() >> 10, frames::free() >> 10);
-    scheduler::all_launched();
     scheduler::run_cpu()
-}
-
-fn start(
-    id: usize,
-    spec: &super::bundle::VmSpec,
-    bundle: &'static Bundle<'static>,
-) -> Result<Arc<Vm>, VmError> {
-    let vm = Vm::new(id, spec, bundle)?;
-    vm.boot()?;
-    log::info!("VM {} starts: {} vCPUs, {} MiB", spec.name, spec.vcpus, spec.memory >> 20);
-    Ok(vm)
 }
 
 /// The bundle that the boot loader has passed as its initrd, or one around the built-in guest where it has

@@ -1,8 +1,13 @@
 //! The one interface by which the rest of the system sees a vCPU, whatever its instruction set.
 
+use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
+
+use super::operator::TracedExit;
+use crate::mm::addr::Ipa;
 
 /// Which vCPU of which VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +72,15 @@ impl core::error::Error for RegsError {}
 /// Why a vCPU has stopped running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
+    /// Its CPU is wanted for something else.
+    Preempted,
+    /// It waits for another vCPU, by spinning, and lets others run.
+    Yielded,
+    /// It waits for an interrupt.
+    Waiting {
+        /// When one of its timers will fire, on the physical counter.
+        until: Option<u64>,
+    },
     /// Somebody raised [`Attention::STOP`].
     Stopped,
     /// The guest switched this vCPU off (PSCI CPU_OFF).
@@ -97,12 +111,76 @@ pub struct ExitCounters {
     pub sysreg: u64,
     /// Physical interrupts.
     pub interrupts: u64,
+    /// Instructions that wait for an interrupt or an event.
+    pub waits: u64,
     /// RAM mapped on first touch.
     pub faults: u64,
     /// Accesses that nobody claimed, answered by an abort.
     pub unclaimed: u64,
     /// Instructions answered by an undefined instruction exception.
     pub undefined: u64,
+}
+
+/// A counter with one writer, which others read while it counts.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one more. Only the vCPU whose counter it is may do this.
+    #[inline]
+    pub fn count(&self) {
+        self.add(1);
+    }
+
+    /// Counts `amount` more, as [`Counter::count`] does.
+    #[inline]
+    pub fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    }
+
+    /// The value now, or a moment ago.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a vCPU shares with the rest of the system while it runs.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// What others want of it.
+    pub attention: Attention,
+    /// See [`ExitCounters`].
+    pub calls: Counter,
+    /// See [`ExitCounters`].
+    pub mmio: Counter,
+    /// See [`ExitCounters`].
+    pub sysreg: Counter,
+    /// See [`ExitCounters`].
+    pub interrupts: Counter,
+    /// See [`ExitCounters`].
+    pub waits: Counter,
+    /// See [`ExitCounters`].
+    pub faults: Counter,
+    /// See [`ExitCounters`].
+    pub unclaimed: Counter,
+    /// See [`ExitCounters`].
+    pub undefined: Counter,
+}
+
+impl Shared {
+    /// The counters now.
+    pub fn exits(&self) -> ExitCounters {
+        ExitCounters {
+            calls: self.calls.get(),
+            mmio: self.mmio.get(),
+            sysreg: self.sysreg.get(),
+            interrupts: self.interrupts.get(),
+            waits: self.waits.get(),
+            faults: self.faults.get(),
+            unclaimed: self.unclaimed.get(),
+            undefined: self.undefined.get(),
+        }
+    }
 }
 
 /// A vCPU.
@@ -112,9 +190,6 @@ pub trait VcpuOps: Send {
 
     /// Runs the vCPU on this CPU until something happens that its VM as a whole must answer.
     fn run(&mut self) -> Exit;
-
-    /// How often it has left the guest since it was made.
-    fn exits(&self) -> ExitCounters;
 
     /// Puts the vCPU into the state in which its machine starts it: at `pc`, with `argument` in the first
     /// argument register.
@@ -134,13 +209,27 @@ pub trait VcpuOps: Send {
 
     /// Replaces the floating-point and SIMD registers.
     fn set_fpu_regs(&mut self, regs: &FpuRegs);
+
+    /// System registers by name, in the order in which they are to be shown.
+    fn system_registers(&self) -> Vec<(&'static str, u64)>;
+
+    /// Where the guest's virtual address lies, by the guest's own translation as it stands; `None` where it
+    /// has none.
+    fn translate(&self, address: u64) -> Option<Ipa>;
+
+    /// Return addresses of the functions that the guest is in, the innermost first, as far as it keeps frame
+    /// records and they can be read.
+    fn backtrace(&self) -> Vec<u64>;
+
+    /// The last exits, the oldest first.
+    fn trace(&self) -> Vec<TracedExit>;
 }
 
 /// What other CPUs want of a vCPU; it looks before each entry into the guest. Whoever raises a flag also
 /// kicks the CPU that runs the vCPU: EL2 has interrupts masked, so a kick that comes after the look ends the
 /// run as soon as it starts.
 #[derive(Debug, Default)]
-pub struct Attention(core::sync::atomic::AtomicU32);
+pub struct Attention(AtomicU32);
 
 impl Attention {
     /// The list registers must be filled anew.
@@ -150,23 +239,29 @@ impl Attention {
 
     /// Nothing wanted.
     pub const fn new() -> Self {
-        Self(core::sync::atomic::AtomicU32::new(0))
+        Self(AtomicU32::new(0))
     }
 
     /// Raises `flags`.
     pub fn raise(&self, flags: u32) {
-        self.0.fetch_or(flags, core::sync::atomic::Ordering::AcqRel);
+        self.0.fetch_or(flags, Ordering::SeqCst);
     }
 
     /// The flags that are up, without taking them.
     #[inline]
     pub fn peek(&self) -> u32 {
-        self.0.load(core::sync::atomic::Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Takes [`Attention::INTERRUPTS`] alone.
+    #[inline]
+    pub fn take_interrupts(&self) {
+        self.0.fetch_and(!Self::INTERRUPTS, Ordering::SeqCst);
     }
 
     /// Takes all flags.
     #[inline]
     pub fn take(&self) -> u32 {
-        self.0.swap(0, core::sync::atomic::Ordering::AcqRel)
+        self.0.swap(0, Ordering::SeqCst)
     }
 }

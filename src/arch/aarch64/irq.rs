@@ -3,7 +3,9 @@
 use spin::{Mutex, Once};
 
 use super::gic;
+use super::percpu::{self, PerCpu};
 use crate::platform::board::TimerInterrupts;
+use crate::vm::scheduler;
 
 /// What an interrupt means to EL2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,14 @@ pub fn register(intid: u32, handler: fn()) {
         None => log::error!("interrupt {intid} has no handler: the table of {} is full", handlers.len()),
     }
     drop(handlers);
-    gic::enable_shared(intid);
+    gic::enable_shared(intid, percpu::this_cpu());
+}
+
+/// Lets `cpu` handle all shared interrupts from now on.
+pub fn move_to(cpu: &PerCpu) {
+    for (intid, _) in HANDLERS.lock().iter().flatten() {
+        gic::enable_shared(*intid, cpu);
+    }
 }
 
 /// Handles the device interrupt `intid`.
@@ -82,11 +91,16 @@ pub fn handle(intid: u32) {
     }
 }
 
+/// The hypervisor timer has gone off.
+pub fn alarm() {
+    scheduler::alarm();
+}
+
 /// Takes and handles what is pending while no vCPU is loaded.
 pub fn handle_idle() {
     while let Some(taken) = gic::acknowledge() {
         match classify(taken.intid()) {
-            Kind::HypervisorTimer => super::timer::disarm(),
+            Kind::HypervisorTimer => alarm(),
             Kind::Device => handle(taken.intid()),
             Kind::VirtualTimer | Kind::Maintenance | Kind::Kick => {}
         }

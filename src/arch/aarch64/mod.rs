@@ -58,5 +58,6 @@ pub fn init_cpu() -> Result<(), gic::GicError> {
     }
     gic::init_cpu(&irq::private())?;
     timer::init_cpu();
+    vcpu::init_cpu();
     Ok(())
 }

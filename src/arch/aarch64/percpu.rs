@@ -1,14 +1,14 @@
 //! What each physical CPU has of its own: its number, and its stacks with a guard page between them.
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use aarch64_cpu::registers::{Readable, TPIDR_EL2, Writeable};
-use spin::Mutex;
 
+use super::timer::Alarms;
 use crate::mm::addr::{PAGE_SIZE, PhysAddr};
 use crate::platform::board::MAX_CPUS;
-use crate::vm::scheduler::Task;
+use crate::vm::scheduler::CpuScheduler;
 
 /// Size and alignment of a [`CpuArea`]. arch/aarch64/vectors.S tells the stack from what is below it by
 /// address bit 15.
@@ -39,10 +39,12 @@ pub struct PerCpu {
     pub affinity: u64,
     /// Number of its CPU interface, by which a GICv2 addresses it; a GICv3 goes by affinity.
     pub gic_target: AtomicUsize,
-    /// Whether a vCPU has been given to the CPU.
-    pub taken: AtomicBool,
-    /// Work for the CPU to take up.
-    pub inbox: Mutex<Option<Task>>,
+    /// Where a GICv3 has the registers of its private interrupts.
+    pub gic_private: AtomicU64,
+    /// What its timer is set for.
+    pub alarms: Alarms,
+    /// Its part of the scheduler.
+    pub scheduler: CpuScheduler,
 }
 
 impl PerCpu {
@@ -50,10 +52,13 @@ impl PerCpu {
     pub fn publish(&'static self) {
         if let Some(slot) = CPUS.get(self.index) {
             slot.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
+            COUNT.fetch_max(self.index + 1, Ordering::Release);
         }
     }
 }
 
+/// One more than the highest index among those that have been started.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
 static CPUS: [AtomicPtr<PerCpu>; MAX_CPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
 
 unsafe extern "C" {
@@ -89,8 +94,9 @@ pub unsafe fn prepare(start: PhysAddr, index: usize, affinity: u64) -> u64 {
         index,
         affinity,
         gic_target: AtomicUsize::new(0),
-        taken: AtomicBool::new(false),
-        inbox: Mutex::new(None),
+        gic_private: AtomicU64::new(0),
+        alarms: Alarms::new(),
+        scheduler: CpuScheduler::new(),
     };
     // SAFETY: the caller's promise; the first field is written as a whole.
     unsafe { (&raw mut (*area).cpu).write(cpu) };
@@ -121,8 +127,8 @@ pub fn cpu(index: usize) -> Option<&'static PerCpu> {
 }
 
 /// Every CPU that has been started.
-pub fn all() -> impl Iterator<Item = &'static PerCpu> {
-    (0..MAX_CPUS).filter_map(cpu)
+pub fn all() -> impl Iterator<Item = &'static PerCpu> + Clone {
+    (0..COUNT.load(Ordering::Acquire)).filter_map(cpu)
 }
 
 /// Bounds of the stack that contains `address`, within this CPU's area.

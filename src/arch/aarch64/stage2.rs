@@ -191,6 +191,13 @@ pub fn registers(tables: &Stage2) -> (u64, u64) {
     (tables.tlb().vttbr(), VTCR | physical_size_field() << 16 | u64::from(64 - ipa_bits()))
 }
 
+/// Removes what this CPU's TLB holds of the VM that is loaded. Two vCPUs may use the same ASID for different address
+/// spaces (DDI 0487 D8.16.3), so one that takes another's turn on a CPU must not see the other's translations.
+pub fn forget_address_spaces() {
+    // SAFETY: invalidating translations costs time only.
+    unsafe { asm!("tlbi vmalle1", "dsb nsh", "isb", options(nostack)) };
+}
+
 /// Leaves EL1 and EL0 of this CPU without a VM: no traps, no Stage-2, and no reference to tables that may be
 /// freed.
 pub fn unload() {

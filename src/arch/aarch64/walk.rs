@@ -35,6 +35,12 @@ struct Half {
 const ADDRESS: u64 = (1 << 48) - 1;
 
 impl Regime {
+    /// The regime that these registers (`SCTLR_EL1`, `TCR_EL1`, `TTBR0_EL1`, `TTBR1_EL1`) define.
+    pub const fn of(sctlr: u64, tcr: u64, ttbr0: u64, ttbr1: u64) -> Self {
+        const SCTLR_M: u64 = 1;
+        Self { tcr, ttbr0, ttbr1, enabled: sctlr & SCTLR_M != 0 }
+    }
+
     /// The half that bit 55 selects (the top byte may be a tag), or `None` where `TCR_EL1` disables it or has
     /// a reserved value.
     fn half(&self, address: u64) -> Option<Half> {

@@ -1,90 +1,586 @@
-//! Which CPU runs which vCPU: each vCPU has a CPU of its own, for good.
+//! One CPU's part of the scheduler, and what passes between CPUs.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
-use crate::arch::aarch64::{cpu, gic, irq, percpu};
-use crate::platform::power;
-use crate::vm::instance::{Next, Vm};
+use spin::{Mutex, MutexGuard, Once};
 
-/// VMs that are not off, and one more until all that there are have been launched.
-static LIVE: AtomicUsize = AtomicUsize::new(1);
+use super::policy::{self, CpuSet, CpuView, Params, Rate, RunQueue, VTime, Waiting};
+use super::task::{Fate, State, Task};
+use crate::arch::aarch64::percpu::{self, PerCpu};
+use crate::arch::aarch64::timer::{self, Alarm};
+use crate::arch::aarch64::{cpu, gic, irq};
+use crate::vm::control;
+use crate::vm::vcpu::VcpuId;
 
-/// A vCPU on its way to a CPU.
-pub struct Task {
-    vm: Arc<Vm>,
-    vcpu: usize,
+/// The policy's constants in ticks of this machine's counter.
+static PARAMS: Once<Params> = Once::new();
+/// The CPUs that no vCPU owns, a bit each.
+static SHARED_CPUS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+type Queue = RunQueue<Arc<Task>>;
+
+/// A vCPU that is blocked until an interrupt, of which its own timer may be the cause.
+struct Sleeper {
+    until: u64,
+    task: Arc<Task>,
 }
 
-/// How many CPUs have no vCPU.
-pub fn free_cpus() -> usize {
-    percpu::all().filter(|cpu| !cpu.taken.load(Ordering::Acquire)).count()
+/// What a CPU has of its own for the scheduler.
+pub struct CpuScheduler {
+    queue: Mutex<Queue>,
+    /// Blocked vCPUs that were last here, with the times of their timers.
+    sleepers: Mutex<Vec<Sleeper>>,
+    /// The CPU is to look at its queue.
+    called: AtomicBool,
+    /// A time slice has ended since it last looked whether a task should move to another CPU.
+    tick: AtomicBool,
+    /// It sleeps, or is about to.
+    idle: AtomicBool,
+    /// What others may know of the queue without its lock: how many wait, its virtual time at `published`, and
+    /// the rate at which that passes (0: not until it is published again).
+    waiting: AtomicUsize,
+    vtime: AtomicU64,
+    published: AtomicU64,
+    rate: AtomicU32,
+    /// Which vCPU runs: [`NOBODY`], or its VM's number above 32 bits of its index.
+    current: AtomicU64,
+    /// Statistics, in ticks.
+    idle_ticks: AtomicU64,
+    started: AtomicU64,
+    switches: AtomicU64,
 }
 
-/// Gives every vCPU of `vm`, which has booted, a CPU that has none.
-pub fn launch(vm: &Arc<Vm>) {
-    LIVE.fetch_add(1, Ordering::AcqRel);
-    let free = percpu::all().filter(|cpu| !cpu.taken.swap(true, Ordering::AcqRel));
-    for (vcpu, cpu) in (0..vm.vcpus()).zip(free) {
-        *cpu.inbox.lock() = Some(Task { vm: vm.clone(), vcpu });
-        if cpu.index != percpu::this_cpu().index {
-            gic::kick(cpu);
-        }
+const NOBODY: u64 = u64::MAX;
+
+fn params() -> &'static Params {
+    PARAMS.call_once(|| Params::new(timer::frequency()))
+}
+
+/// The CPUs that no vCPU owns.
+pub fn shared_cpus() -> CpuSet {
+    CpuSet::from_bits(SHARED_CPUS.load(Ordering::SeqCst))
+}
+
+/// Sees to it that no queue has to grow while it is in use: there are `tasks` vCPUs in all.
+pub fn reserve(tasks: usize) {
+    for cpu in percpu::all() {
+        cpu.scheduler.queue.lock().reserve(tasks);
+        let mut sleepers = cpu.scheduler.sleepers.lock();
+        let more = tasks.saturating_sub(sleepers.len());
+        sleepers.reserve(more);
     }
 }
 
-/// No more VMs will be launched.
-pub fn all_launched() {
-    vm_is_off();
-}
-
-/// One VM less. The machine is switched off with the last one.
-pub fn vm_is_off() {
-    if LIVE.fetch_sub(1, Ordering::AcqRel) == 1 {
-        match power::can_switch_off() {
-            true => log::info!("all VMs are off, the machine is switched off"),
-            false => log::info!("all VMs are off; this machine has no means to switch itself off"),
-        }
-        power::off();
+/// Keeps shared vCPUs off the CPUs `owned` from now on; those that are there leave at once.
+pub fn dedicate(owned: CpuSet) {
+    SHARED_CPUS.fetch_and(!owned.bits(), Ordering::SeqCst);
+    for cpu in percpu::all().filter(|cpu| owned.contains(cpu.index)) {
+        cpu.scheduler.evacuate(cpu);
+        cpu.scheduler.call(cpu);
     }
 }
 
-/// What a CPU does from the end of its bring-up on: it runs what is put into its inbox, and sleeps in
-/// between.
-pub fn run_cpu() -> ! {
-    loop {
-        let task = percpu::this_cpu().inbox.lock().take();
-        match task {
-            Some(task) => run(&task),
-            None => {
-                cpu::wait_for_interrupt();
-                irq::handle_idle();
-            }
-        }
+/// Gives the CPUs `owned` back to all.
+pub fn undedicate(owned: CpuSet) {
+    SHARED_CPUS.fetch_or(owned.bits(), Ordering::SeqCst);
+}
+
+/// The CPUs that `task` may run on now.
+fn allowed(task: &Task) -> CpuSet {
+    match task.owns_cpu() {
+        true => task.allowed(),
+        false => CpuSet::from_bits(task.allowed().bits() & SHARED_CPUS.load(Ordering::SeqCst)),
     }
 }
 
-/// Runs a vCPU until its VM is off.
-fn run(task: &Task) {
-    let Task { vm, vcpu: index } = task;
-    vm.settle(*index);
-    let mut vcpu = Vm::vcpu(vm, *index);
-    loop {
-        match vm.next(*index) {
-            Next::Start(start) => {
-                vcpu.start_at(start.entry, start.context);
-                let exit = vcpu.run();
-                log::debug!("vCPU {} of {}: {exit:?}, {:?}", vcpu.id(), vm.name(), vcpu.exits());
-                vm.left(*index, &exit);
+/// Where `task`, of virtual time `vtime` among the tasks of `home`, should go.
+fn place(task: &Task, vtime: VTime, home: usize) -> &'static PerCpu {
+    let now = timer::about_now();
+    let views = percpu::all().map(|cpu| cpu.scheduler.view(cpu.index, now));
+    // A VM is only started if the CPUs that are left to it exist.
+    policy::place(params(), vtime, task.share.rate(), home, allowed(task), views)
+        .and_then(percpu::cpu)
+        .unwrap_or_else(percpu::this_cpu)
+}
+
+/// How far the busy CPU that has come furthest has.
+fn furthest(now: u64) -> VTime {
+    let busy = percpu::all().filter(|cpu| !cpu.scheduler.is_idle());
+    busy.map(|cpu| cpu.scheduler.vtime_at(now)).reduce(VTime::later).unwrap_or_default()
+}
+
+/// `task` as it waits in a queue.
+fn waiting(task: Arc<Task>, vtime: VTime) -> Waiting<Arc<Task>> {
+    Waiting { vtime, rate: task.share.rate(), allowed: task.allowed(), task }
+}
+
+/// Puts `task`, which the caller has taken into [`State::Waking`], into the queue of the CPU that suits it
+/// best.
+pub(super) fn make_ready(task: &Arc<Task>) {
+    let now = timer::about_now();
+    task.share.one_more();
+    let home = task.home();
+    let home_vtime = percpu::cpu(home).map_or(VTime::default(), |cpu| cpu.scheduler.vtime_at(now));
+    let cpu = place(task, task.vtime(), home);
+    let idle = now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed));
+    task.times.idle.add(idle);
+    let mut queue = cpu.scheduler.queue.lock();
+    task.set_state(State::Waiting(cpu.index));
+    if queue.is_idle() {
+        queue.leave_idle(furthest(now));
+    }
+    queue.wake(params(), now, waiting(task.clone(), task.vtime()), home_vtime);
+    cpu.scheduler.joined(cpu, queue, now);
+}
+
+/// Takes `task` out of the queue of the CPU of index `cpu`, and parks it. `false`: it was not there.
+pub(super) fn take_out(cpu: usize, task: &Arc<Task>) -> bool {
+    let Some(cpu) = percpu::cpu(cpu) else { return false };
+    let mut queue = cpu.scheduler.queue.lock();
+    let Some(found) = queue.remove(|waiting| Arc::ptr_eq(waiting, task)) else { return false };
+    found.task.park(found.vtime);
+    cpu.scheduler.publish(&queue, timer::about_now());
+    true
+}
+
+impl CpuScheduler {
+    /// Nothing to run.
+    pub const fn new() -> Self {
+        Self {
+            queue: Mutex::new(RunQueue::new()),
+            sleepers: Mutex::new(Vec::new()),
+            called: AtomicBool::new(false),
+            tick: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            vtime: AtomicU64::new(0),
+            published: AtomicU64::new(0),
+            rate: AtomicU32::new(0),
+            current: AtomicU64::new(NOBODY),
+            idle_ticks: AtomicU64::new(0),
+            started: AtomicU64::new(0),
+            switches: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the CPU sleeps.
+    pub fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::SeqCst)
+    }
+
+    /// The queue's virtual time, as far as it can be told from outside.
+    fn vtime_at(&self, now: u64) -> VTime {
+        let passed = now.saturating_sub(self.published.load(Ordering::Relaxed));
+        let advance = Rate::from_raw(self.rate.load(Ordering::Relaxed)).advance(passed);
+        VTime::from_raw(self.vtime.load(Ordering::Relaxed).wrapping_add(advance))
+    }
+
+    fn view(&self, index: usize, now: u64) -> CpuView {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        CpuView { index, idle: self.is_idle() && waiting == 0, vtime: self.vtime_at(now), waiting }
+    }
+
+    /// Tells others how the queue stands.
+    fn publish(&self, queue: &Queue, now: u64) {
+        // While somebody waits, that one's virtual time counts, and it stands.
+        let rate = queue.running_rate().filter(|_| queue.waiting() == 0).map_or(0, Rate::raw);
+        self.waiting.store(queue.waiting(), Ordering::SeqCst);
+        self.vtime.store(queue.vtime(params(), now).raw(), Ordering::Relaxed);
+        self.published.store(now, Ordering::Relaxed);
+        self.rate.store(rate, Ordering::Relaxed);
+    }
+
+    /// Makes the CPU look at its queue.
+    fn call(&self, cpu: &PerCpu) {
+        self.called.store(true, Ordering::SeqCst);
+        gic::kick(cpu);
+    }
+
+    /// A task has joined the queue, which is unlocked here: whoever should do something else now is told.
+    fn joined(&self, cpu: &PerCpu, queue: MutexGuard<'_, Queue>, now: u64) {
+        self.publish(&queue, now);
+        let matters = queue.waiting() == 1 || queue.preempts(params(), now);
+        let candidates = queue.front().map(|front| allowed(&front.task));
+        drop(queue);
+        fence(Ordering::SeqCst);
+        if matters || self.is_idle() {
+            self.call(cpu);
+        }
+        // A CPU that has gone to sleep meanwhile has not seen the task, and would steal it.
+        let candidates = candidates.filter(|_| !self.is_idle());
+        let sleeper = candidates.and_then(|cpus| {
+            percpu::all().find(|other| cpus.contains(other.index) && other.scheduler.is_idle())
+        });
+        if let Some(sleeper) = sleeper {
+            sleeper.scheduler.call(sleeper);
+        }
+    }
+
+    /// Puts a task in [`State::Waking`] that is ready to go on into the queue, with its virtual time as it is.
+    fn adopt(&self, cpu: &PerCpu, task: Arc<Task>, vtime: VTime) {
+        let now = timer::about_now();
+        let mut queue = self.queue.lock();
+        task.set_state(State::Waiting(cpu.index));
+        if queue.is_idle() {
+            queue.leave_idle(furthest(now));
+        }
+        queue.insert(params(), now, waiting(task, vtime));
+        self.joined(cpu, queue, now);
+    }
+
+    /// Moves every task that waits here and may not be here any more.
+    fn evacuate(&self, own: &PerCpu) {
+        loop {
+            let mut queue = self.queue.lock();
+            let Some(found) = queue.remove(|task| !allowed(task).contains(own.index)) else { return };
+            found.task.set_state(State::Waking);
+            self.publish(&queue, timer::about_now());
+            drop(queue);
+            rehome(own, Some((found.task, found.vtime)));
+        }
+    }
+
+    /// Looks at the queue: whether `task`, which runs, must leave, and else how long it may stay.
+    #[cold]
+    fn review(&self, own: &PerCpu, task: &Task) -> bool {
+        self.called.store(false, Ordering::SeqCst);
+        if !allowed(task).contains(own.index) {
+            return true;
+        }
+        let now = timer::about_now();
+        let mut queue = self.queue.lock();
+        queue.set_rate(now, task.share.rate());
+        if queue.preempts(params(), now) || queue.expired(params(), now) {
+            return true;
+        }
+        self.publish(&queue, now);
+        self.set_slice(&queue, now);
+        self.balance(own, queue);
+        false
+    }
+
+    fn set_slice(&self, queue: &Queue, now: u64) {
+        timer::set(Alarm::Slice, queue.slice(params()).map(|slice| now.saturating_add(slice)));
+    }
+
+    /// Puts the task that has left this CPU where it belongs.
+    fn settle(&self, own: &PerCpu, leaving: Option<(Arc<Task>, Fate)>) {
+        if let Some((task, fate)) = leaving {
+            let now = timer::about_now();
+            let mut queue = self.queue.lock();
+            let homeless = self.retire(own, &mut queue, task, fate, now);
+            self.publish(&queue, now);
+            drop(queue);
+            rehome(own, homeless);
+        }
+    }
+
+    /// Puts the task that has left this CPU where it belongs, and takes the next one.
+    fn switch(&self, own: &PerCpu, leaving: Option<(Arc<Task>, Fate)>) -> Option<Arc<Task>> {
+        let now = timer::about_now();
+        let mut queue = self.queue.lock();
+        let homeless = leaving.and_then(|(task, fate)| self.retire(own, &mut queue, task, fate, now));
+        let next = loop {
+            let Some(next) = queue.pop() else { break None };
+            if !next.task.is_halted() {
+                break Some(next);
             }
-            Next::Wait => {
-                cpu::wait_for_interrupt();
-                irq::handle_idle();
+            // Halted after it had been put here.
+            next.task.park(next.vtime);
+        };
+        let next = next.map(|next| self.start(own, &mut queue, next, now));
+        self.publish(&queue, now);
+        self.balance(own, queue);
+        rehome(own, homeless);
+        next
+    }
+
+    /// Moves the task that is next in the queue, which is unlocked here, to another CPU if it fares better
+    /// there; once for each time slice.
+    fn balance(&self, own: &PerCpu, mut queue: MutexGuard<'_, Queue>) {
+        if !self.tick.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let target = queue.front().map(|front| place(&front.task, front.vtime, own.index));
+        let Some(target) = target.filter(|target| target.index != own.index) else { return };
+        let Some(Waiting { task, vtime, .. }) = queue.pop() else { return };
+        task.set_state(State::Waking);
+        self.publish(&queue, timer::about_now());
+        drop(queue);
+        target.scheduler.adopt(target, task, vtime);
+    }
+
+    /// What becomes of `task`, which leaves this CPU. A task that may not come back to it is returned.
+    fn retire(
+        &self,
+        own: &PerCpu,
+        queue: &mut Queue,
+        task: Arc<Task>,
+        fate: Fate,
+        now: u64,
+    ) -> Option<(Arc<Task>, VTime)> {
+        let mut vtime = queue.stop(params(), now).unwrap_or(queue.vtime(params(), now));
+        self.current.store(NOBODY, Ordering::Relaxed);
+        task.times.run.add(now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed)));
+        match fate {
+            Fate::Preempted => {}
+            Fate::Yielded => {
+                if let Some(front) = queue.front() {
+                    vtime = vtime.later(front.vtime.after(1));
+                }
             }
-            Next::Quit => {
-                percpu::this_cpu().taken.store(false, Ordering::Release);
+            Fate::Blocked(until) => {
+                task.set_vtime(vtime);
+                task.share.one_less();
+                // From here on whoever wants it wakes it; what was wanted before is looked for now.
+                task.set_state(State::Blocked);
+                if !task.is_called() && until.is_none_or(|until| until > now) {
+                    if let Some(until) = until {
+                        self.sleep(task, until);
+                    }
+                    return None;
+                }
+                if !task.take_from(State::Blocked) {
+                    return None;
+                }
+                task.share.one_more();
+            }
+            Fate::Parked => {
+                task.park(vtime);
+                if !task.is_to_start() || !task.take_from(State::Parked) {
+                    return None;
+                }
+                task.share.one_more();
+            }
+        }
+        if !allowed(&task).contains(own.index) {
+            task.set_state(State::Waking);
+            return Some((task, vtime));
+        }
+        task.set_state(State::Waiting(own.index));
+        queue.insert(params(), now, waiting(task, vtime));
+        None
+    }
+
+    /// Remembers when a timer of `task`, which is blocked, will fire.
+    fn sleep(&self, task: Arc<Task>, until: u64) {
+        let mut sleepers = self.sleepers.lock();
+        sleepers.retain(|sleeper| !Arc::ptr_eq(&sleeper.task, &task));
+        sleepers.push(Sleeper { until, task });
+        timer::set(Alarm::Sleeper, sleepers.iter().map(|sleeper| sleeper.until).min());
+    }
+
+    /// Wakes the blocked vCPUs whose timers have fired.
+    fn wake_sleepers(&self, now: u64) {
+        loop {
+            let mut sleepers = self.sleepers.lock();
+            let due = sleepers.iter().position(|sleeper| sleeper.until <= now);
+            let Some(due) = due.map(|index| sleepers.swap_remove(index)) else {
+                timer::set(Alarm::Sleeper, sleepers.iter().map(|sleeper| sleeper.until).min());
                 return;
-            }
+            };
+            drop(sleepers);
+            due.task.wake();
         }
+    }
+
+    /// `next` runs on this CPU from now on.
+    fn start(&self, own: &PerCpu, queue: &mut Queue, next: Waiting<Arc<Task>>, now: u64) -> Arc<Task> {
+        let Waiting { vtime, task, .. } = next;
+        task.set_state(State::Running(own.index));
+        task.set_home(own.index);
+        task.times.steal.add(now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed)));
+        let id = task.id();
+        self.current.store((id.vm as u64) << 32 | id.index as u64, Ordering::Relaxed);
+        self.switches.store(self.switches.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        queue.start(params(), now, vtime, task.share.rate());
+        self.set_slice(queue, now);
+        task
+    }
+
+    /// Takes a task that waits for another CPU, and may run here.
+    fn steal(&self, own: &PerCpu) -> Option<Arc<Task>> {
+        if !shared_cpus().contains(own.index) {
+            return None;
+        }
+        let stolen = crowded(own).find_map(|cpu| {
+            let mut queue = cpu.scheduler.queue.lock();
+            let found = queue.steal(own.index)?;
+            found.task.set_state(State::Waking);
+            cpu.scheduler.publish(&queue, timer::about_now());
+            Some(found)
+        })?;
+        let now = timer::about_now();
+        let furthest = furthest(now);
+        let mut queue = self.queue.lock();
+        if queue.is_idle() {
+            queue.leave_idle(furthest);
+        }
+        let task = self.start(own, &mut queue, stolen, now);
+        self.publish(&queue, now);
+        Some(task)
+    }
+
+    /// Whether [`CpuScheduler::steal`] would find something.
+    fn could_steal(&self, own: &PerCpu) -> bool {
+        let is_for_us = |found: &Waiting<_>| found.allowed.contains(own.index);
+        shared_cpus().contains(own.index)
+            && crowded(own).any(|cpu| cpu.scheduler.queue.lock().iter().any(is_for_us))
+    }
+
+    /// Sleeps until an interrupt comes, unless there is something to do; tells for how long, in ticks, and
+    /// whether there was nothing.
+    fn doze(&self, own: &PerCpu) -> (u64, bool) {
+        self.idle.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let before = timer::about_now();
+        let quiet = !self.is_called(own) && !self.could_steal(own);
+        if quiet {
+            cpu::wait_for_interrupt();
+        }
+        self.idle.store(false, Ordering::SeqCst);
+        let slept = timer::about_now().saturating_sub(before);
+        self.idle_ticks.store(self.idle_ticks.load(Ordering::Relaxed).wrapping_add(slept), Ordering::Relaxed);
+        (slept, quiet)
+    }
+
+    /// Whether somebody wants the CPU for something else than it does.
+    fn is_called(&self, own: &PerCpu) -> bool {
+        self.called.load(Ordering::SeqCst)
+            || self.waiting.load(Ordering::Relaxed) > 0
+            || control::is_wanted_on(own.index)
+    }
+}
+
+/// The other CPUs for which tasks wait.
+fn crowded(own: &PerCpu) -> impl Iterator<Item = &'static PerCpu> {
+    percpu::all().filter(|cpu| cpu.index != own.index && cpu.scheduler.waiting.load(Ordering::SeqCst) > 0)
+}
+
+/// Sends a task that may not stay on this CPU elsewhere.
+fn rehome(own: &PerCpu, homeless: Option<(Arc<Task>, VTime)>) {
+    if let Some((task, vtime)) = homeless {
+        let target = place(&task, vtime, own.index);
+        target.scheduler.adopt(target, task, vtime);
+    }
+}
+
+/// What a CPU does from the end of its bring-up on: it runs the vCPUs in its queue, and sleeps in between.
+pub fn run_cpu() -> ! {
+    let own = percpu::this_cpu();
+    let scheduler = &own.scheduler;
+    scheduler.started.store(timer::now(), Ordering::Relaxed);
+    let mut leaving = None;
+    loop {
+        if control::is_wanted_on(own.index) {
+            // The control plane may want to halt the very task that has just left.
+            scheduler.settle(own, leaving.take());
+            control::run();
+        }
+        scheduler.called.store(false, Ordering::SeqCst);
+        let next = scheduler.switch(own, leaving.take()).or_else(|| scheduler.steal(own));
+        if let Some(task) = next {
+            let fate = task.run();
+            leaving = Some((task, fate));
+        } else {
+            timer::set(Alarm::Slice, None);
+            scheduler.doze(own);
+            irq::handle_idle();
+        }
+    }
+}
+
+/// This CPU's alarm has gone off.
+pub fn alarm() {
+    let scheduler = &percpu::this_cpu().scheduler;
+    let now = timer::now();
+    if timer::take(Alarm::Slice, now) {
+        scheduler.tick.store(true, Ordering::Relaxed);
+        scheduler.called.store(true, Ordering::SeqCst);
+    }
+    if timer::take(Alarm::Sleeper, now) {
+        scheduler.wake_sleepers(now);
+    }
+    if timer::take(Alarm::Control, now) {
+        control::request();
+    }
+}
+
+/// Whether `task`, which runs on this CPU, must leave it. Asked after every interrupt.
+#[inline]
+pub fn must_leave(task: &Task) -> bool {
+    let own = percpu::this_cpu();
+    control::is_wanted_on(own.index)
+        || own.scheduler.called.load(Ordering::Relaxed) && own.scheduler.review(own, task)
+}
+
+/// Whether others wait for this CPU.
+#[inline]
+pub fn is_contended() -> bool {
+    percpu::this_cpu().scheduler.waiting.load(Ordering::Relaxed) > 0
+}
+
+/// `task`, which runs on this CPU, has nothing to do: the CPU sleeps until an interrupt comes. `false`: it has
+/// not slept, for there is something else to do.
+pub fn nap(task: &Task) -> bool {
+    let own = percpu::this_cpu();
+    let scheduler = &own.scheduler;
+    if scheduler.is_called(own) {
+        return false;
+    }
+    let now = timer::about_now();
+    let vtime = {
+        let mut queue = scheduler.queue.lock();
+        let vtime = queue.stop(params(), now).unwrap_or(queue.vtime(params(), now));
+        scheduler.publish(&queue, now);
+        vtime
+    };
+    task.times.run.add(now.saturating_sub(task.times.since.load(Ordering::Relaxed)));
+    task.share.one_less();
+    let (slept, quiet) = scheduler.doze(own);
+    task.share.one_more();
+    task.times.idle.add(slept);
+    let now = timer::about_now();
+    task.times.since.store(now, Ordering::Relaxed);
+    let furthest = furthest(now);
+    let mut queue = scheduler.queue.lock();
+    queue.leave_idle(furthest);
+    let rate = task.share.rate();
+    let vtime = queue.woken(params(), now, vtime, rate);
+    queue.start(params(), now, vtime, rate);
+    scheduler.publish(&queue, now);
+    quiet
+}
+
+/// A CPU as the operator sees it, in ticks.
+pub struct Snapshot {
+    /// Whether a vCPU owns it.
+    pub dedicated: bool,
+    /// Which vCPU runs.
+    pub running: Option<VcpuId>,
+    /// Which vCPUs wait, the next one first.
+    pub waiting: Vec<VcpuId>,
+    /// Since it was started.
+    pub up: u64,
+    /// For how long it slept.
+    pub idle: u64,
+    /// How often it took up a vCPU.
+    pub switches: u64,
+}
+
+/// What `cpu` does now.
+pub fn snapshot(cpu: &PerCpu) -> Snapshot {
+    let scheduler = &cpu.scheduler;
+    let current = scheduler.current.load(Ordering::Relaxed);
+    let id = VcpuId { vm: (current >> 32) as usize, index: current as u32 as usize };
+    Snapshot {
+        dedicated: !shared_cpus().contains(cpu.index),
+        running: (current != NOBODY && !scheduler.is_idle()).then_some(id),
+        waiting: scheduler.queue.lock().iter().map(|found| found.task.id()).collect(),
+        up: timer::now().saturating_sub(scheduler.started.load(Ordering::Relaxed)),
+        idle: scheduler.idle_ticks.load(Ordering::Relaxed),
+        switches: scheduler.switches.load(Ordering::Relaxed),
     }
 }

@@ -339,10 +339,11 @@ fn bad_inputs() -> Vec<Test> {
         .off(),
         Test::new(
             "bad-vcpus-too-many",
-            "a guest with more vCPUs than the machine has CPUs is refused with a reason",
-            Subject::Guest(TestGuest { vcpus: 5, ..hello() }),
+            "a guest with more vCPUs than its interrupt controller serves is refused with a reason",
+            Subject::Guest(TestGuest { vcpus: 9, ..hello() }),
         )
-        .expect(r"5 vCPUs are asked for, each needs a CPU of its own, and 4 CPUs are free")
+        .on(Machine { gic: 2, ..Machine::virt() })
+        .expect(r"9 vCPUs are asked for, at most 8 are possible with this GIC")
         .off(),
         Test::new(
             "bad-memory-too-large",

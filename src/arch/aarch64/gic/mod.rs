@@ -138,10 +138,13 @@ pub fn init_cpu(private: &[u32]) -> Result<(), GicError> {
     let cpu = percpu::this_cpu();
     match driver() {
         Driver::V2(gic) => cpu.gic_target.store(gic.init_cpu(), Ordering::Release),
-        Driver::V3(gic) => gic.init_cpu(cpu.affinity)?,
+        Driver::V3(gic) => gic.init_cpu(cpu)?,
     }
     for intid in private.iter().chain([&KICK, &maintenance_interrupt()]) {
         enable_private(*intid);
+    }
+    for number in 0..list_registers() {
+        write_list_register(number, ListRegister::EMPTY);
     }
     Ok(())
 }
@@ -156,11 +159,16 @@ pub fn disable_private(intid: u32) {
     set_private(intid, offset::ICENABLER);
 }
 
+/// Makes a private interrupt of this CPU active, as if it had been acknowledged.
+pub fn activate_private(intid: u32) {
+    set_private(intid, offset::ISACTIVER);
+}
+
 /// Sets the bit of a private interrupt of this CPU in one of the arrays of [`offset`].
 fn set_private(intid: u32, array: u64) {
     match driver() {
         Driver::V2(gic) => gic.set_private(intid, array),
-        Driver::V3(gic) => gic.set_private(percpu::this_cpu().affinity, intid, array),
+        Driver::V3(gic) => gic.set_private(percpu::this_cpu(), intid, array),
     }
 }
 
@@ -224,9 +232,8 @@ pub fn deactivate(intid: u32) {
     dispatch!(gic => gic.deactivate(intid));
 }
 
-/// Enables a shared, level-sensitive interrupt and sends it to this CPU.
-pub fn enable_shared(intid: u32) {
-    let cpu = percpu::this_cpu();
+/// Enables a shared, level-sensitive interrupt and sends it to `cpu`.
+pub fn enable_shared(intid: u32, cpu: &PerCpu) {
     match driver() {
         Driver::V2(gic) => gic.enable_shared(intid, cpu.gic_target.load(Ordering::Acquire)),
         Driver::V3(gic) => gic.enable_shared(intid, cpu.affinity),
@@ -290,11 +297,8 @@ pub fn save_virtual_interface() -> VirtualInterface {
     dispatch!(gic => gic.save_virtual_interface())
 }
 
-/// Puts the virtual interface back, with empty list registers.
+/// Puts the virtual interface back. The list registers are empty.
 pub fn restore_virtual_interface(state: &VirtualInterface) {
-    for number in 0..list_registers() {
-        write_list_register(number, ListRegister::EMPTY);
-    }
     dispatch!(gic => gic.restore_virtual_interface(state));
 }
 
@@ -342,6 +346,7 @@ mod offset {
     pub const ISENABLER: u64 = 0x100;
     pub const ICENABLER: u64 = 0x180;
     pub const ICPENDR: u64 = 0x280;
+    pub const ISACTIVER: u64 = 0x300;
     pub const ICACTIVER: u64 = 0x380;
     pub const IPRIORITYR: u64 = 0x400;
     pub const ITARGETSR: u64 = 0x800;

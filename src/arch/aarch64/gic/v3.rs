@@ -1,8 +1,11 @@
 //! GICv3 and later (IHI 0069): CPU and virtual interfaces are system registers.
 
+use core::sync::atomic::Ordering;
+
 use aarch64_cpu::asm::barrier;
 use arrayvec::ArrayVec;
 
+use super::super::percpu::PerCpu;
 use super::super::sysreg::{mrs, msr};
 use super::{GicError, MASK_NOTHING, PRIORITIES, PRIORITY, Registers, VirtualInterface, offset};
 use crate::devices::gic::ListRegister;
@@ -101,7 +104,8 @@ impl Gic {
         None
     }
 
-    pub fn init_cpu(&self, affinity: u64) -> Result<(), GicError> {
+    pub fn init_cpu(&self, cpu: &PerCpu) -> Result<(), GicError> {
+        let affinity = cpu.affinity;
         let enabled = mrs!("S3_4_C12_C9_5") | 0b1001; // ICC_SRE_EL2: Enable, SRE
         // SAFETY: as for every `msr!` in this module: EL2's own interrupt controller interface, programmed as
         // IHI 0069 says.
@@ -116,6 +120,7 @@ impl Gic {
             core::hint::spin_loop();
         }
         let private = Registers(PhysAddr(frame.0.0 + gicr::SGI_FRAME));
+        cpu.gic_private.store(private.0.0, Ordering::Release);
         private.write(offset::IGROUPR, u32::MAX);
         private.write(offset::ICENABLER, u32::MAX);
         while frame.read(gicr::CTLR) & gicr::CTLR_RWP != 0 {
@@ -146,10 +151,9 @@ impl Gic {
         Ok(())
     }
 
-    pub fn set_private(&self, affinity: u64, intid: u32, array: u64) {
-        if let Some(frame) = self.redistributor(affinity) {
-            Registers(PhysAddr(frame.0.0 + gicr::SGI_FRAME)).write_bit(array, intid);
-        }
+    /// `cpu` has gone through [`Gic::init_cpu`].
+    pub fn set_private(&self, cpu: &PerCpu, intid: u32, array: u64) {
+        Registers(PhysAddr(cpu.gic_private.load(Ordering::Acquire))).write_bit(array, intid);
     }
 
     pub fn enable_shared(&self, intid: u32, affinity: u64) {

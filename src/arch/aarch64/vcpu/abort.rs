@@ -16,6 +16,10 @@ use crate::vm::vcpu::Exit;
 /// `HPFAR_EL2.FIPA`: bits 47:12 of the IPA (51:12 with LPA2) are bits 43:4 (47:4).
 const FIPA: u64 = 0x0000_0fff_ffff_fff0;
 
+/// How often a guest may fail to fetch the very exception vector that is to tell it so. Nothing that it does itself
+/// ends this; another of its vCPUs might.
+const MAX_LOST_VECTORS: u32 = 1_000_000;
+
 /// A data abort from EL0 or EL1.
 #[inline]
 pub fn data<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome) -> ControlFlow<Exit> {
@@ -24,10 +28,11 @@ pub fn data<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome) -> ControlFlow<E
     // A permission fault leaves HPFAR_EL2 unknown unless it arose on a walk (D24.2.58).
     if abort.status().kind() == FaultKind::Translation && !abort.is_stage1_walk() {
         let ipa = Ipa((HPFAR_EL2.get() & FIPA) << 8 | address & (PAGE_SIZE - 1));
+        vcpu.trace.detail(ipa.0);
         if let Some(access) = abort.access()
             && single(vcpu, abort, access, ipa).is_some()
         {
-            vcpu.counters.mmio += 1;
+            vcpu.shared.mmio.count();
             vcpu.frame.advance(syndrome.instruction_length());
             return ControlFlow::Continue(());
         }
@@ -54,7 +59,7 @@ fn single<M: Machine>(vcpu: &mut Vcpu<M>, abort: DataAbort, access: DataAccess, 
 fn memory<M: Machine>(vcpu: &mut Vcpu<M>, ipa: Ipa) -> ControlFlow<Exit, bool> {
     match vcpu.machine.fault_in(ipa) {
         FaultIn::Mapped | FaultIn::ReadOnly => {
-            vcpu.counters.faults += 1;
+            vcpu.shared.faults.count();
             ControlFlow::Continue(true)
         }
         FaultIn::Absent => ControlFlow::Continue(false),
@@ -118,17 +123,11 @@ fn rare<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome, address: u64) -> Con
 /// image without `AT` instructions is one in which Cortex-A53 to A76 cannot execute them speculatively
 /// between two guests (errata 1530923, 1319537, 1319367, 1165522).
 fn regime() -> walk::Regime {
-    const SCTLR_M: u64 = 1;
-    walk::Regime {
-        tcr: mrs!("tcr_el1"),
-        ttbr0: mrs!("ttbr0_el1"),
-        ttbr1: mrs!("ttbr1_el1"),
-        enabled: mrs!("sctlr_el1") & SCTLR_M != 0,
-    }
+    walk::Regime::of(mrs!("sctlr_el1"), mrs!("tcr_el1"), mrs!("ttbr0_el1"), mrs!("ttbr1_el1"))
 }
 
 /// Reads the 64-bit word of a table.
-fn read_table<M: Machine>(vcpu: &Vcpu<M>, ipa: u64) -> Option<u64> {
+pub fn read_table<M: Machine>(vcpu: &Vcpu<M>, ipa: u64) -> Option<u64> {
     let mut word = [0; 8];
     vcpu.machine.read_memory(Ipa(ipa), &mut word)?;
     Some(u64::from_le_bytes(word))
@@ -158,7 +157,7 @@ fn abort_status(abort: DataAbort) -> FaultStatus {
 
 /// Gives the guest the abort.
 fn refuse<M: Machine>(vcpu: &mut Vcpu<M>, abort: DataAbort, address: u64, status: FaultStatus) {
-    vcpu.counters.unclaimed += 1;
+    vcpu.shared.unclaimed.count();
     inject::data_abort(&mut vcpu.frame, address, status, abort.flags() & (AbortFlags::WNR | AbortFlags::CM));
 }
 
@@ -178,8 +177,18 @@ pub fn instruction<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome) -> Contro
     } else {
         FaultStatus::EXTERNAL_ABORT
     };
-    vcpu.counters.unclaimed += 1;
+    vcpu.shared.unclaimed.count();
+    let fetched = vcpu.frame.pc;
     inject::instruction_abort(&mut vcpu.frame, address, status);
+    if vcpu.frame.pc != fetched {
+        vcpu.lost_vectors = 0;
+    } else if vcpu.lost_vectors < MAX_LOST_VECTORS {
+        vcpu.lost_vectors += 1;
+    } else {
+        return vcpu.crash(format_args!(
+            "it cannot fetch its own exception vector at {fetched:#x}: {status}, {MAX_LOST_VECTORS} times in a row"
+        ));
+    }
     ControlFlow::Continue(())
 }
 
@@ -196,7 +205,7 @@ fn emulate<M: Machine>(vcpu: &mut Vcpu<M>, abort: DataAbort, page: FaultPage) {
             Ok(Instruction::LoadStore(load_store)) => {
                 match load_store.execute(pc, &mut Registers { vcpu, page }) {
                     Ok(()) => {
-                        vcpu.counters.mmio += 1;
+                        vcpu.shared.mmio.count();
                         vcpu.frame.advance(4);
                     }
                     Err(failed) => refuse(vcpu, abort, failed.address, FaultStatus::EXTERNAL_ABORT),

@@ -19,6 +19,11 @@ macro_rules! registers {
                 $(self.$field = mrs!($register);)*
             }
 
+            /// The values with the registers' names.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$(($register, self.$field)),*].into_iter()
+            }
+
             /// Writes the registers of this CPU.
             pub fn restore(&self) {
                 // SAFETY: EL1's and EL0's registers do not affect EL2; Stage-2 and the traps bound what the

@@ -34,12 +34,12 @@ pub fn is_timer_linked() -> bool {
 }
 
 /// Takes the list registers of this CPU, on which `vcpu` is loaded, back into the model, with the level of its
-/// virtual timer.
-pub fn fold(vgic: &mut Vgic, vcpu: usize) -> VcpuSet {
+/// virtual timer, whose `CNTV_CTL_EL0` is given.
+pub fn fold(vgic: &mut Vgic, vcpu: usize, timer_control: u64) -> VcpuSet {
     let splits_eoi = gic::virtual_machine_control() & VMCR_EOI_MODE != 0;
     let eoi_count = if splits_eoi { 0 } else { gic::eoi_count() };
     let mut others = vgic.fold(vcpu, eoi_count, gic::read_list_register);
-    let due = mrs!("cntv_ctl_el0") & TIMER_STATE == TIMER_DUE;
+    let due = timer_control & TIMER_STATE == TIMER_DUE;
     if !is_timer_linked() {
         others |= vgic.set_level(vcpu, VIRTUAL_TIMER, due);
         if !due {
@@ -75,6 +75,38 @@ pub fn fill(vgic: &mut Vgic, vcpu: usize, used: &mut usize) {
     *used = fill.used;
     gic::set_virtual_control(fill.maintenance, fill.trap_deactivate);
     release(fill.release);
+}
+
+/// Leaves no interrupt in the list registers of this CPU, of which `used` are.
+pub fn empty(used: &mut usize) {
+    for number in 0..core::mem::take(used) {
+        gic::write_list_register(number, ListRegister::EMPTY);
+    }
+}
+
+/// Whether the virtual timer of `vcpu`, which is loaded on this CPU and folded, is due and its interrupt still
+/// to come.
+pub fn is_timer_new(vgic: &Vgic, vcpu: usize) -> bool {
+    is_timer_linked()
+        && mrs!("cntv_ctl_el0") & TIMER_STATE == TIMER_DUE
+        && vgic.holds_hardware(vcpu) >> VIRTUAL_TIMER.number() & 1 == 0
+}
+
+/// When the virtual timer of the vCPU that is loaded on this CPU will be due, on the physical counter, if it is
+/// on and not due yet. `offset` is `CNTVOFF_EL2`.
+pub fn virtual_timer_deadline(offset: u64) -> Option<u64> {
+    /// Enabled, not masked, condition not met.
+    const TIMER_RUNS: u64 = 0b001;
+    let runs = mrs!("cntv_ctl_el0") & TIMER_STATE == TIMER_RUNS;
+    runs.then(|| mrs!("cntv_cval_el0").saturating_add(offset))
+}
+
+/// Makes the physical interrupts behind linked PPIs active, as their virtual ones are held by a vCPU that is being
+/// loaded on this CPU: they must not come again before the guest has ended them.
+pub fn hold(linked: u32) {
+    if linked >> VIRTUAL_TIMER.number() & 1 != 0 {
+        gic::activate_private(irq::virtual_timer());
+    }
 }
 
 /// Deactivates the physical interrupts behind linked PPIs (a bit for each INTID) that no guest will: of the virtual

@@ -6,33 +6,40 @@
 
 use alloc::format;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::ops::ControlFlow;
 
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{
-    CNTPCT_EL0, CNTVOFF_EL2, CPTR_EL2, ESR_EL2, HCR_EL2, MDCR_EL2, MIDR_EL1, Readable, VMPIDR_EL2, Writeable,
+    CNTPCT_EL0, CNTVOFF_EL2, ESR_EL2, HCR_EL2, MDCR_EL2, Readable, VMPIDR_EL2, Writeable,
 };
-
-use super::syndrome::{ExceptionClass, Syndrome};
 use serde::{Deserialize, Serialize};
 
+use super::syndrome::{ExceptionClass, Syndrome, Wait};
 use super::sysreg::{mrs, msr};
-use super::{gic, irq, stage2, timer};
+use super::timer::{self, Alarm};
+use super::{gic, irq, stage2, walk};
 use crate::devices::arm_timer::ArmTimer;
 use crate::devices::bus::Bus;
 use crate::devices::gic::device::{Host, VgicDevice};
 use crate::devices::gic::{CpuInterface, GicVersion, SgiGroup, VcpuSet, Vgic};
 use crate::mm::addr::Ipa;
 use crate::persist::{Persist, RestoreError};
-use crate::vm::vcpu::{Attention, Crash, Exit, ExitCounters, FpuRegs, Regs, RegsError, VcpuId, VcpuOps};
+use crate::vm::operator::TracedExit;
+use crate::vm::vcpu::{Attention, Crash, Exit, FpuRegs, Regs, RegsError, Shared, VcpuId, VcpuOps};
 use context::{DebugContext, El1Context, PointerKeys};
+use trace::ExitTrace;
+pub use traps::init_cpu;
 
 mod abort;
+mod backtrace;
 pub mod context;
 mod inject;
 pub mod interrupts;
 mod sysregs;
+mod trace;
+mod traps;
 
 /// What a vCPU needs of the machine that it is part of.
 pub trait Machine: Send + Sync + 'static {
@@ -45,11 +52,27 @@ pub trait Machine: Send + Sync + 'static {
     /// The devices.
     fn bus(&self) -> &Bus;
 
-    /// What others want of the vCPU.
-    fn attention(&self, vcpu: usize) -> &Attention;
+    /// What the vCPU shares with the rest of the system.
+    fn shared(&self, vcpu: usize) -> Arc<Shared>;
 
     /// `VTTBR_EL2` and `VTCR_EL2`.
     fn stage2(&self) -> (u64, u64);
+
+    /// Whether each vCPU owns its CPU.
+    fn is_dedicated(&self) -> bool;
+
+    /// Takes note that the vCPU is being loaded on this CPU; tells whether another one of the VM was the last
+    /// to run here.
+    fn takes_turn(&self, vcpu: usize) -> bool;
+
+    /// Whether the vCPU, which has been interrupted, must leave this CPU.
+    fn must_leave(&self, vcpu: usize) -> bool;
+
+    /// Whether other vCPUs wait for this CPU.
+    fn is_contended(&self) -> bool;
+
+    /// Sleeps until an interrupt comes; `false`: it did not, because the CPU is wanted for something else.
+    fn nap(&self, vcpu: usize) -> bool;
 
     /// How far the guest's virtual counter is behind the physical one, in ticks.
     fn time_offset(&self) -> u64;
@@ -144,9 +167,14 @@ pub struct Vcpu<M: Machine> {
     frame: GuestFrame,
     id: VcpuId,
     machine: Arc<M>,
-    counters: ExitCounters,
+    shared: Arc<Shared>,
+    trace: ExitTrace,
+    /// `HCR_EL2` while loaded.
+    hcr: u64,
     /// List registers in use, while loaded.
     list_registers: usize,
+    /// How often in a row the guest's own exception vector could not be fetched.
+    lost_vectors: u32,
     physical_timer: ArmTimer,
     /// The level that the physical timer's line was last given.
     physical_timer_line: bool,
@@ -190,17 +218,21 @@ fn is_guest_mode(pstate: u64) -> bool {
 impl<M: Machine> Vcpu<M> {
     /// The vCPU `id` of `machine`, in its reset state.
     pub fn new(id: VcpuId, machine: Arc<M>) -> Self {
+        let keys = context::has_pointer_authentication().then(PointerKeys::default);
         Self {
             frame: GuestFrame { x: [0; 31], pc: 0, pstate: PSTATE_START },
             id,
+            shared: machine.shared(id.index),
+            trace: ExitTrace::new(),
+            hcr: traps::hypervisor_configuration(keys.is_some(), machine.is_dedicated()),
             machine,
-            counters: ExitCounters::default(),
             list_registers: 0,
+            lost_vectors: 0,
             physical_timer: ArmTimer::default(),
             physical_timer_line: false,
             os_lock: true,
             el1: El1Context::reset(),
-            keys: context::has_pointer_authentication().then(PointerKeys::default),
+            keys,
             debug: DebugContext::default(),
             fpu: FpuRegs::default(),
             interface: gic::VirtualInterface::default(),
@@ -209,21 +241,16 @@ impl<M: Machine> Vcpu<M> {
 
     /// Gives this CPU the vCPU's registers.
     fn load(&mut self) {
+        let vcpu = self.id.index;
         stage2::load(self.machine.stage2());
-        HCR_EL2.set(hypervisor_configuration(self.keys.is_some()));
-        CPTR_EL2.set(traps::CPTR);
+        self.let_others_run(self.machine.is_contended());
+        if self.machine.takes_turn(vcpu) {
+            stage2::forget_address_spaces();
+        }
         // HPMN keeps all event counters with EL1, which cannot reach them (D24.5.1).
         MDCR_EL2.set(traps::MDCR | MDCR_EL2.get() & 0x1f);
-        let midr = MIDR_EL1.get();
-        // SAFETY: EL2's registers that define what the guest sees.
-        unsafe {
-            msr!("hstr_el2", 0u64);
-            msr!("vpidr_el2", midr);
-        }
-        traps::restrict_optional_features();
-        VMPIDR_EL2.set(1 << 31 | self.machine.affinity(self.id.index));
+        VMPIDR_EL2.set(1 << 31 | self.machine.affinity(vcpu));
         CNTVOFF_EL2.set(self.machine.time_offset());
-        self.el1.restore();
         // SAFETY: the claim tags are the guest's; they start, and are left, clear.
         unsafe { msr!("dbgclaimclr_el1", 0xffu64) };
         if let Some(keys) = &self.keys {
@@ -233,10 +260,19 @@ impl<M: Machine> Vcpu<M> {
         // SAFETY: the layout is asserted where the type is defined; CPTR_EL2 lets EL2 use the registers.
         unsafe { fpu_restore(&self.fpu) };
         gic::restore_virtual_interface(&self.interface);
-        self.list_registers = 0;
-        self.physical_timer_line = false;
-        self.machine.attention(self.id.index).raise(Attention::INTERRUPTS);
-        self.update_physical_timer();
+        self.shared.attention.take_interrupts();
+        let (deadline, level) = self.physical_timer_now();
+        timer::set(Alarm::Guest, deadline);
+        {
+            let mut vgic = self.machine.gic().lock();
+            // This vCPU's own list registers are about to be filled.
+            let _ = vgic.set_level(vcpu, interrupts::PHYSICAL_TIMER, level);
+            self.physical_timer_line = level;
+            interrupts::hold(vgic.holds_hardware(vcpu));
+            interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
+        }
+        // With the virtual timer, whose interrupt is in order now.
+        self.el1.restore();
         barrier::isb(barrier::SY);
     }
 
@@ -245,29 +281,42 @@ impl<M: Machine> Vcpu<M> {
         self.el1.save();
         // SAFETY: the timer is the guest's, and it is not running here any more.
         unsafe { msr!("cntv_ctl_el0", 0u64) };
-        timer::disarm();
+        timer::set(Alarm::Guest, None);
         if let Some(keys) = &mut self.keys {
             keys.save();
         }
         self.debug.save();
         // SAFETY: as in `load`.
         unsafe { fpu_save(&mut self.fpu) };
-        {
+        let others = {
             let mut vgic = self.machine.gic().lock();
-            let others = interrupts::fold(&mut vgic, self.id.index);
-            // The physical interrupt of a pending timer goes with its vCPU; its next load raises it anew.
+            let others = interrupts::fold(&mut vgic, self.id.index, self.el1.cntv_ctl);
+            // The physical interrupt of a pending timer goes with its vCPU; its next load makes it active.
             interrupts::release(vgic.holds_hardware(self.id.index));
-            drop(vgic);
-            self.machine.gic().host().kick(others);
-        }
+            others
+        };
+        interrupts::empty(&mut self.list_registers);
+        self.kick(others);
         self.interface = gic::save_virtual_interface();
         stage2::unload();
+    }
+
+    fn kick(&self, vcpus: VcpuSet) {
+        if !vcpus.is_empty() {
+            self.machine.gic().host().kick(vcpus);
+        }
+    }
+
+    /// Traps the guest's spinning or no longer does: it is for others' good, where there are others.
+    fn let_others_run(&mut self, contended: bool) {
+        self.hcr = traps::with_yielding(self.hcr, contended && !self.machine.is_dedicated());
+        HCR_EL2.set(self.hcr);
     }
 
     /// Answers what others want of the vCPU before it enters the guest.
     #[cold]
     fn attend(&mut self) -> ControlFlow<Exit> {
-        let wanted = self.machine.attention(self.id.index).take();
+        let wanted = self.shared.attention.take();
         if wanted & Attention::STOP != 0 {
             return ControlFlow::Break(Exit::Stopped);
         }
@@ -281,25 +330,25 @@ impl<M: Machine> Vcpu<M> {
     fn sync_interrupts(&mut self, change: impl FnOnce(&mut Vgic) -> VcpuSet) {
         let vcpu = self.id.index;
         let mut vgic = self.machine.gic().lock();
-        let mut others = interrupts::fold(&mut vgic, vcpu);
+        let mut others = interrupts::fold(&mut vgic, vcpu, mrs!("cntv_ctl_el0"));
         others |= change(&mut vgic);
         interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
         drop(vgic);
-        let others = others.without(vcpu);
-        if !others.is_empty() {
-            self.machine.gic().host().kick(others);
-        }
+        self.kick(others.without(vcpu));
     }
 
     /// A synchronous exception from the guest.
     #[inline]
     fn synchronous(&mut self) -> ControlFlow<Exit> {
         let syndrome = Syndrome(ESR_EL2.get());
+        let [x0, ..] = self.frame.x;
+        self.trace.record(self.frame.pc, trace::Cause::Exception(syndrome), x0);
         match syndrome.class() {
             ExceptionClass::HVC64 => self.call(syndrome.imm16()),
             ExceptionClass::DATA_ABORT_LOWER => abort::data(self, syndrome),
+            ExceptionClass::WFX => self.wait(syndrome),
             ExceptionClass::SYSREG => {
-                self.counters.sysreg += 1;
+                self.shared.sysreg.count();
                 sysregs::access(self, syndrome.sysreg_trap())
             }
             ExceptionClass::SMC64 => {
@@ -309,7 +358,7 @@ impl<M: Machine> Vcpu<M> {
             }
             ExceptionClass::INSTRUCTION_ABORT_LOWER => abort::instruction(self, syndrome),
             _ => {
-                self.counters.undefined += 1;
+                self.shared.undefined.count();
                 inject::undefined(&mut self.frame);
                 ControlFlow::Continue(())
             }
@@ -319,7 +368,7 @@ impl<M: Machine> Vcpu<M> {
     /// A call by HVC or SMC with the given immediate, of which the convention allows only zero.
     #[inline]
     fn call(&mut self, immediate: u16) -> ControlFlow<Exit> {
-        self.counters.calls += 1;
+        self.shared.calls.count();
         let [x0, x1, x2, x3, ..] = &mut self.frame.x;
         if immediate != 0 {
             *x0 = u64::MAX; // NOT_SUPPORTED
@@ -333,44 +382,73 @@ impl<M: Machine> Vcpu<M> {
             ControlFlow::Break(CallExit::Exit(exit)) => ControlFlow::Break(exit),
             ControlFlow::Break(CallExit::Wait) => {
                 *x0 = 0;
-                self.wait_for_interrupt()
+                self.wait_for_interrupt(None)
             }
         }
     }
 
-    /// Sleeps until an interrupt is pending for the guest, or somebody wants the vCPU.
-    fn wait_for_interrupt(&mut self) -> ControlFlow<Exit> {
+    /// An instruction that waits.
+    fn wait(&mut self, syndrome: Syndrome) -> ControlFlow<Exit> {
+        self.shared.waits.count();
+        // The guest goes on behind it; it may end its wait for no reason at all (D1.6.1).
+        self.frame.advance(syndrome.instruction_length());
+        match syndrome.wait() {
+            Wait::Wfe | Wait::Wfet if self.machine.is_contended() => ControlFlow::Break(Exit::Yielded),
+            Wait::Wfe | Wait::Wfet => ControlFlow::Continue(()),
+            Wait::Wfi => self.wait_for_interrupt(None),
+            Wait::Wfit => match syndrome.wait_timeout_register() {
+                Some(register) => {
+                    let until = self.frame.get(register).wrapping_add(self.machine.time_offset());
+                    self.wait_for_interrupt(Some(until))
+                }
+                None => ControlFlow::Continue(()),
+            },
+        }
+    }
+
+    /// Waits until an interrupt is pending for the guest, the physical counter has reached `until`, or somebody
+    /// wants the vCPU: here, as long as nobody else wants the CPU.
+    fn wait_for_interrupt(&mut self, until: Option<u64>) -> ControlFlow<Exit> {
         loop {
-            if self.machine.attention(self.id.index).peek() != 0 {
+            if self.shared.attention.peek() != 0 {
                 self.attend()?;
             }
             let interface = CpuInterface::from_vmcr(gic::virtual_machine_control());
             let vcpu = self.id.index;
             let mut pending = false;
             self.sync_interrupts(|vgic| {
-                pending = vgic.has_pending(vcpu, interface);
+                pending = vgic.has_pending(vcpu, interface) || interrupts::is_timer_new(vgic, vcpu);
                 VcpuSet::EMPTY
             });
-            if pending {
+            if pending || until.is_some_and(|until| until <= timer::now()) {
                 return ControlFlow::Continue(());
             }
-            super::cpu::wait_for_interrupt();
-            self.interrupt();
+            if until.is_some() || !self.machine.nap(vcpu) {
+                return ControlFlow::Break(Exit::Waiting { until });
+            }
+            self.interrupt()?;
         }
+    }
+
+    /// When the first of the guest's timers that is not due yet will be, on the physical counter.
+    fn next_timer(&self) -> Option<u64> {
+        let virtual_timer = interrupts::virtual_timer_deadline(self.machine.time_offset());
+        [virtual_timer, self.physical_timer.deadline(CNTPCT_EL0.get())].into_iter().flatten().min()
     }
 
     /// A physical interrupt.
     #[inline]
-    fn interrupt(&mut self) {
-        self.counters.interrupts += 1;
-        let Some(taken) = gic::acknowledge() else { return };
+    fn interrupt(&mut self) -> ControlFlow<Exit> {
+        self.shared.interrupts.count();
+        let Some(taken) = gic::acknowledge() else { return ControlFlow::Continue(()) };
+        self.trace.record(self.frame.pc, trace::Cause::Interrupt, taken.intid().into());
         match irq::classify(taken.intid()) {
             irq::Kind::VirtualTimer => {
                 let vcpu = self.id.index;
                 self.sync_interrupts(|vgic| interrupts::timer_fired(vgic, vcpu, taken));
             }
             irq::Kind::HypervisorTimer => {
-                timer::disarm();
+                irq::alarm();
                 taken.end();
                 self.update_physical_timer();
             }
@@ -384,16 +462,26 @@ impl<M: Machine> Vcpu<M> {
                 taken.end();
             }
         }
+        if self.machine.must_leave(self.id.index) {
+            return ControlFlow::Break(Exit::Preempted);
+        }
+        let contended = self.machine.is_contended();
+        if contended != traps::is_yielding(self.hcr) {
+            self.let_others_run(contended);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// When the physical timer will be due, and whether it is.
+    fn physical_timer_now(&self) -> (Option<u64>, bool) {
+        let now = CNTPCT_EL0.get();
+        (self.physical_timer.deadline(now), self.physical_timer.output(now))
     }
 
     /// Gives the physical timer's line its level, and the hypervisor timer its next deadline.
     fn update_physical_timer(&mut self) {
-        let now = CNTPCT_EL0.get();
-        match self.physical_timer.deadline(now) {
-            Some(deadline) => timer::arm(deadline),
-            None => timer::disarm(),
-        }
-        let level = self.physical_timer.output(now);
+        let (deadline, level) = self.physical_timer_now();
+        timer::set(Alarm::Guest, deadline);
         if level != self.physical_timer_line {
             self.physical_timer_line = level;
             let vcpu = self.id.index;
@@ -421,8 +509,8 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
 
     fn run(&mut self) -> Exit {
         self.load();
-        let exit = loop {
-            if self.machine.attention(self.id.index).peek() != 0
+        let mut exit = loop {
+            if self.shared.attention.peek() != 0
                 && let ControlFlow::Break(exit) = self.attend()
             {
                 break exit;
@@ -430,10 +518,7 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
             // SAFETY: the vCPU is loaded; the frame is this vCPU's and its layout is asserted above.
             let outcome = match unsafe { enter_guest(&mut self.frame) } {
                 kind::SYNCHRONOUS => self.synchronous(),
-                kind::IRQ | kind::FIQ => {
-                    self.interrupt();
-                    ControlFlow::Continue(())
-                }
+                kind::IRQ | kind::FIQ => self.interrupt(),
                 _ => self.crash(format_args!(
                     "SError, ESR_EL2 {:#x}: {}",
                     ESR_EL2.get(),
@@ -444,18 +529,17 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
                 break exit;
             }
         };
+        if let Exit::Waiting { until } = &mut exit {
+            *until = [*until, self.next_timer()].into_iter().flatten().min();
+        }
         self.put();
         exit
     }
 
-    fn exits(&self) -> ExitCounters {
-        self.counters
-    }
-
     fn start_at(&mut self, pc: u64, argument: u64) {
-        let (id, machine, counters) = (self.id, self.machine.clone(), self.counters);
-        *self = Self::new(id, machine);
-        self.counters = counters;
+        let trace = core::mem::replace(&mut self.trace, ExitTrace::new());
+        *self = Self::new(self.id, self.machine.clone());
+        self.trace = trace;
         self.frame.pc = pc;
         self.frame.set(0, argument);
     }
@@ -487,6 +571,23 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
 
     fn set_fpu_regs(&mut self, regs: &FpuRegs) {
         self.fpu = *regs;
+    }
+
+    fn system_registers(&self) -> Vec<(&'static str, u64)> {
+        self.el1.named().collect()
+    }
+
+    fn translate(&self, address: u64) -> Option<Ipa> {
+        let regime = walk::Regime::of(self.el1.sctlr, self.el1.tcr, self.el1.ttbr0, self.el1.ttbr1);
+        regime.translate(address, |ipa| abort::read_table(self, ipa)).map(Ipa)
+    }
+
+    fn backtrace(&self) -> Vec<u64> {
+        backtrace::of(self)
+    }
+
+    fn trace(&self) -> Vec<TracedExit> {
+        self.trace.entries().collect()
     }
 }
 
@@ -537,79 +638,5 @@ impl<M: Machine> Persist for Vcpu<M> {
         self.fpu = state.fpu;
         self.interface = state.interface;
         Ok(())
-    }
-}
-
-/// `HCR_EL2` of a loaded vCPU (DDI 0487 D24.2.53).
-fn hypervisor_configuration(has_pointer_authentication: bool) -> u64 {
-    let mut hcr = HCR_EL2::VM::SET
-        + HCR_EL2::SWIO::SET // invalidation by set/way cleans, too
-        + HCR_EL2::PTW::SET // no walks in device memory
-        + HCR_EL2::FMO::SET
-        + HCR_EL2::IMO::SET
-        + HCR_EL2::AMO::SET
-        + HCR_EL2::FB::SET // maintenance reaches the CPU that a vCPU has moved to
-        + HCR_EL2::BSU::InnerShareable
-        + HCR_EL2::TID3::SET
-        + HCR_EL2::TSC::SET
-        + HCR_EL2::TIDCP::SET
-        + HCR_EL2::TACR::SET
-        + HCR_EL2::RW::SET
-        + HCR_EL2::TLOR::SET
-        + HCR_EL2::TERR::SET;
-    if has_pointer_authentication {
-        hcr += HCR_EL2::API::SET + HCR_EL2::APK::SET;
-    }
-    if stage2::has_forced_write_back() {
-        hcr += HCR_EL2::FWB::SET;
-    }
-    hcr.value
-}
-
-/// Registers that keep guests from what they are not shown (see [`super::idregs`]).
-mod traps {
-    use super::super::sysreg::{mrs, msr};
-
-    /// `CPTR_EL2` with E2H = 0 (D24.2.34): FP and SIMD are free; SVE (TZ), SME (TSM), trace (TTA) and
-    /// activity monitors (TAM) trap. The rest is RES1.
-    pub const CPTR: u64 = 0x33ff | 1 << 20 | 1 << 30;
-    /// `MDCR_EL2` (D24.3.18): PMU (TPM, TPMCR), profiling (TPMS), trace filter (TTRF), ROM address (TDRA) and
-    /// the OS lock (TDOSA) trap; the last because whoever locks it could arm halting debug, from which EL2
-    /// would not get its CPU back. Breakpoints are the guest's.
-    pub const MDCR: u64 = 1 << 6 | 1 << 5 | 1 << 14 | 1 << 19 | 1 << 11 | 1 << 10;
-
-    /// Registers that only newer CPUs have, and whose reset value is not architected.
-    pub fn restrict_optional_features() {
-        let mmfr0 = mrs!("id_aa64mmfr0_el1");
-        let mmfr1 = mrs!("id_aa64mmfr1_el1");
-        let pfr0 = mrs!("id_aa64pfr0_el1");
-        // SAFETY: all are EL2's own controls over EL1; each is written only where its feature is implemented.
-        unsafe {
-            if mmfr1 >> 40 & 0xf != 0 {
-                /// HCRX_EL2.MSCEn: memory copy and set instructions are not trapped.
-                const MSCEN: u64 = 1 << 11;
-                msr!("S3_4_C1_C2_2", MSCEN);
-            }
-            if mmfr0 >> 56 & 0xf != 0 {
-                // Fine-grained traps: the positive ones off, the negative ones (nXXX = 0) on.
-                msr!("S3_4_C1_C1_4", 0u64); // HFGRTR_EL2
-                msr!("S3_4_C1_C1_5", 0u64); // HFGWTR_EL2
-                msr!("S3_4_C1_C1_6", 0u64); // HFGITR_EL2
-                msr!("S3_4_C3_C1_4", 0u64); // HDFGRTR_EL2
-                msr!("S3_4_C3_C1_5", 0u64); // HDFGWTR_EL2
-            }
-            if mmfr0 >> 56 & 0xf >= 2 {
-                msr!("S3_4_C3_C1_2", 0u64); // HFGRTR2_EL2
-                msr!("S3_4_C3_C1_3", 0u64); // HFGWTR2_EL2
-                msr!("S3_4_C3_C1_7", 0u64); // HFGITR2_EL2
-                msr!("S3_4_C3_C1_0", 0u64); // HDFGRTR2_EL2
-                msr!("S3_4_C3_C1_1", 0u64); // HDFGWTR2_EL2
-            }
-            if pfr0 >> 40 & 0xf != 0 {
-                /// MPAM2_EL2.TRAPMPAM0EL1 and .TRAPMPAM1EL1.
-                const TRAP_MPAM: u64 = 1 << 49 | 1 << 48;
-                msr!("S3_4_C10_C5_0", TRAP_MPAM);
-            }
-        }
     }
 }

@@ -37,7 +37,7 @@ pub fn access<M: Machine>(vcpu: &mut Vcpu<M>, trap: SysRegTrap) -> ControlFlow<E
     if handled {
         vcpu.frame.advance(4);
     } else {
-        vcpu.counters.undefined += 1;
+        vcpu.shared.undefined.count();
         inject::undefined(&mut vcpu.frame);
     }
     ControlFlow::Continue(())

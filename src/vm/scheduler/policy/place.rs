@@ -17,6 +17,11 @@ impl CpuSet {
         Self(bits)
     }
 
+    /// The set as a number.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
     /// One CPU; none if no board has so many.
     pub const fn of(cpu: usize) -> Self {
         Self(if cpu < u64::BITS as usize { 1 << cpu } else { 0 })

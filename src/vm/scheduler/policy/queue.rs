@@ -177,6 +177,11 @@ impl<T> RunQueue<T> {
         self.running.map(|running| running.vtime(now))
     }
 
+    /// The rate of the one that runs.
+    pub fn running_rate(&self) -> Option<Rate> {
+        self.running.map(|running| running.rate)
+    }
+
     /// The one that runs leaves the CPU: its virtual time.
     pub fn stop(&mut self, params: &Params, now: Ticks) -> Option<VTime> {
         self.reached = self.vtime(params, now);

@@ -1,0 +1,391 @@
+//! A vCPU as the scheduler sees it: what it is doing, and where.
+
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+
+use spin::{Mutex, MutexGuard, Once};
+
+use super::policy::{CpuSet, Rate, VTime};
+use super::{cpu, make_ready};
+use crate::arch::aarch64::{gic, percpu};
+use crate::vm::instance::Vm;
+use crate::vm::operator::Activity;
+use crate::vm::vcpu::{Attention, Counter, Exit, Shared, VcpuId, VcpuOps};
+
+/// What the vCPUs of one VM have in common for the scheduler.
+#[derive(Debug)]
+pub struct Share {
+    weight: u32,
+    /// Each of the vCPUs owns its CPU.
+    dedicated: bool,
+    /// How many of the vCPUs run or wait for a CPU.
+    runnable: AtomicU32,
+}
+
+impl Share {
+    /// The share of a VM with the given weight, or whose vCPUs own their CPUs.
+    pub fn new(weight: u32, dedicated: bool) -> Self {
+        Self { weight, dedicated, runnable: AtomicU32::new(0) }
+    }
+
+    /// At which rate the virtual time of each of the VM's vCPUs passes now.
+    pub(super) fn rate(&self) -> Rate {
+        Rate::of(self.weight, self.runnable.load(Ordering::Relaxed).max(1))
+    }
+
+    pub(super) fn one_more(&self) {
+        self.runnable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn one_less(&self) {
+        self.runnable.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Where a task is. Only the CPU that holds it may change `Running` and `Waiting` (the latter with the lock of
+/// its queue); whoever wins the exchange may take it out of `Parked` and `Blocked`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nobody will run it until it is unparked: it is off, or its VM is held.
+    Parked,
+    /// It waits for an interrupt.
+    Blocked,
+    /// On its way from one of these into a queue.
+    Waking,
+    /// In the queue of the CPU of this index.
+    Waiting(usize),
+    /// On the CPU of this index.
+    Running(usize),
+}
+
+impl State {
+    fn encode(self) -> u32 {
+        match self {
+            Self::Parked => 0,
+            Self::Blocked => 1,
+            Self::Waking => 2,
+            Self::Waiting(cpu) => 3 | (cpu as u32) << 8,
+            Self::Running(cpu) => 4 | (cpu as u32) << 8,
+        }
+    }
+
+    fn decode(word: u32) -> Self {
+        let cpu = (word >> 8) as usize;
+        match word & 0xff {
+            0 => Self::Parked,
+            1 => Self::Blocked,
+            2 => Self::Waking,
+            3 => Self::Waiting(cpu),
+            _ => Self::Running(cpu),
+        }
+    }
+}
+
+/// How a task leaves a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It goes on when its turn comes.
+    Preempted,
+    /// It goes on when its turn comes, and not before the next one's.
+    Yielded,
+    /// It waits for an interrupt, which its own timer may bring at the given time.
+    Blocked(Option<u64>),
+    /// It is off or held.
+    Parked,
+}
+
+/// For how long a task did what, in ticks of the physical counter.
+#[derive(Debug, Default)]
+pub(super) struct Times {
+    pub run: Counter,
+    pub steal: Counter,
+    pub idle: Counter,
+    pub migrations: Counter,
+    /// Since when it does what it does now.
+    pub since: AtomicU64,
+}
+
+/// A vCPU in the hands of the scheduler.
+pub struct Task {
+    id: VcpuId,
+    vm: Once<Weak<Vm>>,
+    /// What the vCPU shares with everybody while it runs.
+    pub shared: Arc<Shared>,
+    /// The vCPU, locked by the CPU that runs it for as long as it does. `None` while its VM is off.
+    vcpu: Mutex<Option<Box<dyn VcpuOps>>>,
+    state: AtomicU32,
+    /// It must not run.
+    halted: AtomicBool,
+    /// Its guest has switched it on and not off.
+    on: AtomicBool,
+    /// An order to start it waits at the VM's power controller.
+    start: AtomicBool,
+    /// Its virtual time when it last left a CPU.
+    vtime: AtomicU64,
+    /// The CPU that it last ran on.
+    home: AtomicU32,
+    /// The CPUs that it may run on.
+    allowed: CpuSet,
+    pub(super) share: Arc<Share>,
+    pub(super) times: Times,
+}
+
+impl Task {
+    /// The vCPU `id`, parked and off.
+    pub fn new(id: VcpuId, share: Arc<Share>, allowed: CpuSet) -> Self {
+        Self {
+            id,
+            vm: Once::new(),
+            shared: Arc::default(),
+            vcpu: Mutex::new(None),
+            state: AtomicU32::new(State::Parked.encode()),
+            halted: AtomicBool::new(true),
+            on: AtomicBool::new(false),
+            start: AtomicBool::new(false),
+            vtime: AtomicU64::new(0),
+            home: AtomicU32::new(allowed.iter().next().unwrap_or(0) as u32),
+            allowed,
+            share,
+            times: Times::default(),
+        }
+    }
+
+    /// Which vCPU it is.
+    pub fn id(&self) -> VcpuId {
+        self.id
+    }
+
+    /// Makes it a vCPU of `vm`, whose registers are in `vcpu`.
+    pub fn join(&self, vm: &Arc<Vm>, vcpu: Box<dyn VcpuOps>) {
+        self.vm.call_once(|| Arc::downgrade(vm));
+        *self.vcpu.lock() = Some(vcpu);
+    }
+
+    /// Gives its registers up, for they keep the VM alive.
+    pub fn leave(&self) {
+        self.vcpu.lock().take();
+    }
+
+    fn vm(&self) -> Option<Arc<Vm>> {
+        self.vm.get()?.upgrade()
+    }
+
+    pub(super) fn state(&self) -> State {
+        State::decode(self.state.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn set_state(&self, state: State) {
+        self.state.store(state.encode(), Ordering::SeqCst);
+    }
+
+    /// Takes it from `from` into `Waking`, if that is where it is.
+    pub(super) fn take_from(&self, from: State) -> bool {
+        self.exchange(from, State::Waking)
+    }
+
+    fn exchange(&self, from: State, to: State) -> bool {
+        let (from, to) = (from.encode(), to.encode());
+        self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    pub(super) fn vtime(&self) -> VTime {
+        VTime::from_raw(self.vtime.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_vtime(&self, vtime: VTime) {
+        self.vtime.store(vtime.raw(), Ordering::Relaxed);
+    }
+
+    /// It does not run or wait any more: it is parked, at `vtime`.
+    pub(super) fn park(&self, vtime: VTime) {
+        self.set_vtime(vtime);
+        self.share.one_less();
+        self.set_state(State::Parked);
+    }
+
+    pub(super) fn home(&self) -> usize {
+        self.home.load(Ordering::Relaxed) as usize
+    }
+
+    pub(super) fn set_home(&self, cpu: usize) {
+        if self.home.swap(cpu as u32, Ordering::Relaxed) != cpu as u32 {
+            self.times.migrations.count();
+        }
+    }
+
+    /// Whether it owns its CPU.
+    pub fn owns_cpu(&self) -> bool {
+        self.share.dedicated
+    }
+
+    /// The CPUs that it may run on.
+    pub fn allowed(&self) -> CpuSet {
+        self.allowed
+    }
+
+    pub(super) fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::SeqCst)
+    }
+
+    /// Whether something was wanted of it while nobody looked.
+    pub(super) fn is_called(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.shared.attention.peek() != 0
+    }
+
+    /// Whether it is to start, and may.
+    pub(super) fn is_to_start(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.start.load(Ordering::SeqCst) && !self.is_halted()
+    }
+
+    /// Runs it on this CPU until it leaves.
+    pub(super) fn run(&self) -> Fate {
+        let mut slot = self.vcpu.lock();
+        let Some(vcpu) = slot.as_mut() else { return Fate::Parked };
+        loop {
+            if self.is_halted() {
+                return Fate::Parked;
+            }
+            if self.start.load(Ordering::Relaxed) {
+                self.start.store(false, Ordering::SeqCst);
+                let Some(start) = self.vm().and_then(|vm| vm.take_start(self.id.index)) else {
+                    return Fate::Parked;
+                };
+                vcpu.start_at(start.entry, start.context);
+                self.on.store(true, Ordering::Relaxed);
+            }
+            match vcpu.run() {
+                Exit::Preempted => return Fate::Preempted,
+                Exit::Yielded => return Fate::Yielded,
+                Exit::Waiting { until } => return Fate::Blocked(until),
+                Exit::Stopped => {}
+                Exit::Off => {
+                    self.on.store(false, Ordering::Relaxed);
+                    return Fate::Parked;
+                }
+                exit => {
+                    self.halted.store(true, Ordering::SeqCst);
+                    if let Some(vm) = self.vm() {
+                        vm.left(self.id.index, exit);
+                    }
+                    return Fate::Parked;
+                }
+            }
+        }
+    }
+
+    /// Raises `flags` of its attention and sees to it that it looks.
+    pub fn raise(self: &Arc<Self>, flags: u32) {
+        self.shared.attention.raise(flags);
+        match self.state() {
+            State::Running(cpu) if cpu != percpu::this_cpu().index => {
+                if let Some(cpu) = percpu::cpu(cpu) {
+                    gic::kick(cpu);
+                }
+            }
+            State::Blocked => self.wake(),
+            // On this CPU it looks before it goes on; elsewhere it looks when it is loaded.
+            _ => {}
+        }
+    }
+
+    /// Lets it run if it waits for an interrupt.
+    pub(super) fn wake(self: &Arc<Self>) {
+        if self.take_from(State::Blocked) {
+            make_ready(self);
+        }
+    }
+
+    /// There is an order to start it, which it takes as soon as it may.
+    pub fn start(self: &Arc<Self>) {
+        self.start.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.unpark();
+    }
+
+    fn unpark(self: &Arc<Self>) {
+        if !self.is_halted() && self.take_from(State::Parked) {
+            make_ready(self);
+        }
+    }
+
+    /// Keeps it from running once it has left its CPU, which it is about to do.
+    pub fn hold(&self) {
+        self.halted.store(true, Ordering::SeqCst);
+    }
+
+    /// Keeps it from running from now on. Returns whether it has left its CPU already; [`Task::is_parked`]
+    /// tells when it has.
+    pub fn halt(self: &Arc<Self>) -> bool {
+        self.halted.store(true, Ordering::SeqCst);
+        loop {
+            match self.state() {
+                State::Parked => return true,
+                State::Blocked => {
+                    if self.exchange(State::Blocked, State::Parked) {
+                        return true;
+                    }
+                }
+                // Whoever wakes it is about to put it into a queue.
+                State::Waking => core::hint::spin_loop(),
+                State::Waiting(cpu) => {
+                    if cpu::take_out(cpu, self) {
+                        return true;
+                    }
+                }
+                State::Running(_) => {
+                    self.raise(Attention::STOP);
+                    return self.is_parked();
+                }
+            }
+        }
+    }
+
+    /// Whether it is halted and has left its CPU.
+    pub fn is_parked(&self) -> bool {
+        self.state() == State::Parked
+    }
+
+    /// Lets it go on where it was halted, if its guest has it switched on.
+    pub fn release(self: &Arc<Self>) {
+        self.halted.store(false, Ordering::SeqCst);
+        if self.on.load(Ordering::Relaxed) || self.start.load(Ordering::SeqCst) {
+            self.unpark();
+        }
+    }
+
+    /// Forgets, while parked, that its guest had it switched on.
+    pub fn switch_off(&self) {
+        self.on.store(false, Ordering::Relaxed);
+        self.start.store(false, Ordering::SeqCst);
+        self.shared.attention.take();
+    }
+
+    /// The vCPU itself; waits while it runs.
+    pub fn vcpu(&self) -> MutexGuard<'_, Option<Box<dyn VcpuOps>>> {
+        self.vcpu.lock()
+    }
+
+    /// What it is doing.
+    pub fn activity(&self) -> Activity {
+        match self.state() {
+            State::Running(cpu) => match percpu::cpu(cpu).is_some_and(|cpu| cpu.scheduler.is_idle()) {
+                true => Activity::Blocked,
+                false => Activity::Running(cpu),
+            },
+            State::Waiting(cpu) => Activity::Waiting(cpu),
+            State::Blocked | State::Waking => Activity::Blocked,
+            State::Parked if self.on.load(Ordering::Relaxed) => Activity::Halted,
+            State::Parked => Activity::Off,
+        }
+    }
+
+    /// Ticks for which it has run, has waited for a CPU, and has waited for an interrupt; and how often it
+    /// has changed CPUs.
+    pub fn times(&self) -> [u64; 4] {
+        let Times { run, steal, idle, migrations, .. } = &self.times;
+        [run.get(), steal.get(), idle.get(), migrations.get()]
+    }
+}
