@@ -1,0 +1,229 @@
+//! What a bundle says of its VMs, and the bounds that this keeps to.
+
+use alloc::string::String;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::VmError;
+use crate::mm::addr::MIB;
+use crate::vm::machine;
+
+/// Most vCPUs that a VM may have: one bit each in a `u64`. Its interrupt controller may allow fewer.
+pub const MAX_VCPUS: u32 = 64;
+/// A VM's memory is a multiple of this: the Stage-2 block size, so that all of it can be mapped by blocks.
+pub const MEMORY_GRANULE: u64 = 2 * MIB;
+/// Most memory that a VM may have: what its machine has room for.
+pub const MAX_MEMORY: u64 = machine::MEM.size;
+/// The weight of a VM that is given none.
+pub const DEFAULT_WEIGHT: u32 = 100;
+/// The largest weight.
+pub const MAX_WEIGHT: u32 = 10_000;
+/// The longest delay before a VM is started again, in milliseconds.
+pub const MAX_BACKOFF: u32 = 60_000;
+/// Longest name of a VM in bytes.
+pub const MAX_NAME: usize = 63;
+/// Longest command line in bytes: arm64 Linux's `COMMAND_LINE_SIZE` (2048) has to hold the terminating NUL
+/// too.
+pub const MAX_APPEND: usize = 2047;
+
+/// A blob's index in its bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobId(pub(super) u32);
+
+/// The instruction set that a VM's kernel is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arch {
+    /// 64-bit Arm, run natively.
+    Aarch64,
+}
+
+/// What a VM starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BootSource {
+    /// A kernel that is loaded into RAM, as by QEMU's `-kernel`, `-initrd` and `-append`.
+    Kernel {
+        /// The kernel, in any format that [`crate::vm::loader`] knows.
+        image: BlobId,
+        /// The initial RAM disk.
+        initrd: Option<BlobId>,
+        /// The command line: at most [`MAX_APPEND`] bytes, no NUL.
+        append: String,
+    },
+    /// Firmware that is mapped at the reset address, as by QEMU's `-bios`.
+    Firmware {
+        /// The flash image.
+        image: BlobId,
+    },
+}
+
+impl BootSource {
+    /// Every blob that the VM boots from.
+    pub(super) fn blobs(&self) -> impl Iterator<Item = BlobId> {
+        let (image, initrd) = match self {
+            Self::Kernel { image, initrd, .. } => (*image, *initrd),
+            Self::Firmware { image } => (*image, None),
+        };
+        [Some(image), initrd].into_iter().flatten()
+    }
+}
+
+/// How the vCPUs of a VM get physical CPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduling {
+    /// The VM's share of the CPUs in proportion to the other VMs': 1 to [`MAX_WEIGHT`].
+    pub weight: u32,
+    /// The CPUs that it may use: bit n is the n-th of the board's list. Bits of CPUs that the board does not
+    /// have count for nothing, but one that it has must remain.
+    pub cpus: u64,
+    /// Each vCPU owns a CPU, which no other vCPU uses.
+    pub dedicated: bool,
+}
+
+impl Scheduling {
+    /// Checks it for a VM with so many vCPUs.
+    fn validate(&self, vcpus: u32) -> Result<(), VmError> {
+        if !(1..=MAX_WEIGHT).contains(&self.weight) {
+            return Err(VmError::Weight { found: self.weight });
+        }
+        if self.cpus == 0 {
+            return Err(VmError::NoCpus);
+        }
+        if self.dedicated && vcpus > self.cpus.count_ones() {
+            return Err(VmError::Dedicated { vcpus, cpus: self.cpus.count_ones() });
+        }
+        Ok(())
+    }
+}
+
+impl Default for Scheduling {
+    fn default() -> Self {
+        Self { weight: DEFAULT_WEIGHT, cpus: u64::MAX, dedicated: false }
+    }
+}
+
+/// What to do when a VM has switched itself off, or has crashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Reaction {
+    /// Leave it so.
+    #[default]
+    Stop,
+    /// Start it again after a delay, which doubles from one time to the next up to [`MAX_BACKOFF`], and is
+    /// the first one again once the VM has run for that long.
+    Restart {
+        /// The first delay in milliseconds: 1 to [`MAX_BACKOFF`]. No delay would never grow.
+        delay: u32,
+    },
+    /// Switch the machine off.
+    PowerOff,
+}
+
+impl Reaction {
+    fn validate(self) -> Result<(), VmError> {
+        match self {
+            Self::Restart { delay } if !(1..=MAX_BACKOFF).contains(&delay) => {
+                Err(VmError::RestartDelay { found: delay })
+            }
+            Self::Stop | Self::Restart { .. } | Self::PowerOff => Ok(()),
+        }
+    }
+}
+
+/// The colour in which the operator's terminal shows a VM's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Colour {
+    Red,
+    #[default]
+    Green,
+    Yellow,
+    Blue,
+    Magenta,
+    Cyan,
+    White,
+}
+
+/// One VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmSpec {
+    /// What the operator calls it: 1 to [`MAX_NAME`] ASCII letters, digits, `-`, `_` or `.`; unique in the
+    /// bundle.
+    pub name: String,
+    /// Its instruction set.
+    pub arch: Arch,
+    /// How many vCPUs: 1 to [`MAX_VCPUS`].
+    pub vcpus: u32,
+    /// Bytes of RAM: a multiple of [`MEMORY_GRANULE`], up to [`MAX_MEMORY`].
+    pub memory: u64,
+    /// What it boots.
+    pub boot: BootSource,
+    /// How it gets CPUs.
+    pub scheduling: Scheduling,
+    /// Start it with the machine.
+    pub autostart: bool,
+    /// What to do when its guest has switched it off.
+    pub on_stop: Reaction,
+    /// What to do when it has crashed.
+    pub on_crash: Reaction,
+    /// The colour of its name.
+    pub colour: Colour,
+}
+
+impl VmSpec {
+    /// A VM that starts with the machine and has nothing special about it.
+    pub fn new(name: impl Into<String>, vcpus: u32, memory: u64, boot: BootSource) -> Self {
+        Self {
+            name: name.into(),
+            arch: Arch::Aarch64,
+            vcpus,
+            memory,
+            boot,
+            scheduling: Scheduling::default(),
+            autostart: true,
+            on_stop: Reaction::default(),
+            on_crash: Reaction::default(),
+            colour: Colour::default(),
+        }
+    }
+
+    /// Checks everything but the name, in a bundle of so many blobs.
+    pub(super) fn validate(&self, blobs: usize) -> Result<(), VmError> {
+        if !(1..=MAX_VCPUS).contains(&self.vcpus) {
+            return Err(VmError::Vcpus { found: self.vcpus });
+        }
+        if !(MEMORY_GRANULE..=MAX_MEMORY).contains(&self.memory)
+            || !self.memory.is_multiple_of(MEMORY_GRANULE)
+        {
+            return Err(VmError::Memory { found: self.memory });
+        }
+        if let BootSource::Kernel { append, .. } = &self.boot {
+            if append.len() > MAX_APPEND {
+                return Err(VmError::AppendLength { found: append.len() });
+            }
+            if let Some(offset) = append.bytes().position(|byte| byte == 0) {
+                return Err(VmError::AppendNul { offset });
+            }
+        }
+        if let Some(blob) = self.boot.blobs().find(|blob| blob.0 as usize >= blobs) {
+            return Err(VmError::NoSuchBlob { found: blob.0, count: blobs });
+        }
+        self.scheduling.validate(self.vcpus)?;
+        self.on_stop.validate()?;
+        self.on_crash.validate()
+    }
+}
+
+/// What to do when no VM runs any more because the last one has switched itself off or has crashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum WhenAllOff {
+    /// Switch the machine off.
+    #[default]
+    PowerOff,
+    /// Stay, for the operator to start others.
+    Stay,
+}
+
+/// Whether a VM may be called this.
+pub fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
