@@ -100,7 +100,7 @@ impl<'a> Bench<'a> {
     /// Polyvisor with one guest.
     fn hosted(&self, name: &str, boot: GuestBoot) -> Result<Boot> {
         let path = self.paths.cache.join("bench.bundle");
-        bundle::write(&[Guest { name: name.to_owned(), vcpus: 1, memory: LINUX_MEMORY, boot }], &path)?;
+        bundle::write(&Guest::new(name, 1, LINUX_MEMORY, boot).into(), &path)?;
         // Bare, Linux gets no seeds either, and so does not move itself about.
         let append = Some("seeds=off".to_owned());
         Ok(Boot::Linux { kernel: self.firmware.image.clone(), initrd: Some(path), append })

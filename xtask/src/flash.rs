@@ -7,9 +7,14 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::size::Size;
 use crate::{
-    bundle, firmware, guests::Guests, options::GuestOptions, paths::Paths, progress::note, qemu::Board,
+    bundle, firmware,
+    guests::Guests,
+    manifest::Hardware,
+    options::GuestOptions,
+    paths::Paths,
+    progress::note,
+    qemu::{Board, Machine},
 };
 
 const BUNDLE: &str = "polyvisor.bundle";
@@ -49,11 +54,15 @@ pub fn write(paths: &Paths, board: Board, options: &GuestOptions) -> Result<()> 
         let to = directory.join(name);
         fs::copy(from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
     };
-    // Boards that are flashed have at least that much.
-    let guest = options.guest(paths, &guests, Size::gib(1))?;
+    let fixed = match board {
+        Board::Virt => Hardware::default(),
+        // There are Pis with less and with more memory than QEMU's.
+        Board::Raspi4b => Hardware { memory: None, ..Machine::raspi4b().hardware() },
+    };
+    let (contents, _) = options.resolve(paths, &guests, fixed, Hardware::default())?;
     let bundle = directory.join(BUNDLE);
-    match &guest {
-        Some(guest) => bundle::write(std::slice::from_ref(guest), &bundle)?,
+    match &contents {
+        Some(contents) => bundle::write(contents, &bundle)?,
         // One of an earlier call would be booted.
         None if bundle.exists() => fs::remove_file(&bundle)?,
         None => {}
@@ -66,7 +75,7 @@ pub fn write(paths: &Paths, board: Board, options: &GuestOptions) -> Result<()> 
             copy(&firmware.image, "kernel8.img")?;
             let devicetree = guests.raspi4b_devicetree()?;
             copy(&devicetree, "bcm2711-rpi-4-b.dtb")?;
-            let config = CONFIG_TXT.to_owned() + if guest.is_some() { CONFIG_BUNDLE } else { "" };
+            let config = CONFIG_TXT.to_owned() + if contents.is_some() { CONFIG_BUNDLE } else { "" };
             fs::write(directory.join("config.txt"), config)?;
             raspi_firmware(&guests, &directory)?;
         }

@@ -12,6 +12,7 @@ mod firmware;
 mod flash;
 mod guests;
 mod image;
+mod manifest;
 mod options;
 mod paths;
 mod process;

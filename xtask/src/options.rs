@@ -6,10 +6,12 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::{
-    bundle::{Guest, GuestBoot},
+    bundle::{Contents, Guest, GuestBoot},
     firmware,
     guests::{self, Guests},
+    manifest::{Hardware, Manifest},
     paths::Paths,
+    progress::note,
     qemu::{Board, Machine},
     size::Size,
 };
@@ -18,6 +20,8 @@ use crate::{
 pub const LINUX_APPEND: &str = "earlycon console=ttyAMA0";
 /// The RAM of a guest that is given no size.
 pub const GUEST_MEMORY: Size = Size::mib(512);
+/// The RAM of a machine of which nothing is known: boards that are flashed have at least that much.
+const LEAST_MEMORY: Size = Size::gib(1);
 
 /// The physical machine.
 #[derive(Debug, Args)]
@@ -32,10 +36,10 @@ pub struct MachineOptions {
     /// CPU model, in QEMU's words [default: cortex-a72]
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
-    /// How many CPUs [default: 4]
+    /// How many CPUs [default: what the manifest asks for, or 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     cpus: Option<u32>,
-    /// RAM, such as 512M or 8G [default: 2G]
+    /// RAM, such as 512M or 8G [default: what the manifest asks for, or 2G]
     #[arg(long, value_name = "SIZE")]
     memory: Option<Size>,
     /// One instruction is one nanosecond of virtual time, and a run is repeatable
@@ -44,8 +48,16 @@ pub struct MachineOptions {
 }
 
 impl MachineOptions {
-    /// The machine that was asked for.
-    pub fn machine(&self, guests: &Guests, extra: &[String]) -> Result<Machine> {
+    /// What the board or the user has decided.
+    pub fn fixed(&self) -> Hardware {
+        match self.board {
+            Board::Virt => Hardware { cpus: self.cpus, memory: self.memory },
+            Board::Raspi4b => Machine::raspi4b().hardware(),
+        }
+    }
+
+    /// The machine that was asked for, with this hardware.
+    pub fn machine(&self, guests: &Guests, hardware: Hardware, extra: &[String]) -> Result<Machine> {
         let mut machine = match self.board {
             Board::Virt => Machine::virt(),
             Board::Raspi4b => {
@@ -60,8 +72,8 @@ impl MachineOptions {
             }
         };
         machine.gic = self.gic.unwrap_or(machine.gic);
-        machine.cpus = self.cpus.unwrap_or(machine.cpus);
-        machine.memory = self.memory.unwrap_or(machine.memory);
+        machine.cpus = hardware.cpus.unwrap_or(machine.cpus);
+        machine.memory = hardware.memory.unwrap_or(machine.memory);
         if let Some(cpu) = &self.cpu {
             machine.cpu.clone_from(cpu);
         }
@@ -71,10 +83,18 @@ impl MachineOptions {
     }
 }
 
-/// The virtual machine.
+/// The virtual machines.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Guest")]
 pub struct GuestOptions {
+    /// Several guests: a manifest, a TOML file that describes them all (docs/manifest.md)
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all =
+            ["guest", "kernel", "initrd", "append", "firmware", "smp", "guest_memory", "no_bundle"]
+    )]
+    vms: Option<PathBuf>,
     /// A guest by name: a kernel (linux-6.1, linux-6.12, linux-newest, linux-cloud, linux-rt), u-boot, or a
     /// payload of tests/guests (such as hello) [default: linux-6.12]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["kernel", "firmware", "no_bundle"])]
@@ -103,9 +123,33 @@ pub struct GuestOptions {
 }
 
 impl GuestOptions {
-    /// The guest that was asked for, on a machine with that much RAM; `None` for the built-in one. Payloads must have been
-    /// built.
-    pub fn guest(&self, paths: &Paths, guests: &Guests, machine: Size) -> Result<Option<Guest>> {
+    /// What was asked for: the guests, `None` for the built-in one; and the hardware for them, which is `fixed`,
+    /// else what they ask for, else `usual`.
+    ///
+    /// # Errors
+    /// A manifest's mistakes, or an unknown guest.
+    pub fn resolve(
+        &self,
+        paths: &Paths,
+        guests: &Guests,
+        fixed: Hardware,
+        usual: Hardware,
+    ) -> Result<(Option<Contents>, Hardware)> {
+        let Some(file) = &self.vms else {
+            let hardware = fixed.or(usual);
+            let guest = self.guest(paths, guests, hardware.memory.unwrap_or(LEAST_MEMORY))?;
+            return Ok((guest.map(Contents::from), hardware));
+        };
+        let named = |name: &str| named(paths, guests, name);
+        let manifest = Manifest::load(file, &named, fixed, usual)?;
+        if let Some(warning) = manifest.warning {
+            note(format!("warning: {}: {warning}", file.display()));
+        }
+        Ok((Some(manifest.contents), manifest.hardware))
+    }
+
+    /// The one guest that was asked for, on a machine with that much RAM; `None` for the built-in one.
+    fn guest(&self, paths: &Paths, guests: &Guests, machine: Size) -> Result<Option<Guest>> {
         if self.no_bundle {
             return Ok(None);
         }
@@ -126,11 +170,11 @@ impl GuestOptions {
             }
         }
         let memory = self.guest_memory.unwrap_or(GUEST_MEMORY.min(machine.half()));
-        Ok(Some(Guest { name: name.to_owned(), vcpus: self.smp, memory, boot }))
+        Ok(Some(Guest::new(name, self.smp, memory, boot)))
     }
 }
 
-/// What the guest called `name` boots.
+/// What the guest called `name` boots. A payload's file is there once payloads have been built.
 pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<GuestBoot> {
     if name == guests::U_BOOT.name {
         return Ok(GuestBoot::Firmware(guests.u_boot()?));

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use crate::{
     apt,
+    manifest::Hardware,
     paths::Paths,
     process::{self, find_program},
     size::Size,
@@ -151,6 +152,11 @@ impl Machine {
     /// A Raspberry Pi 4 with 2 GiB, the one that QEMU models. Its CPUs, memory and GIC-400 are what they are.
     pub fn raspi4b() -> Self {
         Self { board: Board::Raspi4b, gic: 2, ..Self::virt() }
+    }
+
+    /// Its CPUs and RAM.
+    pub fn hardware(&self) -> Hardware {
+        Hardware { cpus: Some(self.cpus), memory: Some(self.memory) }
     }
 
     fn arguments(&self, command: &mut Command) -> Result<()> {

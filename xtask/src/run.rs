@@ -18,7 +18,7 @@ use crate::{
     paths::Paths,
     process::shown,
     progress::note,
-    qemu::{Boot, Monitor, Qemu},
+    qemu::{Boot, Machine, Monitor, Qemu},
     symbolize::Symbols,
 };
 
@@ -57,21 +57,24 @@ pub struct RunOptions {
 /// A hypervisor panic, a guest that is refused, a timeout, a failure of QEMU, or an end before the console showed
 /// what was waited for.
 pub fn run(paths: &Paths, options: &RunOptions) -> Result<()> {
-    let firmware = firmware::build(paths)?;
+    // What is wrong with the guests is said before anything is built.
     let lock = paths.lock()?;
     let qemu = Qemu::setup(paths)?;
     let guests = Guests::new(paths);
-    let machine = options.machine.machine(&guests, &options.extra)?;
-    let initrd = match options.guest.guest(paths, &guests, machine.memory)? {
-        Some(guest) => {
+    let (fixed, usual) = (options.machine.fixed(), Machine::virt().hardware());
+    let (contents, hardware) = options.guest.resolve(paths, &guests, fixed, usual)?;
+    let machine = options.machine.machine(&guests, hardware, &options.extra)?;
+    drop(lock);
+    let firmware = firmware::build(paths)?;
+    let initrd = match contents {
+        Some(contents) => {
             // Another run may be reading its own.
             let path = paths.cache.join(format!("run-{}.bundle", std::process::id()));
-            bundle::write(&[guest], &path)?;
+            bundle::write(&contents, &path)?;
             Some(path)
         }
         None => None,
     };
-    drop(lock);
 
     let boot = Boot::Linux {
         kernel: firmware.image.clone(),

@@ -80,10 +80,7 @@ impl Kit<'_> {
     fn bundle(&self, guest: &TestGuest, directory: &Path) -> Result<PathBuf> {
         let path = directory.join("bundle");
         let boot = self.boot(guest)?;
-        bundle::write(
-            &[Guest { name: guest.name.to_owned(), vcpus: guest.vcpus, memory: guest.memory, boot }],
-            &path,
-        )?;
+        bundle::write(&Guest::new(guest.name, guest.vcpus, guest.memory, boot).into(), &path)?;
         Ok(path)
     }
 

@@ -1,0 +1,209 @@
+//! One `[[vm]]` table.
+
+use std::{
+    fs::File,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use polyvisor::vm::bundle::{
+    Arch, Colour, MAX_APPEND, MAX_BACKOFF, MAX_MEMORY, MAX_NAME, MAX_VCPUS, MAX_WEIGHT, MEMORY_GRANULE,
+    Reaction, Scheduling, is_name,
+};
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    Environment, cpus,
+    mistakes::Mistakes,
+    table::{Table, number, one_of, word},
+};
+use crate::{
+    bundle::{Guest, GuestBoot},
+    options::GUEST_MEMORY,
+    size::Size,
+};
+
+/// The delay of a restart for which none is given, in milliseconds.
+const RESTART_DELAY: u32 = 1000;
+
+const ARCHITECTURES: [(&str, Arch); 1] = [("aarch64", Arch::Aarch64)];
+/// The colours; VMs that name none take turns.
+const COLOURS: [(&str, Colour); 7] = [
+    ("green", Colour::Green),
+    ("cyan", Colour::Cyan),
+    ("yellow", Colour::Yellow),
+    ("magenta", Colour::Magenta),
+    ("blue", Colour::Blue),
+    ("red", Colour::Red),
+    ("white", Colour::White),
+];
+const REACTIONS: [(&str, Reaction); 3] = [
+    ("stop", Reaction::Stop),
+    ("restart", Reaction::Restart { delay: RESTART_DELAY }),
+    ("poweroff", Reaction::PowerOff),
+];
+
+/// A VM and where it is described. What is wrong has its usual value, so that the rest can still be checked.
+pub struct Vm {
+    /// The VM; `None` where its name or what it boots is missing.
+    pub guest: Option<Guest>,
+    /// Its name, and where it stands.
+    pub name: Option<(String, Range<usize>)>,
+    /// Where its choice of CPUs stands, or else the table begins.
+    pub placement: Range<usize>,
+    /// How it gets CPUs.
+    pub scheduling: Scheduling,
+    /// How many vCPUs.
+    pub vcpus: u32,
+    /// Whether it starts with the machine.
+    pub autostart: bool,
+}
+
+/// Reads the table `entries` that begins at `span`: the VM at `position` in the manifest.
+pub fn read(
+    entries: &DeTable,
+    span: Range<usize>,
+    position: usize,
+    environment: &Environment,
+    mistakes: &mut Mistakes,
+) -> Vm {
+    let mut table = Table::new(entries, span.clone(), mistakes);
+    let name =
+        table.read("name", format_args!("1 to {MAX_NAME} letters, digits, \"-\", \"_\" or \".\""), |value| {
+            value.as_str().filter(|name| is_name(name)).map(str::to_owned)
+        });
+    if table.span("name").is_none() {
+        table.refuse_whole("a VM without a name, expected name = \"...\"");
+    }
+    let arch = table.read("arch", one_of(&ARCHITECTURES), |value| word(value, &ARCHITECTURES));
+    let vcpus = table
+        .read("vcpus", format_args!("1 to {MAX_VCPUS}"), |value| within(number(value), MAX_VCPUS))
+        .unwrap_or(1);
+    let granule = Size::mib(MEMORY_GRANULE >> 20);
+    let limit = Size::mib(MAX_MEMORY >> 20);
+    let memory = table
+        .read(
+            "memory",
+            format_args!("a size such as \"512M\" or \"2G\", a multiple of {granule} up to {limit}"),
+            |value| {
+                value.as_str()?.parse().ok().filter(|size: &Size| {
+                    size.bytes().is_multiple_of(MEMORY_GRANULE) && size.bytes() <= MAX_MEMORY
+                })
+            },
+        )
+        .unwrap_or(GUEST_MEMORY);
+    let boot = boot(&mut table, environment);
+    let usual = Scheduling::default();
+    let scheduling = Scheduling {
+        weight: table
+            .read("weight", format_args!("1 to {MAX_WEIGHT}"), |value| within(number(value), MAX_WEIGHT))
+            .unwrap_or(usual.weight),
+        cpus: table
+            .read("cpus", "CPUs from 0 to 63, such as [0, 2] or \"0-3\"", cpus::read)
+            .unwrap_or(usual.cpus),
+        dedicated: table
+            .read("dedicated", "true or false", |value| value.as_bool())
+            .unwrap_or(usual.dedicated),
+    };
+    let autostart = table.read("autostart", "true or false", |value| value.as_bool()).unwrap_or(true);
+    let [on_stop, on_crash] =
+        ["on-stop", "on-crash"].map(|key| table.read(key, expected_reaction(), reaction).unwrap_or_default());
+    let colour = table.read("colour", one_of(&COLOURS), |value| word(value, &COLOURS));
+    let placement = table.span("cpus").or(table.span("dedicated")).unwrap_or(span);
+    let name = name.zip(table.span("name"));
+    table.finish();
+    let guest = name.as_ref().zip(boot).map(|((name, _), boot)| Guest {
+        arch: arch.unwrap_or(Arch::Aarch64),
+        scheduling,
+        autostart,
+        on_stop,
+        on_crash,
+        colour: colour.unwrap_or(COLOURS[position % COLOURS.len()].1),
+        ..Guest::new(name, vcpus, memory, boot)
+    });
+    Vm { guest, name, placement, scheduling, vcpus, autostart }
+}
+
+/// `number` if it is from 1 to `limit`.
+fn within(number: Option<u32>, limit: u32) -> Option<u32> {
+    number.filter(|number| (1..=limit).contains(number))
+}
+
+/// What the VM boots: a guest by name, a kernel, or firmware.
+fn boot(table: &mut Table, environment: &Environment) -> Option<GuestBoot> {
+    let guest = table.read("guest", "a guest's name", |value| value.as_str());
+    let kernel = file(table, "kernel", environment.folder);
+    let firmware = file(table, "firmware", environment.folder);
+    let initrd = file(table, "initrd", environment.folder);
+    let append =
+        table.read("append", format_args!("a text of at most {MAX_APPEND} bytes without NUL"), |value| {
+            value.as_str().filter(|text| text.len() <= MAX_APPEND && !text.contains('\0'))
+        });
+    let sources: Vec<&str> =
+        ["guest", "kernel", "firmware"].into_iter().filter(|key| table.span(key).is_some()).collect();
+    match sources[..] {
+        [] => table.refuse_whole("a VM that boots nothing, expected one of guest, kernel or firmware"),
+        [first, ref others @ ..] => {
+            for other in others {
+                table.refuse(other, format_args!("found beside {first}, expected only one of them"));
+            }
+        }
+    }
+    let mut boot = match (guest, kernel, firmware) {
+        (Some(name), ..) => (environment.named)(name)
+            .map_err(|error| table.refuse("guest", format_args!("{error:#}")))
+            .ok()?,
+        (_, Some(kernel), _) => GuestBoot::Kernel { kernel, initrd: None, append: String::new() },
+        (_, _, Some(firmware)) => GuestBoot::Firmware(firmware),
+        _ => return None,
+    };
+    match &mut boot {
+        GuestBoot::Kernel { initrd: usual, append: line, .. } => {
+            *usual = initrd.or(usual.take());
+            if let Some(append) = append {
+                append.clone_into(line);
+            }
+        }
+        GuestBoot::Firmware(_) => {
+            for key in ["initrd", "append"] {
+                table.refuse(key, "found with firmware, expected only with a kernel");
+            }
+        }
+    }
+    Some(boot)
+}
+
+/// A file that can be read; its path starts at `folder`.
+fn file(table: &mut Table, key: &'static str, folder: &Path) -> Option<PathBuf> {
+    let path = folder.join(table.read(key, "the path of a file", |value| value.as_str())?);
+    let readable = File::open(&path).and_then(|file| file.metadata());
+    match readable {
+        Ok(metadata) if metadata.is_file() => return Some(path),
+        Ok(_) => table.refuse(key, format_args!("{} is not a file", path.display())),
+        Err(error) => table.refuse(key, format_args!("cannot read {}: {error}", path.display())),
+    }
+    None
+}
+
+fn expected_reaction() -> String {
+    format!(
+        "{}, or {{ restart = DELAY }} with a delay from \"1ms\" to \"{}s\"",
+        one_of(&REACTIONS),
+        MAX_BACKOFF / 1000
+    )
+}
+
+fn reaction(value: &DeValue) -> Option<Reaction> {
+    let Some(table) = value.as_table() else { return word(value, &REACTIONS) };
+    let delay = table.get("restart").filter(|_| table.len() == 1)?;
+    let delay = within(milliseconds(delay.get_ref().as_str()?), MAX_BACKOFF)?;
+    Some(Reaction::Restart { delay })
+}
+
+/// The milliseconds of a text such as `500ms` or `2s`.
+fn milliseconds(text: &str) -> Option<u32> {
+    match text.strip_suffix("ms") {
+        Some(number) => number.trim().parse().ok(),
+        None => text.strip_suffix('s')?.trim().parse::<u32>().ok()?.checked_mul(1000),
+    }
+}
