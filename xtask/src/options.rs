@@ -72,8 +72,7 @@ impl MachineOptions {
             }
         };
         machine.gic = self.gic.unwrap_or(machine.gic);
-        machine.cpus = hardware.cpus.unwrap_or(machine.cpus);
-        machine.memory = hardware.memory.unwrap_or(machine.memory);
+        machine.set_hardware(hardware);
         if let Some(cpu) = &self.cpu {
             machine.cpu.clone_from(cpu);
         }

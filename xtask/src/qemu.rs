@@ -159,6 +159,12 @@ impl Machine {
         Hardware { cpus: Some(self.cpus), memory: Some(self.memory) }
     }
 
+    /// Changes its CPUs and RAM to what `hardware` says of them.
+    pub fn set_hardware(&mut self, hardware: Hardware) {
+        self.cpus = hardware.cpus.unwrap_or(self.cpus);
+        self.memory = hardware.memory.unwrap_or(self.memory);
+    }
+
     fn arguments(&self, command: &mut Command) -> Result<()> {
         match self.board {
             Board::Virt => {

@@ -23,6 +23,7 @@ pub fn all() -> Vec<Test> {
     let mut tests = vec![built_in()];
     tests.extend(machines());
     tests.push(bare_linux());
+    tests.push(several_vms());
     tests.extend(payloads());
     tests.extend(bad_inputs());
     tests.extend(crashes());
@@ -60,7 +61,8 @@ fn greeting(name: impl Into<String>, proves: impl Into<String>) -> Test {
         .expect(BANNER)
         .expect(r"exception level +1")
         .expect(HELLO_PROMPT)
-        .line("good morning")
+        .keys("good mor")
+        .line("ning")
         .expect(r"`good morning` is no command here")
         .line("off")
         .off()
@@ -88,6 +90,34 @@ fn machines() -> Vec<Test> {
             greeting(format!("machine-{name}"), format!("the same image runs on machine {name}")).on(machine)
         })
         .collect()
+}
+
+/// What a manifest describes is what runs.
+fn several_vms() -> Test {
+    const MANIFEST: &str = r#"
+        [machine]
+        memory = "1G"
+
+        [[vm]]
+        name = "left"
+        guest = "hello"
+        memory = "64M"
+
+        [[vm]]
+        name = "right"
+        guest = "selftest"
+        vcpus = 2
+        memory = "256M"
+    "#;
+    Test::new(
+        "several-vms",
+        "the VMs of a manifest start side by side",
+        Subject::Manifest(MANIFEST.to_owned()),
+    )
+    .expect(r"1024 MiB of RAM")
+    .expect(r"VM left starts: 1 vCPUs, 64 MiB")
+    .expect(r"VM right starts: 2 vCPUs, 256 MiB")
+    .count(BANNER, 1)
 }
 
 /// The payloads of `tests/guests` judge themselves; their last line says how it went.
@@ -132,13 +162,17 @@ fn payloads() -> Vec<Test> {
     tests.push(
         Test::new(
             "guest-reset",
-            "a guest's reset starts the VM afresh, and only the VM",
+            "a guest's reset starts the VM afresh each time, and only the VM",
             Subject::Guest(TestGuest::new("hello")),
         )
         .expect(HELLO_PROMPT)
-        .line("reset")
-        .expect(r"Hello!")
-        .expect(HELLO_PROMPT)
+        .talk(|dialogue| {
+            (0..3).try_for_each(|_| {
+                dialogue.line("reset")?;
+                dialogue.expect(r"Hello!")?;
+                dialogue.expect(HELLO_PROMPT).map(drop)
+            })
+        })
         .line("off")
         .off()
         .count(BANNER, 1),
@@ -149,12 +183,13 @@ fn payloads() -> Vec<Test> {
 /// Whoever resets while the others are on their way in or out must find them all.
 fn reset_storm() -> Test {
     const RESETS: usize = 300;
-    let test = Test::new(
+    Test::new(
         "reset-storm",
         "four vCPUs that reset their VM at once, again and again, never keep it from starting afresh",
         Subject::Guest(TestGuest { vcpus: 4, ..TestGuest::new("reset") }),
-    );
-    (0..RESETS).fold(test, |test, _| test.expect("VM reset resets")).count(BANNER, 1)
+    )
+    .talk(|dialogue| (0..RESETS).try_for_each(|_| dialogue.expect("VM reset resets").map(drop)))
+    .count(BANNER, 1)
 }
 
 fn linux() -> Vec<Test> {

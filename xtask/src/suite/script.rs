@@ -1,6 +1,6 @@
 //! What a test under QEMU is made of.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use regex::bytes::Regex;
@@ -36,6 +36,8 @@ pub struct Test {
 pub enum Subject {
     /// Polyvisor and a bundle with this guest.
     Guest(TestGuest),
+    /// Polyvisor and a bundle made from this manifest, whose `[machine]` overrides the test's.
+    Manifest(String),
     /// Polyvisor without a bundle.
     BuiltIn,
     /// Polyvisor and a bundle with this guest that was damaged on its way.
@@ -90,12 +92,22 @@ pub enum Step {
     Expect(String, Duration),
     /// Type this.
     Send(String),
+    /// Talk as this function does.
+    Talk(Talk),
     /// The machine powers off, and QEMU reports success.
     Off(Duration),
     /// The hypervisor panics, which is what the test is about.
     Panic(Duration),
     /// Up to here the whole console has shown this so many times.
     Count(String, usize),
+}
+
+/// A part of a dialogue that a list of steps does not express: a loop, or an answer to what the console shows.
+pub type Talk = fn(&mut Dialogue) -> Result<()>;
+
+/// What a [`Talk`] talks to.
+pub struct Dialogue<'a> {
+    console: &'a mut Console,
 }
 
 impl Test {
@@ -129,8 +141,19 @@ impl Test {
     }
 
     /// Type a line.
-    pub fn line(mut self, text: &str) -> Self {
-        self.steps.push(Step::Send(format!("{text}\n")));
+    pub fn line(self, text: &str) -> Self {
+        self.keys(&format!("{text}\n"))
+    }
+
+    /// Press keys; a control character is itself (Ctrl-] is `\x1d`), and nothing is added.
+    pub fn keys(mut self, keys: &str) -> Self {
+        self.steps.push(Step::Send(keys.to_owned()));
+        self
+    }
+
+    /// Talk as `talk` does.
+    pub fn talk(mut self, talk: Talk) -> Self {
+        self.steps.push(Step::Talk(talk));
         self
     }
 
@@ -178,18 +201,41 @@ impl TestGuest {
     }
 }
 
+impl Dialogue<'_> {
+    /// Type a line.
+    pub fn line(&mut self, text: &str) -> Result<()> {
+        self.console.send(&format!("{text}\n"))
+    }
+
+    /// The console shows `pattern`, a regular expression, behind what it was last expected to show; the text
+    /// that it matched.
+    pub fn expect(&mut self, pattern: &str) -> Result<String> {
+        self.expect_within(pattern, PATIENCE)
+    }
+
+    /// As [`Self::expect`], within the time.
+    pub fn expect_within(&mut self, pattern: &str, time: Duration) -> Result<String> {
+        match self.console.wait(Some(&Regex::new(pattern)?), within(time))? {
+            Event::Match(text) => Ok(text),
+            Event::Exit(status) => bail!("the machine ended ({status}) before it showed `{pattern}`"),
+            Event::Panic => bail!("the hypervisor panicked before the console showed `{pattern}`"),
+            Event::Timeout => bail!("no `{pattern}` within {} s", time.as_secs()),
+        }
+    }
+}
+
+/// So much time from now.
+fn within(time: Duration) -> Option<Instant> {
+    Instant::now().checked_add(time)
+}
+
 impl Step {
     fn play(&self, console: &mut Console) -> Result<()> {
-        let within = |time: &Duration| Some(std::time::Instant::now() + *time);
         match self {
-            Self::Send(text) => console.send(text),
-            Self::Expect(pattern, time) => match console.wait(Some(&Regex::new(pattern)?), within(time))? {
-                Event::Match(_) => Ok(()),
-                Event::Exit(status) => bail!("the machine ended ({status}) before it showed `{pattern}`"),
-                Event::Panic => bail!("the hypervisor panicked before the console showed `{pattern}`"),
-                Event::Timeout => bail!("no `{pattern}` within {} s", time.as_secs()),
-            },
-            Self::Off(time) => match console.wait(None, within(time))? {
+            Self::Send(keys) => console.send(keys),
+            Self::Talk(talk) => talk(&mut Dialogue { console }),
+            Self::Expect(pattern, time) => Dialogue { console }.expect_within(pattern, *time).map(drop),
+            Self::Off(time) => match console.wait(None, within(*time))? {
                 Event::Exit(status) => {
                     ensure!(status.success(), "the machine ended, but with {status}");
                     Ok(())
@@ -197,7 +243,7 @@ impl Step {
                 Event::Panic => bail!("the hypervisor panicked instead of powering off"),
                 _ => bail!("the machine was still on after {} s", time.as_secs()),
             },
-            Self::Panic(time) => match console.wait(None, within(time))? {
+            Self::Panic(time) => match console.wait(None, within(*time))? {
                 Event::Panic => Ok(()),
                 event => bail!("the hypervisor was to panic: {event:?}"),
             },

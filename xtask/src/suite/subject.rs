@@ -12,11 +12,14 @@ use crate::{
     bundle::{self, Guest, GuestBoot},
     firmware::Firmware,
     guests::Guests,
+    manifest::{Environment, Hardware, Manifest},
     options::named,
     paths::Paths,
     qemu::{Board, Boot, EntryLevel, Machine},
 };
 
+/// What the bundle is called among a test's files.
+const BUNDLE: &str = "bundle";
 /// Where a test that starts from reset puts its files in the RAM of `virt`, which begins at 1 GiB.
 const RAM: u64 = 0x4000_0000;
 const TRAMPOLINE: u64 = RAM + 0x20_0000;
@@ -50,6 +53,13 @@ impl Kit<'_> {
         let boot = match &test.subject {
             Subject::BuiltIn => polyvisor(None),
             Subject::Guest(guest) => polyvisor(Some(self.bundle(guest, directory)?)),
+            Subject::Manifest(text) => {
+                let manifest = self.manifest(text, machine.hardware(), directory)?;
+                machine.set_hardware(manifest.hardware);
+                let bundle = directory.join(BUNDLE);
+                bundle::write(&manifest.contents, &bundle)?;
+                polyvisor(Some(bundle))
+            }
             Subject::UBoot => Boot::Firmware {
                 bios: self.guests.u_boot()?,
                 files: vec![(self.firmware.image.clone(), UBOOT_IMAGE)],
@@ -78,10 +88,17 @@ impl Kit<'_> {
     }
 
     fn bundle(&self, guest: &TestGuest, directory: &Path) -> Result<PathBuf> {
-        let path = directory.join("bundle");
+        let path = directory.join(BUNDLE);
         let boot = self.boot(guest)?;
         bundle::write(&Guest::new(guest.name, guest.vcpus, guest.memory, boot).into(), &path)?;
         Ok(path)
+    }
+
+    /// The manifest `text`, whose paths start at `folder`, for `machine` unless it asks for another.
+    fn manifest(&self, text: &str, machine: Hardware, folder: &Path) -> Result<Manifest> {
+        let named = |name: &str| named(self.paths, self.guests, name);
+        let environment = Environment { folder, named: &named, fixed: Hardware::default(), usual: machine };
+        Manifest::parse(text, "manifest", &environment)
     }
 
     fn bare(&self, guest: &TestGuest) -> Result<Boot> {
