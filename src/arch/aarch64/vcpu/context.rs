@@ -64,7 +64,6 @@ registers! {
         cntkctl = "cntkctl_el1",
         cntv_cval = "cntv_cval_el0",
         cntv_ctl = "cntv_ctl_el0",
-        mdscr = "mdscr_el1",
     }
 }
 
@@ -92,14 +91,6 @@ impl El1Context {
         const SCTLR_RESET: u64 = 0x30d5_0800;
         Self { sctlr: SCTLR_RESET, ..Self::default() }
     }
-
-    /// The same without the bits of `MDSCR_EL1` that are an external debugger's while the OS lock is locked:
-    /// SS, TDCC, KDE and MDE remain.
-    pub fn sanitised(mut self) -> Self {
-        const GUEST_BITS: u64 = 1 << 15 | 1 << 13 | 1 << 12 | 1;
-        self.mdscr &= GUEST_BITS;
-        self
-    }
 }
 
 /// Whether this CPU has pointer authentication: any of the address and generic fields of `ID_AA64ISAR1_EL1`
@@ -108,70 +99,4 @@ pub fn has_pointer_authentication() -> bool {
     let isar1 = mrs!("id_aa64isar1_el1");
     let isar2 = mrs!("S3_0_C0_C6_2");
     isar1 & (0xf << 4 | 0xf << 8 | 0xf << 24 | 0xf << 28) != 0 || isar2 & (0xf << 8 | 0xf << 12) != 0
-}
-
-/// Breakpoint and watchpoint registers. They are the guest's alone: debug exceptions are routed to EL1 and
-/// never taken from EL2 (DDI 0487 D2.5), so they are switched only along with everything else.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct DebugContext {
-    breakpoints: [(u64, u64); 16],
-    watchpoints: [(u64, u64); 16],
-}
-
-macro_rules! numbered_pair {
-    ($read:ident, $write:ident, $value:literal, $control:literal, $($number:literal)*) => {
-        fn $read(number: usize) -> (u64, u64) {
-            match number {
-                $($number => (
-                    mrs!(concat!("S2_0_C0_C", $number, "_", $value)),
-                    mrs!(concat!("S2_0_C0_C", $number, "_", $control)),
-                ),)*
-                _ => (0, 0),
-            }
-        }
-
-        fn $write(number: usize, (value, control): (u64, u64)) {
-            match number {
-                // SAFETY: debug exceptions cannot be taken to or from EL2 (see `DebugContext`).
-                $($number => unsafe {
-                    msr!(concat!("S2_0_C0_C", $number, "_", $value), value);
-                    msr!(concat!("S2_0_C0_C", $number, "_", $control), control);
-                },)*
-                _ => {}
-            }
-        }
-    };
-}
-
-numbered_pair!(read_breakpoint, write_breakpoint, "4", "5", 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-numbered_pair!(read_watchpoint, write_watchpoint, "6", "7", 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-
-impl DebugContext {
-    /// How many breakpoints and watchpoints the CPU has: `ID_AA64DFR0_EL1.BRPs` and `.WRPs`, each plus one.
-    fn counts() -> (usize, usize) {
-        let dfr0 = mrs!("id_aa64dfr0_el1");
-        ((dfr0 >> 12 & 0xf) as usize + 1, (dfr0 >> 20 & 0xf) as usize + 1)
-    }
-
-    /// Reads the registers of this CPU.
-    pub fn save(&mut self) {
-        let (breakpoints, watchpoints) = Self::counts();
-        for (number, slot) in self.breakpoints.iter_mut().enumerate().take(breakpoints) {
-            *slot = read_breakpoint(number);
-        }
-        for (number, slot) in self.watchpoints.iter_mut().enumerate().take(watchpoints) {
-            *slot = read_watchpoint(number);
-        }
-    }
-
-    /// Writes the registers of this CPU.
-    pub fn restore(&self) {
-        let (breakpoints, watchpoints) = Self::counts();
-        for (number, slot) in self.breakpoints.iter().enumerate().take(breakpoints) {
-            write_breakpoint(number, *slot);
-        }
-        for (number, slot) in self.watchpoints.iter().enumerate().take(watchpoints) {
-            write_watchpoint(number, *slot);
-        }
-    }
 }

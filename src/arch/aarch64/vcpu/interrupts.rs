@@ -101,11 +101,22 @@ pub fn virtual_timer_deadline(offset: u64) -> Option<u64> {
     runs.then(|| mrs!("cntv_cval_el0").saturating_add(offset))
 }
 
-/// Makes the physical interrupts behind linked PPIs active, as their virtual ones are held by a vCPU that is being
-/// loaded on this CPU: they must not come again before the guest has ended them.
-pub fn hold(linked: u32) {
-    if linked >> VIRTUAL_TIMER.number() & 1 != 0 {
-        gic::activate_private(irq::virtual_timer());
+/// Brings the physical interrupt of this CPU's virtual timer, and the virtual one of `vcpu`, which is being loaded
+/// here, into agreement: one that the guest has not ended yet must not come again before it has.
+pub fn adopt_timer(vgic: &mut Vgic, vcpu: usize) {
+    if is_timer_linked() {
+        if vgic.holds_hardware(vcpu) >> VIRTUAL_TIMER.number() & 1 != 0 {
+            gic::activate_private(irq::virtual_timer());
+        }
+        return;
+    }
+    let due = mrs!("cntv_ctl_el0") & TIMER_STATE == TIMER_DUE;
+    // This vCPU's own list registers are about to be filled.
+    let _ = vgic.set_level(vcpu, VIRTUAL_TIMER, due);
+    if due {
+        gic::disable_private(irq::virtual_timer());
+    } else {
+        gic::enable_private(irq::virtual_timer());
     }
 }
 

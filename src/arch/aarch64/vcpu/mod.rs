@@ -28,13 +28,15 @@ use crate::mm::addr::Ipa;
 use crate::persist::{Persist, RestoreError};
 use crate::vm::operator::TracedExit;
 use crate::vm::vcpu::{Attention, Crash, Exit, FpuRegs, Regs, RegsError, Shared, VcpuId, VcpuOps};
-use context::{DebugContext, El1Context, PointerKeys};
+use context::{El1Context, PointerKeys};
+use debug::DebugState;
 use trace::ExitTrace;
 pub use traps::init_cpu;
 
 mod abort;
 mod backtrace;
 pub mod context;
+mod debug;
 mod inject;
 pub mod interrupts;
 mod sysregs;
@@ -178,11 +180,9 @@ pub struct Vcpu<M: Machine> {
     physical_timer: ArmTimer,
     /// The level that the physical timer's line was last given.
     physical_timer_line: bool,
-    /// The OS lock (`OSLSR_EL1.OSLK`), which out of reset is locked.
-    os_lock: bool,
     el1: El1Context,
     keys: Option<PointerKeys>,
-    debug: DebugContext,
+    debug: DebugState,
     fpu: FpuRegs,
     interface: gic::VirtualInterface,
 }
@@ -230,10 +230,9 @@ impl<M: Machine> Vcpu<M> {
             lost_vectors: 0,
             physical_timer: ArmTimer::default(),
             physical_timer_line: false,
-            os_lock: true,
             el1: El1Context::reset(),
             keys,
-            debug: DebugContext::default(),
+            debug: DebugState::reset(),
             fpu: FpuRegs::default(),
             interface: gic::VirtualInterface::default(),
         }
@@ -251,12 +250,11 @@ impl<M: Machine> Vcpu<M> {
         MDCR_EL2.set(traps::MDCR | MDCR_EL2.get() & 0x1f);
         VMPIDR_EL2.set(1 << 31 | self.machine.affinity(vcpu));
         CNTVOFF_EL2.set(self.machine.time_offset());
-        // SAFETY: the claim tags are the guest's; they start, and are left, clear.
-        unsafe { msr!("dbgclaimclr_el1", 0xffu64) };
         if let Some(keys) = &self.keys {
             keys.restore();
         }
-        self.debug.restore();
+        self.el1.restore();
+        self.debug.load();
         // SAFETY: the layout is asserted where the type is defined; CPTR_EL2 lets EL2 use the registers.
         unsafe { fpu_restore(&self.fpu) };
         gic::restore_virtual_interface(&self.interface);
@@ -268,11 +266,9 @@ impl<M: Machine> Vcpu<M> {
             // This vCPU's own list registers are about to be filled.
             let _ = vgic.set_level(vcpu, interrupts::PHYSICAL_TIMER, level);
             self.physical_timer_line = level;
-            interrupts::hold(vgic.holds_hardware(vcpu));
+            interrupts::adopt_timer(&mut vgic, vcpu);
             interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
         }
-        // With the virtual timer, whose interrupt is in order now.
-        self.el1.restore();
         barrier::isb(barrier::SY);
     }
 
@@ -285,7 +281,6 @@ impl<M: Machine> Vcpu<M> {
         if let Some(keys) = &mut self.keys {
             keys.save();
         }
-        self.debug.save();
         // SAFETY: as in `load`.
         unsafe { fpu_save(&mut self.fpu) };
         let others = {
@@ -597,11 +592,10 @@ pub struct VcpuState {
     frame: GuestFrame,
     el1: El1Context,
     keys: Option<PointerKeys>,
-    debug: DebugContext,
+    debug: DebugState,
     fpu: FpuRegs,
     interface: gic::VirtualInterface,
     physical_timer: ArmTimer,
-    os_lock: bool,
 }
 
 impl<M: Machine> Persist for Vcpu<M> {
@@ -616,7 +610,6 @@ impl<M: Machine> Persist for Vcpu<M> {
             fpu: self.fpu,
             interface: self.interface,
             physical_timer: self.physical_timer.save(),
-            os_lock: self.os_lock,
         }
     }
 
@@ -631,10 +624,9 @@ impl<M: Machine> Persist for Vcpu<M> {
         }
         self.physical_timer.restore(&state.physical_timer)?;
         self.frame = state.frame;
-        self.el1 = state.el1.sanitised();
-        self.os_lock = state.os_lock;
+        self.el1 = state.el1;
         self.keys = state.keys;
-        self.debug = state.debug;
+        self.debug = state.debug.sanitised();
         self.fpu = state.fpu;
         self.interface = state.interface;
         Ok(())

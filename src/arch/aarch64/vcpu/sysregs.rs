@@ -17,10 +17,6 @@ const ICC_SGI1R_EL1: SysReg = SysReg::new(3, 0, 12, 11, 5);
 const ICC_ASGI1R_EL1: SysReg = SysReg::new(3, 0, 12, 11, 6);
 const ICC_SGI0R_EL1: SysReg = SysReg::new(3, 0, 12, 11, 7);
 const ICC_SRE_EL1: SysReg = SysReg::new(3, 0, 12, 12, 5);
-const OSLAR_EL1: SysReg = SysReg::new(2, 0, 1, 0, 4);
-const OSLSR_EL1: SysReg = SysReg::new(2, 0, 1, 1, 4);
-const OSDLR_EL1: SysReg = SysReg::new(2, 0, 1, 3, 4);
-const DBGPRCR_EL1: SysReg = SysReg::new(2, 0, 1, 4, 4);
 const CNTP_TVAL_EL0: SysReg = SysReg::new(3, 3, 14, 2, 0);
 const CNTP_CTL_EL0: SysReg = SysReg::new(3, 3, 14, 2, 1);
 const CNTP_CVAL_EL0: SysReg = SysReg::new(3, 3, 14, 2, 2);
@@ -52,13 +48,10 @@ fn read<M: Machine>(vcpu: &Vcpu<M>, register: SysReg) -> Option<u64> {
         ACTLR_EL1 => Some(mrs!("actlr_el1")),
         // SRE, DFB, DIB: the system register interface is all there is.
         ICC_SRE_EL1 if gic::version() == GicVersion::V3 => Some(0b111),
-        // OSLM: the lock is implemented (D19.3 "OSLSR_EL1").
-        OSLSR_EL1 => Some(1 << 3 | u64::from(vcpu.os_lock) << 1),
-        OSDLR_EL1 | DBGPRCR_EL1 => Some(0),
         CNTP_TVAL_EL0 => Some(vcpu.physical_timer.value(CNTPCT_EL0.get())),
         CNTP_CTL_EL0 => Some(vcpu.physical_timer.control(CNTPCT_EL0.get())),
         CNTP_CVAL_EL0 => Some(vcpu.physical_timer.compare()),
-        _ => None,
+        _ => vcpu.debug.read(register),
     }
 }
 
@@ -67,16 +60,13 @@ fn write<M: Machine>(vcpu: &mut Vcpu<M>, register: SysReg, value: u64) -> Option
         // Implementation-defined controls of the physical CPU are not the guest's.
         ACTLR_EL1 => {}
         ICC_SRE_EL1 if gic::version() == GicVersion::V3 => {}
-        OSLAR_EL1 => vcpu.os_lock = value & 1 != 0,
-        // The OS double lock and power-down requests are the debugger's and the machine's.
-        OSDLR_EL1 | DBGPRCR_EL1 => {}
         ICC_SGI1R_EL1 => vcpu.send_sgi(SgiGroup::Group1, value)?,
         ICC_SGI0R_EL1 | ICC_ASGI1R_EL1 => vcpu.send_sgi(SgiGroup::Group0, value)?,
         ICC_DIR_EL1 => vcpu.machine.gic().deactivate(vcpu.id.index, value as u32 & 0xff_ffff),
         CNTP_TVAL_EL0 => vcpu.physical_timer.set_value(CNTPCT_EL0.get(), value),
         CNTP_CTL_EL0 => vcpu.physical_timer.set_control(value),
         CNTP_CVAL_EL0 => vcpu.physical_timer.set_compare(value),
-        _ => return None,
+        _ => vcpu.debug.write(register, value)?,
     }
     if matches!(register, CNTP_TVAL_EL0 | CNTP_CTL_EL0 | CNTP_CVAL_EL0) {
         vcpu.update_physical_timer();

@@ -51,10 +51,9 @@ pub fn is_yielding(hcr: u64) -> bool {
 /// `CPTR_EL2` with E2H = 0 (D24.2.34): FP and SIMD are free; SVE (TZ), SME (TSM), trace (TTA) and
 /// activity monitors (TAM) trap. The rest is RES1.
 const CPTR: u64 = 0x33ff | 1 << 20 | 1 << 30;
-/// `MDCR_EL2` (D24.3.18): PMU (TPM, TPMCR), profiling (TPMS), trace filter (TTRF), ROM address (TDRA) and
-/// the OS lock (TDOSA) trap; the last because whoever locks it could arm halting debug, from which EL2
-/// would not get its CPU back. Breakpoints are the guest's.
-pub const MDCR: u64 = 1 << 6 | 1 << 5 | 1 << 14 | 1 << 19 | 1 << 11 | 1 << 10;
+/// `MDCR_EL2` (D24.3.18): PMU (TPM, TPMCR), profiling (TPMS), trace filter (TTRF), and all of debug (ROM address
+/// TDRA, OS lock TDOSA, the rest TDA; see [`super::debug`]) trap.
+pub const MDCR: u64 = 1 << 6 | 1 << 5 | 1 << 14 | 1 << 19 | 1 << 11 | 1 << 10 | 1 << 9;
 
 /// Sets up what is the same for every vCPU on this CPU.
 pub fn init_cpu() {

@@ -24,6 +24,8 @@ pub const TESTS: &[Test] = &[
     Test::everywhere("registers-general", general),
     Test::everywhere("registers-el1", el1),
     Test::everywhere("registers-pauth-keys", pauth_keys),
+    Test::everywhere("registers-debug", debug),
+    Test::everywhere("registers-watchpoint", watchpoint),
     Test::everywhere("registers-fp-simd", fp_simd),
 ];
 
@@ -216,6 +218,89 @@ fn pauth_keys(machine: &Machine) -> Outcome {
         "S3_0_C2_C2_2" 0xffff_ffff_ffff_ffff, "S3_0_C2_C2_3" 0xffff_ffff_ffff_ffff,
         "S3_0_C2_C3_0" 0xffff_ffff_ffff_ffff, "S3_0_C2_C3_1" 0xffff_ffff_ffff_ffff,
     );
+    Ok(())
+}
+
+/// Every CPU has two breakpoints and two watchpoints at least; they and the claim tags are private.
+fn debug(machine: &Machine) -> Outcome {
+    survive!(
+        machine,
+        "dbgbvr0_el1" 0xffff_ffff_fffc,
+        "dbgbcr0_el1" 0x1e0,
+        "dbgbvr1_el1" 0xffff_ffff_fffc,
+        "dbgwvr0_el1" 0xffff_ffff_fffc,
+        "dbgwcr0_el1" 0x1fe0,
+        "dbgwvr1_el1" 0xffff_ffff_fffc,
+    );
+    write_sysreg!("dbgclaimclr_el1", 0xff);
+    write_sysreg!("dbgclaimset_el1", 0x81);
+    write_sysreg!("dbgclaimset_el1", 0x02);
+    write_sysreg!("dbgclaimclr_el1", 0x80);
+    exits(machine);
+    ensure_eq!(read_sysreg!("dbgclaimset_el1"), 0xff, "the claim tags that there are");
+    ensure_eq!(read_sysreg!("dbgclaimclr_el1"), 0x03, "the claim tags that are set");
+    write_sysreg!("dbgclaimclr_el1", 0xff);
+    // The last one that ID_AA64DFR0_EL1 counts is there, whichever it is.
+    let last = read_sysreg!("id_aa64dfr0_el1") >> 12 & 0xf;
+    macro_rules! read_breakpoint {
+        ($($number:literal)*) => {
+            match last {
+                $($number => probe(|| read_sysreg!(concat!("dbgbvr", $number, "_el1"))),)*
+                _ => Ok(0),
+            }
+        };
+    }
+    let read = read_breakpoint!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    read.map_err(|fault| Failure::fault("the last breakpoint", fault))?;
+    Ok(())
+}
+
+/// A watchpoint is taken, also after the CPU has been elsewhere, unless debug exceptions are off or the OS lock
+/// is locked.
+fn watchpoint(machine: &Machine) -> Outcome {
+    const MDE_KDE: u64 = 1 << 15 | 1 << 13;
+    const TDCC: u64 = 1 << 12;
+    const WATCHPOINT_CURRENT_LEVEL: u64 = 0x35;
+    let watched = AtomicU64::new(7);
+    write_sysreg!("dbgwvr0_el1", watched.as_ptr() as u64);
+    // All eight bytes, loads and stores, at EL1, enabled.
+    write_sysreg!("dbgwcr0_el1", 0xff << 5 | 0b11 << 3 | 0b01 << 1 | 1);
+    let taken = |lock: u64, control: u64| {
+        write_sysreg!("oslar_el1", lock);
+        write_sysreg!("mdscr_el1", control);
+        cpu::isb();
+        exits(machine);
+        let outcome = probe(|| {
+            // SAFETY: the debug exception that may follow is caught, and the mask put back.
+            unsafe { core::arch::asm!("msr daifclr, #8", "isb", options(nostack)) };
+            let value = watched.load(Relaxed);
+            // SAFETY: only the mask.
+            unsafe { core::arch::asm!("msr daifset, #8", options(nostack)) };
+            value
+        });
+        let found = (read_sysreg!("oslsr_el1") >> 1 & 1, read_sysreg!("mdscr_el1") & (MDE_KDE | TDCC));
+        write_sysreg!("mdscr_el1", 0);
+        write_sysreg!("oslar_el1", 0);
+        cpu::isb();
+        (found == (lock, control), outcome)
+    };
+    let expected = [(0, MDE_KDE, true), (0, TDCC, false), (1, MDE_KDE, false), (0, MDE_KDE | TDCC, true)];
+    for (lock, control, wanted) in expected {
+        let (kept, outcome) = taken(lock, control);
+        ensure!(kept, "OSLSR_EL1 and MDSCR_EL1 are what was written");
+        match outcome {
+            Ok(value) => {
+                ensure!(!wanted, "the watchpoint is taken");
+                ensure_eq!(value, 7, "what is watched");
+            }
+            Err(fault) => {
+                ensure!(wanted, "no watchpoint is taken");
+                ensure_eq!(fault.esr.class(), WATCHPOINT_CURRENT_LEVEL, "the exception class");
+                ensure_eq!(fault.far, watched.as_ptr() as u64, "the address that is watched");
+            }
+        }
+    }
+    write_sysreg!("dbgwcr0_el1", 0);
     Ok(())
 }
 
