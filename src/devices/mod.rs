@@ -11,3 +11,4 @@ pub mod gic;
 pub mod irq;
 pub mod pl011;
 pub mod pl031;
+pub mod pl061;

@@ -25,6 +25,8 @@ use crate::platform::{console, power};
 
 /// How long a guest may take to shut down after its power button was pressed, in microseconds.
 const GRACE: u64 = 20_000_000;
+/// For how long the power button is pressed, in microseconds: as QEMU's `gpio-key` does.
+const PRESS: u64 = 100_000;
 /// How long to wait before looking again whether vCPUs have left their guest, in microseconds.
 const HALT_POLL: u64 = 200;
 
@@ -61,6 +63,8 @@ struct Slot {
     vm: Option<Arc<Vm>>,
     /// When the VM's timer runs out, on the physical counter.
     deadline: Option<u64>,
+    /// When the power button, which is pressed, is let go of.
+    button: Option<u64>,
     backoff: Option<Backoff>,
     /// When it last started to run.
     started: u64,
@@ -92,8 +96,18 @@ pub fn post(happening: Happening) {
 /// Takes over the VMs of `bundle`, and starts those that start with the machine.
 pub fn start(bundle: &'static Bundle<'static>) {
     let slot = |(id, spec): (usize, &'static VmSpec)| {
-        let (phase, vm, deadline, backoff, reason) = (Phase::Defined, None, None, None, None);
-        Mutex::new(Slot { id, spec, phase, vm, deadline, backoff, started: 0, restarts: 0, reason })
+        Mutex::new(Slot {
+            id,
+            spec,
+            phase: Phase::Defined,
+            vm: None,
+            deadline: None,
+            button: None,
+            backoff: None,
+            started: 0,
+            restarts: 0,
+            reason: None,
+        })
     };
     let vcpus = bundle.vms().iter().map(|vm| vm.vcpus as usize).sum();
     // A vCPU that has something to report halts until that has been dealt with.
@@ -126,6 +140,10 @@ pub fn run() {
     let mut next: Option<u64> = None;
     for slot in &machine.slots {
         let mut slot = slot.lock();
+        if slot.button.is_some_and(|button| button <= now) {
+            slot.button = None;
+            slot.with_vm(|vm| vm.power_button(false));
+        }
         if slot.deadline.is_some_and(|deadline| deadline <= now) {
             slot.deadline = None;
             machine.happens(&mut slot, Event::Timeout);
@@ -137,7 +155,7 @@ pub fn run() {
                 slot.deadline.get_or_insert(now.saturating_add(timer::ticks(HALT_POLL)));
             }
         }
-        next = [next, slot.deadline].into_iter().flatten().min();
+        next = [next, slot.deadline, slot.button].into_iter().flatten().min();
     }
     timer::set(Alarm::Control, next);
     machine.power_off_if_done();
@@ -231,7 +249,8 @@ impl Machine {
             }
             Action::Halt => slot.with_vm(Vm::halt),
             Action::PressPowerButton => {
-                slot.with_vm(Vm::press_power_button);
+                slot.with_vm(|vm| vm.power_button(true));
+                slot.button = Some(timer::now().saturating_add(timer::ticks(PRESS)));
                 slot.deadline = Some(timer::now().saturating_add(timer::ticks(GRACE)));
             }
             Action::React(ending) => slot.react(ending),

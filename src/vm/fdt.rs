@@ -7,7 +7,7 @@
 use alloc::{format, string::String, vec::Vec};
 use core::{error::Error, fmt, ops::Range};
 
-use vm_fdt::FdtWriter;
+use vm_fdt::{FdtWriter, FdtWriterNode};
 
 use super::machine::{self, GicVersion, Region};
 use crate::mm::addr::Ipa;
@@ -90,6 +90,8 @@ const CELLS: u32 = 2;
 const GIC_PHANDLE: u32 = 1;
 /// Reference to the clock of the PrimeCell devices.
 const CLOCK_PHANDLE: u32 = 2;
+/// Reference to the GPIO controller.
+const GPIO_PHANDLE: u32 = 3;
 /// The clock's frequency in Hz.
 const CLOCK_FREQUENCY: u32 = 24_000_000;
 
@@ -154,6 +156,8 @@ pub fn build(
     let clocks = [CLOCK_PHANDLE; 2];
     primecell(&mut fdt, "pl011", machine::UART, machine::UART_SPI, "uartclk\0apb_pclk\0", &clocks)?;
     primecell(&mut fdt, "pl031", machine::RTC, machine::RTC_SPI, "apb_pclk\0", &[CLOCK_PHANDLE])?;
+    gpio(&mut fdt)?;
+    power_button(&mut fdt)?;
     for slot in 0..spec.virtio_slots {
         virtio_mmio(&mut fdt, slot)?;
     }
@@ -282,13 +286,51 @@ fn primecell(
     clock_names: &str,
     clocks: &[u32],
 ) -> Written {
+    let node = begin_primecell(fdt, model, region, spi, clock_names, clocks)?;
+    Ok(fdt.end_node(node)?)
+}
+
+/// The node of an Arm PrimeCell device, to which properties can be added.
+fn begin_primecell(
+    fdt: &mut FdtWriter,
+    model: &str,
+    region: Region,
+    spi: u32,
+    clock_names: &str,
+    clocks: &[u32],
+) -> Result<FdtWriterNode, FdtError> {
     let node = fdt.begin_node(&format!("{model}@{:x}", region.base.0))?;
     fdt.property("compatible", format!("arm,{model}\0arm,primecell\0").as_bytes())?;
     fdt.property_array_u64("reg", &reg(region))?;
     fdt.property_array_u32("interrupts", &[SPI, spi, LEVEL_HIGH])?;
     fdt.property("clock-names", clock_names.as_bytes())?;
     fdt.property_array_u32("clocks", clocks)?;
+    Ok(node)
+}
+
+/// bindings/gpio/pl061-gpio.yaml.
+fn gpio(fdt: &mut FdtWriter) -> Written {
+    let clocks = [CLOCK_PHANDLE];
+    let node = begin_primecell(fdt, "pl061", machine::GPIO, machine::GPIO_SPI, "apb_pclk\0", &clocks)?;
+    fdt.property_null("gpio-controller")?;
+    fdt.property_u32("#gpio-cells", 2)?;
+    fdt.property_phandle(GPIO_PHANDLE)?;
     Ok(fdt.end_node(node)?)
+}
+
+/// bindings/input/gpio-keys.yaml: the key interrupts, and is active while its line is high.
+fn power_button(fdt: &mut FdtWriter) -> Written {
+    /// The code in Linux' `input-event-codes.h`.
+    const KEY_POWER: u32 = 116;
+    const ACTIVE_HIGH: u32 = 0;
+    let keys = fdt.begin_node("gpio-keys")?;
+    fdt.property_string("compatible", "gpio-keys")?;
+    let key = fdt.begin_node("poweroff")?;
+    fdt.property_string("label", "GPIO Key Poweroff")?;
+    fdt.property_u32("linux,code", KEY_POWER)?;
+    fdt.property_array_u32("gpios", &[GPIO_PHANDLE, machine::POWER_BUTTON.into(), ACTIVE_HIGH])?;
+    fdt.end_node(key)?;
+    Ok(fdt.end_node(keys)?)
 }
 
 /// `slot` is below [`machine::MMIO_TRANSPORTS`].
@@ -408,6 +450,20 @@ mod tests {
         assert_eq!(cells(&rtc, "interrupts"), [0, 2, 4]);
         assert_eq!(strings(&rtc, "clock-names"), ["apb_pclk"]);
         assert_eq!(cells(&rtc, "clocks"), [phandle]);
+
+        let gpio = node("/pl061@9030000");
+        assert_eq!(strings(&gpio, "compatible"), ["arm,pl061", "arm,primecell"]);
+        assert_eq!(cells(&gpio, "reg"), [0, 0x903_0000, 0, 0x1000]);
+        assert_eq!(cells(&gpio, "interrupts"), [0, 7, 4]);
+        assert_eq!(strings(&gpio, "clock-names"), ["apb_pclk"]);
+        assert_eq!(cells(&gpio, "clocks"), [phandle]);
+        assert_eq!(cells(&gpio, "#gpio-cells"), [2]);
+        assert!(gpio.property("gpio-controller").is_some());
+        assert_eq!(strings(&node("/gpio-keys"), "compatible"), ["gpio-keys"]);
+        let button = node("/gpio-keys/poweroff");
+        assert_eq!(cells(&button, "gpios"), [cells(&gpio, "phandle")[0], 3, 0]);
+        assert_eq!(cells(&button, "linux,code"), [0x74]);
+        assert_eq!(strings(&button, "label"), ["GPIO Key Poweroff"]);
 
         assert_eq!(strings(&node("/chosen"), "stdout-path"), ["/pl011@9000000"]);
         assert_eq!(strings(&node("/aliases"), "serial0"), ["/pl011@9000000"]);

@@ -29,6 +29,7 @@ use crate::devices::gic::{ConfigError, GicVersion, VcpuSet, Vgic, VgicConfig};
 use crate::devices::irq::IrqLine;
 use crate::devices::pl011::{Pl011, SerialBackend};
 use crate::devices::pl031::Pl031;
+use crate::devices::pl061::Pl061;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::GuestMemory;
 use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};
@@ -179,6 +180,7 @@ pub struct Vm {
     gic: Arc<VgicDevice<GicHost>>,
     uart: Arc<Pl011>,
     rtc: Arc<Pl031>,
+    gpio: Arc<Pl061>,
     tasks: Arc<[Arc<Task>]>,
     /// The CPUs that its vCPUs own.
     owned: CpuSet,
@@ -274,6 +276,7 @@ impl Vm {
         let line = |spi| IrqLine::new(vgic.clone(), machine::spi_intid(spi));
         let uart = Arc::new(Pl011::new(line(machine::UART_SPI), Arc::new(ConsolePort)));
         let rtc = Arc::new(Pl031::new(line(machine::RTC_SPI), Arc::new(WallClock)));
+        let gpio = Arc::new(Pl061::new(line(machine::GPIO_SPI)));
 
         let mut bus = Bus::new();
         let mut claim = |region: machine::Region, name, device: Arc<dyn MmioDevice>| {
@@ -281,6 +284,7 @@ impl Vm {
         };
         claim(machine::UART, "uart", uart.clone())?;
         claim(machine::RTC, "rtc", rtc.clone())?;
+        claim(machine::GPIO, "gpio", gpio.clone())?;
         claim(machine::GIC_DIST, "gic-distributor", Arc::new(Distributor(vgic.clone())))?;
         match version {
             GicVersion::V2 => {
@@ -311,6 +315,7 @@ impl Vm {
             gic: vgic,
             uart,
             rtc,
+            gpio,
             tasks,
             owned,
             residents: percpu::all().map(|_| AtomicU32::new(0)).collect(),
@@ -407,8 +412,10 @@ impl Vm {
         self.tasks.iter().all(|task| task.is_parked())
     }
 
-    /// Asks the guest to shut down.
-    pub fn press_power_button(self: &Arc<Self>) {}
+    /// Presses the power button, or lets go of it.
+    pub fn power_button(&self, pressed: bool) {
+        self.gpio.set_input(machine::POWER_BUTTON, pressed);
+    }
 
     /// Takes apart what holds the VM together, so that it goes away with the last reference. No vCPU runs.
     pub fn dismantle(&self) {
@@ -456,6 +463,7 @@ impl Vm {
         self.memory.clear().map_err(VmError::Map)?;
         self.uart.reset();
         self.rtc.reset();
+        self.gpio.reset();
         {
             let mut vgic = self.gic.lock();
             vgic.reset();

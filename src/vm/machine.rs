@@ -66,6 +66,8 @@ pub const GIC_REDIST_STRIDE: u64 = 0x2_0000;
 pub const UART: Region = Region::new(0x0900_0000, 0x1000);
 /// The PL031.
 pub const RTC: Region = Region::new(0x0901_0000, 0x1000);
+/// The PL061 with the power button.
+pub const GPIO: Region = Region::new(0x0903_0000, 0x1000);
 /// The first virtio-mmio transport; the others follow it.
 pub const MMIO: Region = Region::new(0x0a00_0000, 0x200);
 /// How many virtio-mmio transports there is room for.
@@ -77,6 +79,10 @@ pub const MEM: Region = Region::new(GIB, 255 * GIB);
 pub const UART_SPI: u32 = 1;
 /// Number of the shared peripheral interrupt of [`RTC`].
 pub const RTC_SPI: u32 = 2;
+/// Number of the shared peripheral interrupt of [`GPIO`].
+pub const GPIO_SPI: u32 = 7;
+/// The line of [`GPIO`] that is high while the power button is pressed.
+pub const POWER_BUTTON: u8 = 3;
 /// Number of the shared peripheral interrupt of the first transport of [`MMIO`]; the others follow it.
 pub const MMIO_SPI: u32 = 16;
 /// How many SPIs the distributor has.
