@@ -5,6 +5,8 @@
 //! a tick is an instruction and every run gives the same figures. `bench: cntfrq` says what a tick is
 //! elsewhere.
 //!
+//! The boot argument `measure=` says what: `exits` (the default) needs one CPU, `ipi` and `switch` need two.
+//!
 //! | name         | from, to |
 //! |--------------|----------|
 //! | `hypercall`  | PSCI_VERSION by `hvc #0`, there and back |
@@ -13,9 +15,19 @@
 //! | `sgi-self`   | an SGI to this CPU: sent, taken, acknowledged, ended, returned from |
 //! | `timer`      | the virtual timer: due, to its interrupt acknowledged |
 //! | `timer-phys` | the physical timer, likewise |
+//! | `wfi-wake`   | the virtual timer while this CPU sleeps in WFI: due, to its interrupt acknowledged |
 //! | `eoi`        | the end of an interrupt: one register write |
 //! | `fault-in`   | the first store to an untouched 2 MiB block of RAM |
 //! | `boot`       | reset (physical count 0) to this guest's first instruction |
+//!
+//! With `measure=ipi` and `measure=switch`, the median of many rounds, and the least as `NAME-min`:
+//!
+//! | name          | from, to |
+//! |---------------|----------|
+//! | `ipi`         | an SGI to another CPU that sleeps in WFI: sent, to acknowledged there |
+//! | `vcpu-switch` | WFI of one vCPU, to the return from its WFI of the other, for which an interrupt waits; both on one CPU |
+//!
+//! Where the second CPU does not come they say `bench: NAME skipped`.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

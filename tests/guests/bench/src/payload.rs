@@ -1,9 +1,10 @@
 //! Chooses what to measure, warms it up, measures it and prints it.
 
 mod loops;
+mod pair;
 
 use guest_support::{
-    console,
+    args, console,
     cpu::{self, counter_frequency},
     exception::on_irq,
     gic::{Gic, Version, gicd},
@@ -28,6 +29,17 @@ pub fn main(machine: &'static Machine) {
         gic.enable(intid);
     }
     println!("bench: cntfrq {}", counter_frequency());
+    match args::value(machine.bootargs, "measure").unwrap_or("exits") {
+        "exits" => exits(machine),
+        "ipi" => pair::ipi(machine),
+        "switch" => pair::switch(machine),
+        other => println!("bench: `{other}` is nothing to measure"),
+    }
+}
+
+/// What one CPU can measure.
+fn exits(machine: &Machine) {
+    let gic = machine.gic;
     println!("bench: boot {}", machine.entry_count);
 
     // First, so that as little RAM as possible has been touched.
@@ -48,6 +60,7 @@ pub fn main(machine: &'static Machine) {
             measure("sgi-self", loops::sgi_v2, loops::spin, sgi);
             measure("timer", loops::timer_virtual_v2, loops::nothing, [delay, 0, interface]);
             measure("timer-phys", loops::timer_physical_v2, loops::nothing, [delay, 0, interface]);
+            measure("wfi-wake", loops::wake_v2, loops::nothing, [delay, 0, interface]);
             measure("eoi", loops::eoi_v2, loops::clock, sgi);
         }
         Version::V3 => {
@@ -55,6 +68,7 @@ pub fn main(machine: &'static Machine) {
             measure("sgi-self", loops::sgi_v3, loops::spin, sgi);
             measure("timer", loops::timer_virtual_v3, loops::nothing, [delay, 0, 0]);
             measure("timer-phys", loops::timer_physical_v3, loops::nothing, [delay, 0, 0]);
+            measure("wfi-wake", loops::wake_v3, loops::nothing, [delay, 0, 0]);
             measure("eoi", loops::eoi_v3, loops::clock, sgi);
         }
     }

@@ -176,13 +176,15 @@ timed_loop!(
     "add     x22, x22, x21",
 );
 
-/// Timer `$timer` is due `a` ticks from now; the sum of how late it was acknowledged. `c` is the GICv2 CPU
-/// interface.
+/// A timer is due `a` ticks from now; the sum of how late it was acknowledged. `c` is the GICv2 CPU interface.
+/// The last lines wait for it. Interrupts are masked while they do not: one that comes early must not leave a
+/// WFI without its interrupt.
 macro_rules! timer_loop {
-    ($name:ident, $handler:literal, $count:literal, $compare:literal, $control:literal) => {
+    ($name:ident, $handler:literal, $count:literal, $compare:literal, $control:literal, $($wait:literal),*) => {
         timed_loop!(
             #[doc = concat!("From due to acknowledged, where `", $compare, "` says due.")]
             $name, handler $handler, result "x22",
+            "msr     daifset, #2",
             "mov     x23, #0",
             "mov     x21, #1",
             "isb",
@@ -191,21 +193,70 @@ macro_rules! timer_loop {
             concat!("msr     ", $compare, ", x20"),
             concat!("msr     ", $control, ", x21"),
             "isb",
-            "2: cbz  x23, 2b",
+            $($wait,)*
             "sub     x24, x24, x20",
             "add     x22, x22, x24",
         );
     };
 }
 
-timer_loop!(timer_virtual_v2, "bench_handler_virtual_v2", "cntvct_el0", "cntv_cval_el0", "cntv_ctl_el0");
-timer_loop!(timer_virtual_v3, "bench_handler_virtual_v3", "cntvct_el0", "cntv_cval_el0", "cntv_ctl_el0");
-timer_loop!(timer_physical_v2, "bench_handler_physical_v2", "cntpct_el0", "cntp_cval_el0", "cntp_ctl_el0");
-timer_loop!(timer_physical_v3, "bench_handler_physical_v3", "cntpct_el0", "cntp_cval_el0", "cntp_ctl_el0");
+/// Waits awake.
+macro_rules! due_loop {
+    ($name:ident, $handler:literal, $count:literal, $compare:literal, $control:literal) => {
+        timer_loop!($name, $handler, $count, $compare, $control, "msr daifclr, #2", "2: cbz x23, 2b");
+    };
+}
+
+due_loop!(timer_virtual_v2, "bench_handler_virtual_v2", "cntvct_el0", "cntv_cval_el0", "cntv_ctl_el0");
+due_loop!(timer_virtual_v3, "bench_handler_virtual_v3", "cntvct_el0", "cntv_cval_el0", "cntv_ctl_el0");
+due_loop!(timer_physical_v2, "bench_handler_physical_v2", "cntpct_el0", "cntp_cval_el0", "cntp_ctl_el0");
+due_loop!(timer_physical_v3, "bench_handler_physical_v3", "cntpct_el0", "cntp_cval_el0", "cntp_ctl_el0");
+
+/// Waits asleep, as operating systems do: masked, then let in.
+macro_rules! wake_loop {
+    ($name:ident, $handler:literal) => {
+        timer_loop!(
+            $name,
+            $handler,
+            "cntvct_el0",
+            "cntv_cval_el0",
+            "cntv_ctl_el0",
+            "2: wfi",
+            "msr daifclr, #2",
+            "msr daifset, #2",
+            "cbz x23, 2b"
+        );
+    };
+}
+
+wake_loop!(wake_v2, "bench_handler_virtual_v2");
+wake_loop!(wake_v3, "bench_handler_virtual_v3");
+
+/// Sleeps until an SGI comes, and stores the time at which it was acknowledged to `a`. Before, it stores how
+/// many rounds are left to `b`: from then on the SGI may come. `c` is the GICv2 CPU interface.
+macro_rules! answer_loop {
+    ($name:ident, $handler:literal) => {
+        timed_loop!(
+            /// The receiver of interrupts from another CPU.
+            $name, handler $handler, result "xzr",
+            "msr     daifset, #2",
+            "mov     x23, #0",
+            "stlr    x19, [x2]",
+            "2: wfi",
+            "msr     daifclr, #2",
+            "msr     daifset, #2",
+            "cbz     x23, 2b",
+            "stlr    x24, [x1]",
+        );
+    };
+}
+
+answer_loop!(answer_v2, "bench_handler_answer_v2");
+answer_loop!(answer_v3, "bench_handler_answer_v3");
 
 // One set of vectors for all loops: an IRQ goes where x27 says, everything else to the ordinary vectors. A
-// timer's handler looks at the clock as soon as it has acknowledged; a second interrupt that is spurious by
-// then must not overwrite what the first one saw.
+// stamping handler looks at the clock as soon as it has acknowledged, and stops the timer if it has one; a
+// second interrupt that is spurious by then must not overwrite what the first one saw.
 global_asm!(
     ".macro elsewhere offset",
     "    .balign 128",
@@ -238,7 +289,7 @@ global_asm!(
     "    mov     x23, #1",
     "    eret",
     //
-    ".macro timer_handler_v2 name, count, control",
+    ".macro stamping_handler_v2 name, count, control=none",
     "\\name:",
     "    ldr     w25, [x3, #0xc]",
     "    isb",
@@ -246,29 +297,35 @@ global_asm!(
     "    and     w21, w25, #0x3ff",
     "    cmp     w21, #1020",
     "    b.hs    1f",
+    ".ifnc \\control, none",
     "    msr     \\control, xzr",
     "    isb",
+    ".endif",
     "    str     w25, [x3, #0x10]",
     "    mov     x24, x26",
     "    mov     x23, #1",
     "1:  eret",
     ".endm",
-    ".macro timer_handler_v3 name, count, control",
+    ".macro stamping_handler_v3 name, count, control=none",
     "\\name:",
     "    mrs     x25, icc_iar1_el1",
     "    isb",
     "    mrs     x26, \\count",
     "    cmp     w25, #1020",
     "    b.hs    1f",
+    ".ifnc \\control, none",
     "    msr     \\control, xzr",
     "    isb",
+    ".endif",
     "    msr     icc_eoir1_el1, x25",
     "    mov     x24, x26",
     "    mov     x23, #1",
     "1:  eret",
     ".endm",
-    "    timer_handler_v2 bench_handler_virtual_v2, cntvct_el0, cntv_ctl_el0",
-    "    timer_handler_v2 bench_handler_physical_v2, cntpct_el0, cntp_ctl_el0",
-    "    timer_handler_v3 bench_handler_virtual_v3, cntvct_el0, cntv_ctl_el0",
-    "    timer_handler_v3 bench_handler_physical_v3, cntpct_el0, cntp_ctl_el0",
+    "    stamping_handler_v2 bench_handler_virtual_v2, cntvct_el0, cntv_ctl_el0",
+    "    stamping_handler_v2 bench_handler_physical_v2, cntpct_el0, cntp_ctl_el0",
+    "    stamping_handler_v2 bench_handler_answer_v2, cntvct_el0",
+    "    stamping_handler_v3 bench_handler_answer_v3, cntvct_el0",
+    "    stamping_handler_v3 bench_handler_virtual_v3, cntvct_el0, cntv_ctl_el0",
+    "    stamping_handler_v3 bench_handler_physical_v3, cntpct_el0, cntp_ctl_el0",
 );
