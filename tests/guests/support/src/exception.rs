@@ -6,7 +6,7 @@ use core::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use spin::Mutex;
+use spin::RwLock;
 
 use crate::{cpu, read_sysreg, smp::MAX_CPUS};
 
@@ -91,7 +91,8 @@ pub(crate) static PER_CPU: [PerCpu; MAX_CPUS] = [const {
     }
 }; MAX_CPUS];
 
-static IRQ_HANDLER: Mutex<fn()> = Mutex::new(unexpected_irq);
+/// Read by all CPUs at once: on one physical CPU, a CPU that holds a lock may have to wait for those who want it.
+static IRQ_HANDLER: RwLock<fn()> = RwLock::new(unexpected_irq);
 static SERRORS: AtomicU64 = AtomicU64::new(0);
 
 /// This CPU's index in the devicetree's order; the boot CPU is 0.
@@ -104,7 +105,7 @@ pub fn cpu_index() -> usize {
 pub fn on_irq(handler: fn()) {
     let daif = read_sysreg!("daif");
     cpu::mask_irqs();
-    *IRQ_HANDLER.lock() = handler;
+    *IRQ_HANDLER.write() = handler;
     crate::write_sysreg!("daif", daif);
 }
 
@@ -179,7 +180,7 @@ const SERROR: u64 = 3;
 extern "C" fn exception(frame: &Frame, vector: u64) -> u64 {
     match vector {
         IRQ | FIQ => {
-            let handler = *IRQ_HANDLER.lock();
+            let handler = *IRQ_HANDLER.read();
             handler();
             0
         }
