@@ -1,10 +1,13 @@
 //! Chooses what to do from the boot arguments, and keeps count.
 
 mod calls;
+mod crew;
 mod devices;
 mod execution;
+mod findings;
 mod gadget;
 mod memory;
+mod neighbours;
 mod place;
 mod sysregs;
 
@@ -26,21 +29,26 @@ const DEFAULT_OPERATIONS: u64 = 20_000;
 /// One kind of attack: it does one operation when called.
 type Operation = fn(&mut Attack);
 
-const MODES: [(&str, Operation); 5] = [
+const MODES: [(&str, Operation); 6] = [
     ("mmio", memory::operation),
     ("sysreg", sysregs::operation),
     ("gic", devices::operation),
     ("exec", execution::operation),
+    ("smp", neighbours::operation),
     // Last, since it ends by letting the other CPUs run wild.
     ("hvc", calls::operation),
 ];
 
-/// The attack so far.
+/// What one CPU does in one mode.
 struct Attack {
     machine: &'static Machine,
+    /// Which CPU this is.
+    index: usize,
     rng: Rng,
     /// Whether this is QEMU's own machine, so that its bugs must be spared.
     bare: bool,
+    /// Whether any operation may be followed by a reset of the machine.
+    resets: bool,
     /// Operations in this mode.
     done: u64,
     /// Faults in this mode.
@@ -48,9 +56,9 @@ struct Attack {
 }
 
 impl Attack {
-    fn new(machine: &'static Machine, rng: Rng) -> Self {
-        let bare = machine.bootargs.split_ascii_whitespace().any(|word| word == "bare");
-        Self { machine, rng, bare, done: 0, faults: 0 }
+    fn new(machine: &'static Machine, index: usize, rng: Rng) -> Self {
+        let (bare, resets) = (has_word(machine, "bare"), has_word(machine, "reset"));
+        Self { machine, index, rng, bare, resets, done: 0, faults: 0 }
     }
 
     /// Does `access`, and counts the fault that it may raise.
@@ -63,36 +71,55 @@ impl Attack {
     }
 }
 
+fn has_word(machine: &Machine, wanted: &str) -> bool {
+    machine.bootargs.split_ascii_whitespace().any(|word| word == wanted)
+}
+
 pub fn main(machine: &'static Machine) {
     let mode = args::value(machine.bootargs, "mode").unwrap_or("all");
-    let seed = args::number_of(machine.bootargs, "seed").unwrap_or(1);
+    let mut seed = args::number_of(machine.bootargs, "seed").unwrap_or(1);
     let operations = args::number_of(machine.bootargs, "ops").unwrap_or(DEFAULT_OPERATIONS);
-    println!("hostile: mode {mode}, seed {seed}, {operations} operations in each mode");
+    if has_word(machine, "reset") {
+        // Not the same again after each reset.
+        seed = seed.wrapping_add(machine.entry_count);
+    }
+    println!(
+        "hostile: mode {mode}, seed {seed}, {} CPUs, {operations} operations for each in each mode",
+        machine.cpus().len()
+    );
+    if mode != "all" && MODES.iter().all(|(name, _)| *name != mode) {
+        println!("hostile: `{mode}` is no mode");
+        return;
+    }
 
     on_irq(drop_interrupt);
     cpu::unmask_serror();
-    let mut total = 0;
-    for (name, operation) in MODES.into_iter().filter(|(name, _)| mode == "all" || mode == *name) {
-        let mut attack = Attack::new(machine, Rng::new(seed));
-        repair(machine);
-        while attack.done < operations {
-            operation(&mut attack);
-            attack.done += 1;
-            if attack.done.is_multiple_of(operations.div_ceil(4)) || attack.done == operations {
-                repair(machine);
-                println!("hostile: {name} {}/{operations}, {} faults", attack.done, attack.faults);
-            }
-        }
-        total += attack.done;
-    }
-    if total == 0 {
-        println!("hostile: `{mode}` is no mode");
+    let mut total = lap(machine, mode, seed, operations);
+    while has_word(machine, "forever") || has_word(machine, "reset") {
+        seed = seed.wrapping_add(1);
+        total += lap(machine, mode, seed, operations);
     }
     if mode == "all" || mode == "hvc" {
         calls::start_others_in_the_void(machine, Rng::new(seed));
     }
     println!("hostile: {} system errors", serrors());
     println!("hostile: survived {total} operations");
+}
+
+/// Every mode once, or the one called `mode`. Returns the number of operations.
+fn lap(machine: &'static Machine, mode: &str, seed: u64, operations: u64) -> u64 {
+    let mut total = 0;
+    for (index, (name, _)) in MODES.iter().enumerate().filter(|(_, (name, _))| mode == "all" || mode == *name)
+    {
+        repair(machine);
+        let (done, faults) = crew::attack(machine, index, seed, operations);
+        devices::heal(machine);
+        console::init();
+        findings::report();
+        println!("hostile: {name}: {done} operations, {faults} faults, seed {seed}");
+        total += done;
+    }
+    total
 }
 
 /// Brings the devices that this program needs back into a state in which they can be used.

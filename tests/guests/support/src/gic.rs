@@ -87,7 +87,8 @@ pub mod gicc {
 const GICR_WAKER: u64 = 0x014;
 const GICR_TYPER: u64 = 0x008;
 const GICR_SGI_FRAME: u64 = 0x1_0000;
-const GICR_STRIDE: u64 = 0x2_0000;
+/// From one redistributor to the next.
+pub const GICR_STRIDE: u64 = 0x2_0000;
 
 /// The redistributor of each CPU, 0 until it has been looked for.
 static REDISTRIBUTORS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
@@ -172,10 +173,12 @@ impl Gic {
     /// let through.
     pub fn init_cpu(&self) {
         if self.version == Version::V3 {
-            // Wake: clear ProcessorSleep, wait for ChildrenAsleep to clear.
+            // Wake: clear ProcessorSleep, wait for ChildrenAsleep to clear. Another CPU may put us to sleep
+            // again meanwhile, where that is what it is for.
             let waker = self.redistributor() + GICR_WAKER;
-            write32(waker, read32(waker) & !0b10);
-            while read32(waker) & 0b100 != 0 {}
+            while read32(waker) & 0b110 != 0 {
+                write32(waker, read32(waker) & !0b10);
+            }
             write_sysreg!("icc_sre_el1", 0b111);
             cpu::isb();
         }

@@ -1,18 +1,21 @@
 //! The address space: everything mapped one to one by blocks of 1 GiB, device memory where QEMU `virt` has
 //! devices.
 //!
-//! The table is constant, so that start-up can enable the MMU with its first instructions. The last two GiB
-//! of the 36-bit space are windows, in which a payload maps what it wants to attack.
+//! The table is constant, so that start-up can enable the MMU with its first instructions. The last GiB of the
+//! 36-bit space are windows, two for each CPU, in which a payload maps what it wants to attack.
 
 use core::{
     arch::{asm, global_asm},
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use crate::{exception::cpu_index, smp::MAX_CPUS};
+
 /// 1 GiB, what one entry of the level 1 table maps.
 const BLOCK: u64 = 1 << 30;
 /// 36 bits of address space: a translation table as small as they come, since the image carries it.
 const ENTRIES: usize = 64;
+const FIRST_WINDOW: usize = ENTRIES - 2 * MAX_CPUS;
 
 // Descriptor fields, Arm ARM D8.3.
 const VALID_BLOCK: u64 = 0b01;
@@ -54,7 +57,7 @@ pub(crate) static TABLE: Table = Table(identity());
 const fn identity() -> [AtomicU64; ENTRIES] {
     let mut entries = [const { AtomicU64::new(0) }; ENTRIES];
     let mut index = 0;
-    while index < ENTRIES - 2 {
+    while index < FIRST_WINDOW {
         // QEMU virt: devices below 1 GiB, RAM above.
         let memory = if index == 0 { Memory::Device } else { Memory::Normal };
         entries[index] = AtomicU64::new(memory.block(index as u64 * BLOCK));
@@ -63,13 +66,13 @@ const fn identity() -> [AtomicU64; ENTRIES] {
     entries
 }
 
-/// The two free entries at the top of the address space.
+/// The two free entries that each CPU has at the top of the address space.
 #[derive(Debug, Clone, Copy)]
 pub enum Window {
-    /// The last but one.
-    A = 62,
-    /// The last.
-    B = 63,
+    /// The first.
+    A,
+    /// The second.
+    B,
 }
 
 impl Window {
@@ -93,13 +96,18 @@ impl Window {
         self.set(0);
     }
 
+    /// The entry of this CPU's window.
+    fn index(self) -> usize {
+        FIRST_WINDOW + 2 * cpu_index() + self as usize
+    }
+
     fn base(self) -> u64 {
-        self as u64 * BLOCK
+        self.index() as u64 * BLOCK
     }
 
     /// Break-before-make, Arm ARM D8.16.1: invalid, TLB invalidated, then the new entry.
     fn set(self, entry: u64) {
-        if let Some(slot) = TABLE.0.get(self as usize) {
+        if let Some(slot) = TABLE.0.get(self.index()) {
             slot.store(0, Ordering::Relaxed);
             flush_tlb();
             slot.store(entry, Ordering::Relaxed);

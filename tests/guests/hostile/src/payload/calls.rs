@@ -54,7 +54,7 @@ fn choose(rng: &mut Rng) -> u32 {
 /// Starts CPUs that do not exist, and those that do exist at addresses where there is nothing. Those fault,
 /// and have no vectors to fault to.
 pub fn start_others_in_the_void(machine: &'static Machine, rng: Rng) {
-    let mut attack = Attack::new(machine, rng);
+    let mut attack = Attack::new(machine, 0, rng);
     for _ in 0..100 {
         let (target, entry) = (attack.rng.interesting() | 1 << 20, attack.place());
         psci::psci(CPU_ON, [target, entry, attack.rng.interesting()]);

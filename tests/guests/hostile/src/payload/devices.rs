@@ -2,13 +2,13 @@
 
 use guest_support::{
     cpu,
-    gic::Version,
-    machine::{RTC, UART},
-    mmio, println,
+    gic::{GICR_STRIDE, Version},
+    machine::{Machine, RTC, UART},
+    mmio,
     timer::{Timer, microseconds, wait_until},
 };
 
-use super::{Attack, repair};
+use super::{Attack, findings, repair};
 
 pub fn operation(attack: &mut Attack) {
     let gic = attack.machine.gic;
@@ -17,7 +17,7 @@ pub fn operation(attack: &mut Attack) {
         (1, _) => (RTC, 0x1000),
         (2..=4, _) => (gic.distributor(), 0x1_0000),
         (_, Version::V2) => (gic.cpu_interface(), 0x2000),
-        (_, Version::V3) => (gic.cpu_interface(), 0x2_0000 * attack.machine.cpus().len() as u64),
+        (_, Version::V3) => (gic.cpu_interface(), GICR_STRIDE * attack.machine.cpus().len() as u64),
     };
     // Most registers are at the beginning.
     let offset =
@@ -48,12 +48,15 @@ pub fn operation(attack: &mut Attack) {
         stir(attack);
     }
     if attack.done % 1024 == 1023 {
-        heal(attack);
+        match attack.machine.cpus().len() {
+            1 => heal(attack.machine),
+            _ => repair(attack.machine),
+        }
     }
 }
 
 /// Lets interrupts come and be taken, in whatever state the controller is.
-fn stir(attack: &mut Attack) {
+pub fn stir(attack: &mut Attack) {
     let gic = attack.machine.gic;
     gic.send_sgi_to_self(attack.rng.below(16) as u32);
     Timer::Virtual.arm(attack.rng.below(100));
@@ -67,20 +70,22 @@ fn stir(attack: &mut Attack) {
     }
 }
 
-/// After being set up anew the controller works again, whatever was done to it.
-fn heal(attack: &mut Attack) {
-    let gic = attack.machine.gic;
-    repair(attack.machine);
-    let intid = attack.rng.below(16) as u32;
+/// After being set up anew the controller works again, whatever was done to it, where nobody else does
+/// anything to it.
+pub fn heal(machine: &Machine) {
+    let gic = machine.gic;
+    repair(machine);
+    let intid = 9;
     gic.enable(intid);
     gic.send_sgi_to_self(intid);
     let signalled = wait_until(microseconds(500_000), || gic.is_signalled());
     let ack = gic.acknowledge();
     gic.end(ack);
     if !signalled || ack.intid() != intid {
-        println!(
-            "hostile: BROKEN interrupt controller: sent {intid}, got {} (signalled: {signalled})",
-            ack.intid()
+        findings::broken(
+            "interrupt controller: sent, acknowledged",
+            u64::from(intid),
+            u64::from(ack.intid()),
         );
     }
 }

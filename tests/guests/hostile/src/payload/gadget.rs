@@ -5,7 +5,7 @@ use core::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use guest_support::mmu::publish_code;
+use guest_support::{exception::cpu_index, mmu::publish_code, smp::MAX_CPUS};
 
 use super::Attack;
 
@@ -17,7 +17,8 @@ const RET: u32 = 0xd65f_03c0;
 #[repr(C, align(64))]
 struct Buffer([AtomicU32; 2]);
 
-static BUFFER: Buffer = Buffer([AtomicU32::new(RET), AtomicU32::new(RET)]);
+/// One for each CPU.
+static BUFFERS: [Buffer; MAX_CPUS] = [const { Buffer([AtomicU32::new(RET), AtomicU32::new(RET)]) }; MAX_CPUS];
 
 // x0: values of x0 to x15, x1: code. Everything that the code may change and Rust wants kept is saved, SP
 // excepted: code must leave it.
@@ -62,12 +63,13 @@ impl Attack {
         unsafe extern "C" {
             fn hostile_call(registers: *const u64, code: *const AtomicU32) -> u64;
         }
-        let [code, _] = &BUFFER.0;
-        code.store(instruction, Relaxed);
-        publish_code(code.as_ptr() as u64, 2);
+        let Buffer(code) = BUFFERS.get(cpu_index())?;
+        let [first, _] = code;
+        first.store(instruction, Relaxed);
+        publish_code(first.as_ptr() as u64, 2);
         // SAFETY: the buffer holds the instruction and a return; a fault is caught, and the caller keeps harm
         // away from ourselves.
-        let outcome = self.attempt(|| unsafe { hostile_call(registers.as_ptr(), BUFFER.0.as_ptr()) });
+        let outcome = self.attempt(|| unsafe { hostile_call(registers.as_ptr(), code.as_ptr()) });
         super::quieten();
         outcome.ok()
     }

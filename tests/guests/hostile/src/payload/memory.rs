@@ -3,10 +3,9 @@
 use guest_support::{
     mmio,
     mmu::{Memory, Window},
-    println,
 };
 
-use super::{Attack, place::RAM_LIMIT};
+use super::{Attack, findings, place::RAM_LIMIT};
 
 const BASE: usize = 1;
 
@@ -58,7 +57,7 @@ fn peek(attack: &mut Attack) {
     if let Ok(value) = outcome
         && (attack.machine.ram.end..RAM_LIMIT).contains(&address)
     {
-        println!("hostile: LEAK at {address:#x}: {value:#x}");
+        findings::leak(address, value);
     }
 }
 
