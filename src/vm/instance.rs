@@ -18,7 +18,7 @@ use super::loader::{self, LoadError, Source};
 use super::machine;
 use super::psci::{self, Outcome, Power, Start};
 use super::scheduler::policy::CpuSet;
-use super::scheduler::{self, Share, Task};
+use super::scheduler::{self, Hold, Share, Task};
 use super::vcpu::{Attention, Crash, Exit, Shared, VcpuId};
 use crate::arch::aarch64::vcpu::{CallExit, FaultIn, Machine, Vcpu, interrupts};
 use crate::arch::aarch64::{cache, gic, irq, percpu, stage2, timer};
@@ -388,22 +388,21 @@ impl Vm {
         self.loads.store(true, Ordering::SeqCst);
         if let Some(first) = self.tasks.first() {
             first.start();
-            first.release();
+            first.release(Hold::VM | Hold::REPORT);
         }
     }
 
     /// Lets the vCPUs run that are switched on.
     pub fn release(self: &Arc<Self>) {
         for task in self.tasks.iter() {
-            task.release();
+            task.release(Hold::VM | Hold::REPORT);
         }
     }
 
     /// Makes the vCPUs leave their guest and stay outside; [`Vm::is_halted`] tells when they have.
     pub fn halt(self: &Arc<Self>) {
         for task in self.tasks.iter() {
-            // Those that run leave as soon as they have been kicked.
-            let _ = task.halt();
+            task.halt(Hold::VM);
         }
     }
 
@@ -434,7 +433,7 @@ impl Vm {
             };
             // Held until the control plane lets it run.
             if let Some(first) = self.tasks.first() {
-                first.hold();
+                first.hold(Hold::VM);
                 first.start();
             }
             control::post(Happening { vm: self.id, event, detail });

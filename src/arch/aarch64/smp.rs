@@ -13,6 +13,7 @@ use crate::platform::board::{Board, Conduit, Cpu, EnableMethod};
 use crate::platform::layout;
 
 const PSCI_SYSTEM_OFF: u64 = 0x8400_0008;
+const PSCI_SYSTEM_RESET: u64 = 0x8400_0009;
 const PSCI_CPU_ON_64: u64 = 0xc400_0003;
 
 /// What a CPU on its way up needs to know; arch/aarch64/boot.S reads it with the MMU off.
@@ -124,6 +125,11 @@ fn report_arrival() {
 /// Asks the firmware to switch the machine off; returns if it does not know how.
 pub fn psci_system_off() {
     smc(PSCI_SYSTEM_OFF, 0, 0, 0);
+}
+
+/// Asks the firmware to restart the machine; returns if it does not know how.
+pub fn psci_system_reset() {
+    smc(PSCI_SYSTEM_RESET, 0, 0, 0);
 }
 
 /// An SMCCC call to EL3. Only made where the devicetree names `smc` as PSCI's conduit.

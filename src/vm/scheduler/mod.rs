@@ -27,4 +27,4 @@ pub use cpu::{
     snapshot, undedicate,
 };
 #[cfg(target_os = "none")]
-pub use task::{Share, Task};
+pub use task::{Hold, Share, Task};

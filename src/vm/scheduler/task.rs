@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
+use bitflags::bitflags;
 use spin::{Mutex, MutexGuard, Once};
 
 use super::policy::{CpuSet, Rate, VTime};
@@ -106,6 +107,21 @@ pub(super) struct Times {
     pub since: AtomicU64,
 }
 
+bitflags! {
+    /// Why a vCPU must not run.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Hold: u32 {
+        /// Its VM does not run.
+        const VM = 1 << 0;
+        /// It has reported something that concerns its VM, which is yet to be dealt with.
+        const REPORT = 1 << 1;
+        /// Somebody looks at it for a moment.
+        const LOOK = 1 << 2;
+        /// The debugger holds it.
+        const DEBUGGER = 1 << 3;
+    }
+}
+
 /// A vCPU in the hands of the scheduler.
 pub struct Task {
     id: VcpuId,
@@ -115,8 +131,8 @@ pub struct Task {
     /// The vCPU, locked by the CPU that runs it for as long as it does. `None` while its VM is off.
     vcpu: Mutex<Option<Box<dyn VcpuOps>>>,
     state: AtomicU32,
-    /// It must not run.
-    halted: AtomicBool,
+    /// Why it must not run: bits of [`Hold`].
+    holds: AtomicU32,
     /// Its guest has switched it on and not off.
     on: AtomicBool,
     /// An order to start it waits at the VM's power controller.
@@ -140,7 +156,7 @@ impl Task {
             shared: Arc::default(),
             vcpu: Mutex::new(None),
             state: AtomicU32::new(State::Parked.encode()),
-            halted: AtomicBool::new(true),
+            holds: AtomicU32::new(Hold::VM.bits()),
             on: AtomicBool::new(false),
             start: AtomicBool::new(false),
             vtime: AtomicU64::new(0),
@@ -225,7 +241,7 @@ impl Task {
     }
 
     pub(super) fn is_halted(&self) -> bool {
-        self.halted.load(Ordering::SeqCst)
+        self.holds.load(Ordering::SeqCst) != 0
     }
 
     /// Whether something was wanted of it while nobody looked.
@@ -266,7 +282,7 @@ impl Task {
                     return Fate::Parked;
                 }
                 exit => {
-                    self.halted.store(true, Ordering::SeqCst);
+                    self.hold(Hold::REPORT);
                     if let Some(vm) = self.vm() {
                         vm.left(self.id.index, exit);
                     }
@@ -312,34 +328,29 @@ impl Task {
     }
 
     /// Keeps it from running once it has left its CPU, which it is about to do.
-    pub fn hold(&self) {
-        self.halted.store(true, Ordering::SeqCst);
+    pub fn hold(&self, why: Hold) {
+        self.holds.fetch_or(why.bits(), Ordering::SeqCst);
     }
 
-    /// Keeps it from running from now on. Returns whether it has left its CPU already; [`Task::is_parked`]
-    /// tells when it has.
-    pub fn halt(self: &Arc<Self>) -> bool {
-        self.halted.store(true, Ordering::SeqCst);
+    /// Keeps it from running from now on. [`Task::is_parked`] tells when it has left its CPU.
+    pub fn halt(self: &Arc<Self>, why: Hold) {
+        self.hold(why);
         loop {
-            match self.state() {
-                State::Parked => return true,
-                State::Blocked => {
-                    if self.exchange(State::Blocked, State::Parked) {
-                        return true;
-                    }
-                }
-                // Whoever wakes it is about to put it into a queue.
-                State::Waking => core::hint::spin_loop(),
-                State::Waiting(cpu) => {
-                    if cpu::take_out(cpu, self) {
-                        return true;
-                    }
-                }
+            let done = match self.state() {
+                State::Parked => true,
+                State::Blocked => self.exchange(State::Blocked, State::Parked),
+                State::Waiting(cpu) => cpu::take_out(cpu, self),
                 State::Running(_) => {
                     self.raise(Attention::STOP);
-                    return self.is_parked();
+                    true
                 }
+                // Whoever wakes it is about to put it into a queue.
+                State::Waking => false,
+            };
+            if done {
+                return;
             }
+            core::hint::spin_loop();
         }
     }
 
@@ -348,9 +359,9 @@ impl Task {
         self.state() == State::Parked
     }
 
-    /// Lets it go on where it was halted, if its guest has it switched on.
-    pub fn release(self: &Arc<Self>) {
-        self.halted.store(false, Ordering::SeqCst);
+    /// Takes back why it was halted. If nothing else holds it and its guest has it switched on, it goes on.
+    pub fn release(self: &Arc<Self>, why: Hold) {
+        self.holds.fetch_and(!why.bits(), Ordering::SeqCst);
         if self.on.load(Ordering::Relaxed) || self.start.load(Ordering::SeqCst) {
             self.unpark();
         }

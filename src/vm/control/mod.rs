@@ -4,6 +4,8 @@
 //! and interrupt handlers [`post`] what has happened and [`request`] attention; orders of the operator are given
 //! here too. So nothing that is decided about a VM ever races with another decision.
 
+mod operate;
+
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -13,15 +15,16 @@ use core::time::Duration;
 
 use spin::{Mutex, Once};
 
-use super::bundle::{Bundle, Reaction, VmSpec, WhenAllOff};
-use super::crash;
-use super::instance::Vm;
-use super::lifecycle::{self, Action, Backoff, Ending, Event, Phase, State};
-use super::operator::{Order, Refusal};
-use super::scheduler;
+use crate::vm::bundle::{Bundle, Reaction, VmSpec, WhenAllOff};
+use crate::vm::crash;
+
 use crate::arch::aarch64::timer::{self, Alarm};
 use crate::arch::aarch64::{gic, irq, percpu};
 use crate::platform::{console, power};
+use crate::vm::instance::Vm;
+use crate::vm::lifecycle::{self, Action, Backoff, Ending, Event, Phase, State};
+use crate::vm::operator::{Operator, Order, Refusal};
+use crate::vm::scheduler;
 
 /// How long a guest may take to shut down after its power button was pressed, in microseconds.
 const GRACE: u64 = 20_000_000;
@@ -124,9 +127,14 @@ pub fn start(bundle: &'static Bundle<'static>) {
         }
     }
     if let Some(vm) = machine.slots.first().and_then(|slot| slot.lock().vm.clone()) {
-        console::listen(Arc::new(super::instance::Attached(vm)));
+        console::listen(Arc::new(crate::vm::instance::Attached(vm)));
     }
     machine.power_off_if_done();
+}
+
+/// The machine as an operator has it; for the control plane alone.
+pub fn operator() -> Option<&'static dyn Operator> {
+    MACHINE.get().map(|machine| machine as &dyn Operator)
 }
 
 /// Runs on the housekeeper: deals with everything that has been posted or is due.

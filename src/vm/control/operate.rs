@@ -1,0 +1,200 @@
+//! The machine in its operator's hands.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{Machine, Slot};
+use crate::arch::aarch64::{percpu, timer};
+use crate::mm::addr::{Ipa, PAGE_SIZE};
+use crate::mm::frames;
+use crate::platform::{layout, power};
+use crate::vm::instance::Vm;
+use crate::vm::lifecycle::Event;
+use crate::vm::operator::{
+    Address, CpuStatus, Operator, Order, Refusal, TracedExit, VcpuRegisters, VcpuStatus, VmStatus,
+};
+use crate::vm::scheduler::{self, Hold};
+use crate::vm::vcpu::{VcpuId, VcpuOps};
+
+/// How long a vCPU may take to leave its guest when it is looked at, in microseconds: it needs some when EL2 is
+/// filling memory for it.
+const PATIENCE: u64 = 500_000;
+
+impl Machine {
+    fn slot(&self, vm: usize) -> Result<spin::MutexGuard<'_, Slot>, Refusal> {
+        let count = self.slots.len();
+        let slot =
+            self.slots.get(vm).ok_or_else(|| Refusal(format!("there is no VM {vm}, but {count} VMs")))?;
+        Ok(slot.lock())
+    }
+
+    /// The VM of this number, if it exists now.
+    fn vm(&self, vm: usize) -> Result<Arc<Vm>, Refusal> {
+        let slot = self.slot(vm)?;
+        slot.vm.clone().ok_or_else(|| Refusal(format!("VM {} has not been created", slot.spec.name)))
+    }
+
+    /// Lets `look` see a vCPU, which stays outside its guest for as long.
+    fn with_vcpu<T>(
+        &self,
+        vm: usize,
+        vcpu: usize,
+        look: impl FnOnce(&Vm, &dyn VcpuOps) -> T,
+    ) -> Result<T, Refusal> {
+        let vm = self.vm(vm)?;
+        let count = vm.tasks().len();
+        let task =
+            vm.task(vcpu).ok_or_else(|| Refusal(format!("there is no vCPU {vcpu}, but {count} vCPUs")))?;
+        let deadline = timer::now().saturating_add(timer::ticks(PATIENCE));
+        task.halt(Hold::LOOK);
+        while !task.is_parked() && timer::now() < deadline {
+            core::hint::spin_loop();
+        }
+        let result = if task.is_parked() {
+            let gone = || Refusal(String::from("the vCPU does not exist any more"));
+            task.vcpu().as_deref().map(|vcpu| look(&vm, vcpu)).ok_or_else(gone)
+        } else {
+            Err(Refusal(format!("vCPU {vcpu} has not left EL2 within {} ms", PATIENCE / 1000)))
+        };
+        task.release(Hold::LOOK);
+        result
+    }
+
+    /// A vCPU by its VM's name.
+    fn named(&self, id: VcpuId) -> (String, usize) {
+        let name = self.slot(id.vm).map_or_else(|_| String::from("?"), |slot| slot.spec.name.clone());
+        (name, id.index)
+    }
+}
+
+impl Operator for Machine {
+    fn vms(&self) -> Vec<VmStatus> {
+        let status = |slot: &spin::Mutex<Slot>| {
+            let slot = slot.lock();
+            let spec = slot.spec;
+            let runs = slot.phase.runs();
+            VmStatus {
+                name: spec.name.clone(),
+                arch: spec.arch,
+                state: slot.phase.state(),
+                reason: slot.reason.clone(),
+                vcpus: spec.vcpus,
+                memory: spec.memory,
+                populated: slot.vm.as_ref().map_or(0, |vm| vm.memory().populated()),
+                weight: spec.scheduling.weight,
+                dedicated: spec.scheduling.dedicated,
+                colour: spec.colour,
+                uptime: if runs { timer::microseconds(timer::now().saturating_sub(slot.started)) } else { 0 },
+                restarts: slot.restarts,
+            }
+        };
+        self.slots.iter().map(status).collect()
+    }
+
+    fn vcpus(&self, vm: usize) -> Vec<VcpuStatus> {
+        let Ok(vm) = self.vm(vm) else { return Vec::new() };
+        let status = |task: &Arc<scheduler::Task>| {
+            let [run, steal, idle, migrations] = task.times();
+            VcpuStatus {
+                activity: task.activity(),
+                run: timer::microseconds(run),
+                steal: timer::microseconds(steal),
+                idle: timer::microseconds(idle),
+                exits: task.shared.exits(),
+                migrations,
+            }
+        };
+        vm.tasks().iter().map(status).collect()
+    }
+
+    fn cpus(&self) -> Vec<CpuStatus> {
+        let status = |cpu: &'static percpu::PerCpu| {
+            let snapshot = scheduler::snapshot(cpu);
+            CpuStatus {
+                index: cpu.index,
+                affinity: cpu.affinity,
+                dedicated: snapshot.dedicated,
+                running: snapshot.running.map(|id| self.named(id)),
+                waiting: snapshot.waiting.into_iter().map(|id| self.named(id)).collect(),
+                up: timer::microseconds(snapshot.up),
+                idle: timer::microseconds(snapshot.idle),
+                switches: snapshot.switches,
+            }
+        };
+        percpu::all().map(status).collect()
+    }
+
+    fn memory(&self) -> (u64, u64) {
+        (frames::free(), layout::footprint())
+    }
+
+    fn now(&self) -> u64 {
+        timer::microseconds_since_boot()
+    }
+
+    fn order(&self, vm: usize, order: Order) -> Result<(), Refusal> {
+        self.happen(&mut *self.slot(vm)?, Event::Order(order))?;
+        // What has begun may be done at once.
+        super::request();
+        Ok(())
+    }
+
+    fn registers(&self, vm: usize, vcpu: usize) -> Result<VcpuRegisters, Refusal> {
+        self.with_vcpu(vm, vcpu, |_, vcpu| VcpuRegisters {
+            general: vcpu.regs(),
+            system: vcpu.system_registers(),
+        })
+    }
+
+    fn read_memory(&self, vm: usize, address: Address, buffer: &mut [u8]) -> Result<(), Refusal> {
+        let nothing = |at: Ipa| Refusal(format!("there is no memory at the physical address {at}"));
+        match address {
+            Address::Physical(at) => {
+                let at = Ipa(at);
+                self.vm(vm)?.memory().read_coherent(at, buffer).map_err(|_| nothing(at))
+            }
+            Address::Virtual(vcpu, start) => self.with_vcpu(vm, vcpu, |vm, vcpu| {
+                let mut at = start;
+                let mut rest = buffer;
+                while !rest.is_empty() {
+                    let in_page = (PAGE_SIZE - at % PAGE_SIZE) as usize;
+                    let (piece, left) = rest.split_at_mut(in_page.min(rest.len()));
+                    let ipa = vcpu
+                        .translate(at)
+                        .ok_or_else(|| Refusal(format!("the guest does not map the address {at:#x}")))?;
+                    vm.memory().read_coherent(ipa, piece).map_err(|_| nothing(ipa))?;
+                    at = at.wrapping_add(piece.len() as u64);
+                    rest = left;
+                }
+                Ok(())
+            })?,
+        }
+    }
+
+    fn devicetree(&self, vm: usize) -> Result<Vec<u8>, Refusal> {
+        let tree = self.vm(vm)?.devicetree();
+        if tree.is_empty() { Err(Refusal("the VM has not been started yet".to_string())) } else { Ok(tree) }
+    }
+
+    fn trace(&self, vm: usize, vcpu: usize) -> Result<Vec<TracedExit>, Refusal> {
+        self.with_vcpu(vm, vcpu, |_, vcpu| vcpu.trace())
+    }
+
+    fn type_into(&self, vm: usize, byte: u8) -> bool {
+        // What is typed into a VM that is not there is lost.
+        self.vm(vm).map_or(true, |vm| vm.uart().receive(&[byte]) == 1)
+    }
+
+    fn debug(&self, _: Option<usize>) -> Result<(), Refusal> {
+        Err(Refusal("there is no second serial line".to_string()))
+    }
+
+    fn power(&self, restart: bool) {
+        match restart {
+            true => power::restart(),
+            false => power::off(),
+        }
+    }
+}
