@@ -14,8 +14,8 @@ use crate::{
     version::Version,
 };
 
-/// The first version with the Raspberry Pi 4.
-const OLDEST_QEMU: Version = Version { major: 9, minor: 0 };
+/// The first version whose `virt` has a second serial line for the normal world.
+const OLDEST_QEMU: Version = Version { major: 9, minor: 1 };
 const PROGRAM: &str = "qemu-system-aarch64";
 const PACKAGE: &str = "qemu-system-arm";
 
@@ -74,6 +74,9 @@ impl Qemu {
             Monitor::Multiplexed => command.args(["-serial", "mon:stdio"]),
             Monitor::None => command.args(["-monitor", "none", "-serial", "stdio"]),
         };
+        if let Some(port) = machine.debug_port {
+            command.arg("-serial").arg(format!("tcp:127.0.0.1:{port},server=on,wait=off"));
+        }
         Ok(command)
     }
 }
@@ -126,6 +129,8 @@ pub struct Machine {
     pub icount: bool,
     /// The devicetree that the boot loader hands over: `raspi4b` needs one, `virt` makes its own.
     pub devicetree: Option<PathBuf>,
+    /// The TCP port on loopback that leads to the second serial line; without one there is no such line.
+    pub debug_port: Option<u16>,
     /// Arguments for QEMU as they are.
     pub extra: Vec<String>,
 }
@@ -145,6 +150,7 @@ impl Machine {
             entry: EntryLevel::El2,
             icount: false,
             devicetree: None,
+            debug_port: None,
             extra: Vec::new(),
         }
     }

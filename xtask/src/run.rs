@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::{Ipv4Addr, TcpListener},
     time::{Duration, Instant},
 };
 
@@ -10,7 +11,7 @@ use clap::Args;
 use regex::bytes::Regex;
 
 use crate::{
-    bundle,
+    bundle::{self, Contents},
     console::{Console, Event, Input},
     firmware,
     guests::Guests,
@@ -37,6 +38,12 @@ pub struct RunOptions {
     /// Polyvisor's own boot arguments, such as log=debug
     #[arg(long, value_name = "STRING")]
     hv_append: Option<String>,
+    /// Wire gdb to this VM: its stub is on the second serial line, a TCP port of this machine
+    #[arg(long, value_name = "VM")]
+    gdb: Option<String>,
+    /// The TCP port for gdb [default: a free one]
+    #[arg(long, value_name = "PORT", requires = "gdb", value_parser = clap::value_parser!(u16).range(1..))]
+    gdb_port: Option<u16>,
     /// Fail when the run takes longer
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -63,8 +70,14 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<()> {
     let guests = Guests::new(paths);
     let (fixed, usual) = (options.machine.fixed(), Machine::virt().hardware());
     let (contents, hardware) = options.guest.resolve(paths, &guests, fixed, usual)?;
-    let machine = options.machine.machine(&guests, hardware, &options.extra)?;
+    let mut machine = options.machine.machine(&guests, hardware, &options.extra)?;
     drop(lock);
+    let mut append = options.hv_append.clone();
+    if let Some(vm) = &options.gdb {
+        check_name(vm, contents.as_ref())?;
+        append = Some(append.map_or_else(String::new, |append| append + " ") + "gdb=" + vm);
+        machine.debug_port = Some(options.gdb_port.map_or_else(free_port, Ok)?);
+    }
     let firmware = firmware::build(paths)?;
     let initrd = match contents {
         Some(contents) => {
@@ -76,17 +89,16 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<()> {
         None => None,
     };
 
-    let boot = Boot::Linux {
-        kernel: firmware.image.clone(),
-        initrd: initrd.clone(),
-        append: options.hv_append.clone(),
-    };
+    let boot = Boot::Linux { kernel: firmware.image.clone(), initrd: initrd.clone(), append };
     let command = qemu.command(&machine, &boot, Monitor::Multiplexed)?;
     if options.dry_run {
         println!("{}", shown(&command));
         return Ok(());
     }
     note("Ctrl-A x leaves QEMU, Ctrl-A c talks to it");
+    if let Some(port) = machine.debug_port {
+        note(format!("debug with: gdb-multiarch -ex 'target remote 127.0.0.1:{port}'"));
+    }
     let end = match options.until.as_deref() {
         Some(text) => format!("{}|{STOPS}", regex::escape(text)),
         None => STOPS.to_owned(),
@@ -124,4 +136,18 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<()> {
             bail!("the hypervisor panicked; all output is in {}", log.display());
         }
     }
+}
+
+/// Whether there is a VM called `name`. What the built-in guest is called is the image's business.
+fn check_name(name: &str, contents: Option<&Contents>) -> Result<()> {
+    let Some(contents) = contents else { return Ok(()) };
+    let names: Vec<&str> = contents.guests.iter().map(|guest| guest.name.as_str()).collect();
+    ensure!(names.contains(&name), "--gdb {name}: there is no such VM; there are {}", names.join(", "));
+    Ok(())
+}
+
+/// A TCP port on loopback that nobody listens to now.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no TCP port on loopback is free")?;
+    Ok(listener.local_addr()?.port())
 }
