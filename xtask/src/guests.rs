@@ -38,6 +38,8 @@ pub struct Item {
     suite: &'static str,
     package: &'static str,
     files: &'static [Wanted],
+    /// How the paths of kernel modules begin, below `lib/modules/RELEASE/kernel`. A flavour need not have them.
+    modules: &'static [&'static str],
 }
 
 /// A file inside a package.
@@ -60,23 +62,38 @@ const KERNEL_FILES: &[Wanted] = &[wanted("", "vmlinuz", Some("kernel"))];
 const DEFAULT_KERNEL_FILES: &[Wanted] =
     &[wanted("", "vmlinuz", Some("kernel")), wanted("broadcom/", "bcm2711-rpi-4-b.dtb", None)];
 
+/// What a kernel needs to notice the power button: its key, and who tells user space.
+const KERNEL_MODULES: &[&str] = &["drivers/input/evdev.ko", "drivers/input/keyboard/gpio_keys.ko"];
+/// The directory of an item that has a directory of modules for each kernel release.
+const MODULES: &str = "modules";
+
 /// The kernel that is booted unless another is asked for.
 pub const DEFAULT_KERNEL: &str = "linux-6.12";
 
 /// The Linux kernels, by version and flavour.
 pub const KERNELS: [Item; 5] = [
-    Item { name: "linux-6.1", suite: "bookworm", package: "linux-image-arm64", files: KERNEL_FILES },
-    Item { name: DEFAULT_KERNEL, suite: "trixie", package: "linux-image-arm64", files: DEFAULT_KERNEL_FILES },
-    Item { name: "linux-newest", suite: "sid", package: "linux-image-arm64", files: KERNEL_FILES },
-    Item { name: "linux-cloud", suite: "trixie", package: "linux-image-cloud-arm64", files: KERNEL_FILES },
-    Item { name: "linux-rt", suite: "trixie", package: "linux-image-rt-arm64", files: KERNEL_FILES },
+    kernel("linux-6.1", "bookworm", "linux-image-arm64", KERNEL_FILES),
+    kernel(DEFAULT_KERNEL, "trixie", "linux-image-arm64", DEFAULT_KERNEL_FILES),
+    kernel("linux-newest", "sid", "linux-image-arm64", KERNEL_FILES),
+    kernel("linux-cloud", "trixie", "linux-image-cloud-arm64", KERNEL_FILES),
+    kernel("linux-rt", "trixie", "linux-image-rt-arm64", KERNEL_FILES),
 ];
+
+const fn kernel(
+    name: &'static str,
+    suite: &'static str,
+    package: &'static str,
+    files: &'static [Wanted],
+) -> Item {
+    Item { name, suite, package, files, modules: KERNEL_MODULES }
+}
 
 const BUSYBOX: Item = Item {
     name: "busybox",
     suite: "trixie",
     package: "busybox-static",
     files: &[wanted("bin/", "busybox", Some("busybox"))],
+    modules: &[],
 };
 
 /// U-Boot for QEMU's arm64 `virt`, by its name on the command line.
@@ -85,6 +102,7 @@ pub const U_BOOT: Item = Item {
     suite: "trixie",
     package: "u-boot-qemu",
     files: &[wanted("qemu_arm64/", "u-boot.bin", None)],
+    modules: &[],
 };
 
 const RASPI_FIRMWARE: Item = Item {
@@ -92,6 +110,7 @@ const RASPI_FIRMWARE: Item = Item {
     suite: "trixie",
     package: "raspi-firmware",
     files: &[wanted("raspi-firmware/", "start4.elf", None), wanted("raspi-firmware/", "fixup4.dat", None)],
+    modules: &[],
 };
 
 /// Which package an item was taken from.
@@ -140,7 +159,7 @@ impl<'a> Guests<'a> {
         self.item(&RASPI_FIRMWARE)
     }
 
-    /// An initramfs with busybox and the test guest's `/init`.
+    /// An initramfs with busybox, the test guest's `/init`, and the modules of every kernel in the cache.
     pub fn initramfs(&self) -> Result<PathBuf> {
         let busybox = fs::read(self.item(&BUSYBOX)?.join("busybox"))?;
         let source = self.paths.root.join("tests/guests/linux");
@@ -149,16 +168,36 @@ impl<'a> Guests<'a> {
             fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
         };
         let mut archive = Archive::default();
-        for directory in ["bin", "dev", "etc"] {
+        for directory in ["bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "lib", "lib/modules"] {
             archive.directory(directory)?;
         }
         archive.character_device("dev/console", 5, 1)?;
         archive.file("bin/busybox", 0o755, &busybox)?;
         archive.file("etc/profile", 0o644, &script("profile")?)?;
+        archive.file("etc/acpi/PWRF/00000080", 0o755, &script("power-button")?)?;
         archive.file("init", 0o755, &script("init")?)?;
+        for release in self.releases()? {
+            let directory = format!("lib/modules/{}", file_name(&release));
+            archive.directory(&directory)?;
+            for module in sorted_entries(&release)? {
+                archive.file(&format!("{directory}/{}", file_name(&module)), 0o644, &fs::read(&module)?)?;
+            }
+        }
         let path = self.paths.cache_dir("guests")?.join("initramfs.cpio");
         fs::write(&path, archive.finish()?).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
+    }
+
+    /// The directories of modules in the cache, each named after its kernel's release. Flavours differ in it.
+    fn releases(&self) -> Result<Vec<PathBuf>> {
+        let mut releases = Vec::new();
+        for item in &KERNELS {
+            let modules = self.paths.cache_dir("guests")?.join(item.name).join(MODULES);
+            if modules.exists() {
+                releases.extend(sorted_entries(&modules)?);
+            }
+        }
+        Ok(releases)
     }
 
     /// Gets everything, so that later runs need no network.
@@ -196,7 +235,9 @@ impl<'a> Guests<'a> {
     /// The directory of a complete item.
     fn item(&self, item: &Item) -> Result<PathBuf> {
         let directory = self.paths.cache_dir("guests")?.join(item.name);
-        if directory.join(RECORD).exists() {
+        // An item that was fetched before modules were wanted has no directory of them.
+        let has_modules = item.modules.is_empty() || directory.join(MODULES).exists();
+        if directory.join(RECORD).exists() && has_modules {
             return Ok(directory);
         }
         self.fetch(item, &directory).with_context(|| {
@@ -225,7 +266,7 @@ impl<'a> Guests<'a> {
 
         fs::create_dir_all(directory)?;
         let progress = Progress::start(format!("unpacking {}", package.name));
-        unpack(&deb, item.files, directory)?;
+        unpack(&deb, item, directory)?;
         progress.done();
         let record =
             Record { package: package.name, version: package.version, suite: item.suite.to_owned(), sha256 };
@@ -259,8 +300,24 @@ impl<'a> Guests<'a> {
     }
 }
 
-/// Takes the wanted files out of a package.
-fn unpack(deb: &Path, files: &[Wanted], directory: &Path) -> Result<()> {
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What is in a directory, always in the same order.
+fn sorted_entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Takes the files and modules of `item` out of its package.
+fn unpack(deb: &Path, item: &Item, directory: &Path) -> Result<()> {
+    let files = item.files;
+    if !item.modules.is_empty() {
+        fs::create_dir_all(directory.join(MODULES))?;
+    }
     let mut dpkg = Command::new("dpkg-deb");
     let mut child =
         dpkg.arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped()).spawn().context("cannot run dpkg-deb")?;
@@ -278,7 +335,13 @@ fn unpack(deb: &Path, files: &[Wanted], directory: &Path) -> Result<()> {
         if !entry.header().entry_type().is_file() {
             continue;
         }
-        if let Some(index) = files.iter().position(matches) {
+        if let Some(release) = release_of(&path, item.modules) {
+            let release = directory.join(MODULES).join(release);
+            fs::create_dir_all(&release)?;
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            fs::write(release.join(name), content)?;
+        } else if let Some(index) = files.iter().position(matches) {
             let mut content = Vec::new();
             entry.read_to_end(&mut content)?;
             fs::write(directory.join(files[index].renamed.unwrap_or(name)), content)?;
@@ -292,6 +355,13 @@ fn unpack(deb: &Path, files: &[Wanted], directory: &Path) -> Result<()> {
         bail!("{} has no file {}{}*", deb.display(), missing.under, missing.name);
     }
     Ok(())
+}
+
+/// The release of the kernel whose module lies at `path`, if it is one of `modules`.
+fn release_of<'a>(path: &'a Path, modules: &[&str]) -> Option<&'a str> {
+    let (_, path) = path.to_str()?.split_once("lib/modules/")?;
+    let (release, path) = path.split_once("/kernel/")?;
+    modules.iter().any(|module| path.starts_with(module)).then_some(release)
 }
 
 fn sha256(path: &Path) -> Result<String> {
