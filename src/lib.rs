@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod arch;
 pub mod devices;
+pub mod gdb;
 pub mod mm;
 pub mod persist;
 pub mod platform;

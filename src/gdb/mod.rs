@@ -1,0 +1,20 @@
+//! A stub of gdb's remote protocol: a debugger on a serial line examines and steers one VM.
+//!
+//! [`Stub`] is a state machine: it is given what comes in on the line and what happens to the VM, and never
+//! waits. The VM is whatever implements [`Debuggee`], so all of this is tested on the host. The protocol itself
+//! is the `gdbstub` crate's; around it, this module adds what a line needs that may lose bytes and that tells
+//! nobody when the debugger at its other end has been replaced ([`frame`]).
+
+mod aarch64;
+mod debuggee;
+mod frame;
+mod isa;
+mod patches;
+mod stub;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use aarch64::BREAKPOINT_IMMEDIATE;
+pub use debuggee::{Access, Action, Debuggee, Point, Refused, Stop};
+pub use stub::Stub;
