@@ -17,4 +17,4 @@ mod tests;
 
 pub use aarch64::BREAKPOINT_IMMEDIATE;
 pub use debuggee::{Access, Action, Debuggee, Point, Refused, Stop};
-pub use stub::Stub;
+pub use stub::{Stub, Transmit};

@@ -22,6 +22,9 @@ const GREETING: &[u8] = b"$qSupported";
 /// A request to switch the VM off that wants an answer, unlike `k`.
 const POLITE_KILL: &[u8] = b"$vKill";
 
+/// Puts bytes on the line, all of them or none.
+pub type Transmit = Box<dyn FnMut(&[u8]) + Send>;
+
 /// A gdb stub for the VM `D`.
 ///
 /// A serial line does not tell that the debugger has gone, or that another one has come. A session begins with the
@@ -34,15 +37,15 @@ pub struct Stub<D: Debuggee> {
     reader: Reader,
     /// The last packet, in case it gets lost.
     sent: Vec<u8>,
-    send: Box<dyn FnMut(&[u8]) + Send>,
+    send: Transmit,
     /// Why the VM cannot go on, if it cannot.
     ended: Option<(usize, Stop)>,
 }
 
 impl<D: Debuggee> Stub<D> {
-    /// A stub for `vm`, which goes on as it is until a debugger says something. `send` puts bytes on the line, all
-    /// or none; what it cannot take is lost, and the debugger asks for it again.
-    pub fn new(vm: D, send: Box<dyn FnMut(&[u8]) + Send>) -> Self {
+    /// A stub for `vm`, which goes on as it is until a debugger says something. What `send`
+    /// cannot take is lost, and the debugger asks for it again.
+    pub fn new(vm: D, send: Transmit) -> Self {
         Self {
             session: Session::new(vm),
             machine: None,
