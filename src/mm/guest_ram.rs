@@ -265,6 +265,24 @@ impl<R: Stage2Regime> GuestRam<R> {
     }
 }
 
+impl<R: Stage2Regime> Drop for GuestRam<R> {
+    /// Leaves nothing of the guest in memory that others will get.
+    fn drop(&mut self) {
+        let Population { tables, mapped } = self.population.get_mut();
+        for (area, mapped) in self.areas.iter().zip(mapped) {
+            for chunk in
+                mapped.iter().enumerate().filter_map(|(chunk, mapped)| mapped.then_some(chunk as u64))
+            {
+                if let Some((frames, offset)) = area.block(Ipa(area.range.start.0 + chunk * CHUNK)) {
+                    frames.zero(offset as usize, CHUNK as usize);
+                    // A guest with its caches off must not find what the guest wrote past them.
+                    tables.tlb().flush(frames.as_ptr().wrapping_add(offset as usize), CHUNK as usize);
+                }
+            }
+        }
+    }
+}
+
 impl<R: Stage2Regime> GuestMemory for GuestRam<R> {
     fn ram(&self) -> &[Range<Ipa>] {
         &self.ram
@@ -352,6 +370,18 @@ mod tests {
         memory.read(across, &mut read).unwrap();
         assert_eq!(read, [0; 6]);
         assert_eq!(memory.ram(), &[RAM..Ipa(GIB + 3 * CHUNK)]);
+    }
+
+    #[test]
+    fn memory_is_scrubbed_when_it_is_given_back() {
+        let memory = memory(&[(RAM, CHUNK, Kind::Ram)]).unwrap();
+        memory.write(Ipa(GIB + 5000), b"secret").unwrap();
+        let at =
+            memory.areas[0].block(Ipa(GIB + 5000)).map(|(frames, offset)| frames.as_ptr() as u64 + offset);
+        drop(memory);
+        // SAFETY: on the host, free frames are ordinary memory; another test may own them by now and have zeroed them.
+        let found = unsafe { core::slice::from_raw_parts(at.unwrap() as *const u8, 6) };
+        assert_ne!(found, b"secret");
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! Crashing on purpose, so that what a fatal error reports can be looked at and tested: `crash=KIND` among
 //! the boot arguments.
 
-/// Does what `crash=panic|fault|overflow` among `bootargs` asks for.
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// A CPU is to get stuck.
+static STUCK: AtomicBool = AtomicBool::new(false);
+
+/// Does what `crash=panic|fault|overflow|stuck` among `bootargs` asks for.
 pub fn on_request(bootargs: &str) {
     let wanted = bootargs.split_ascii_whitespace().find_map(|word| word.strip_prefix("crash="));
     match wanted {
@@ -10,8 +15,16 @@ pub fn on_request(bootargs: &str) {
         Some("overflow") => {
             log::info!("{}", overflow(1));
         }
-        Some(other) => log::warn!("crash={other} is not known: expected panic, fault or overflow"),
+        Some("stuck") => STUCK.store(true, Ordering::Relaxed),
+        Some(other) => log::warn!("crash={other} is not known: expected panic, fault, overflow or stuck"),
         None => {}
+    }
+}
+
+/// Stays here for good on the second CPU, where `crash=stuck` was asked for.
+pub fn stuck_on_request(cpu: usize) {
+    while cpu == 1 && STUCK.load(Ordering::Relaxed) {
+        core::hint::spin_loop();
     }
 }
 

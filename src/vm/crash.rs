@@ -2,6 +2,7 @@
 
 use super::instance::Vm;
 use super::vcpu::Regs;
+use crate::arch::aarch64::vcpu::trace;
 use crate::platform::console::Line;
 
 /// How many of the last exits are shown.
@@ -33,8 +34,9 @@ pub fn report(vm: &Vm, vcpu: usize) {
         Line::print(format_args!("    {address:016x}"));
     }
     Line::print(format_args!("  last exits:"));
-    let exits = vcpu.trace();
-    for exit in exits.iter().skip(exits.len().saturating_sub(EXITS)) {
+    let exits = task.shared.trace.entries();
+    let skipped = exits.size_hint().1.unwrap_or(0).saturating_sub(EXITS);
+    for exit in exits.skip(skipped).map(trace::describe) {
         let (seconds, rest) = (exit.time / 1_000_000, exit.time % 1_000_000);
         Line::print(format_args!("    {seconds:5}.{rest:06} {:016x} {}", exit.pc, exit.cause));
     }

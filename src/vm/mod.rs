@@ -18,4 +18,7 @@ pub mod psci;
 pub mod scheduler;
 #[cfg(target_os = "none")]
 pub mod start;
+pub mod trace;
 pub mod vcpu;
+#[cfg(target_os = "none")]
+pub mod watchdog;

@@ -2,11 +2,11 @@
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::operator::TracedExit;
+use super::trace::ExitTrace;
 use crate::mm::addr::Ipa;
 
 /// Which vCPU of which VM.
@@ -149,6 +149,10 @@ impl Counter {
 pub struct Shared {
     /// What others want of it.
     pub attention: Attention,
+    /// Whether it is in its guest, rather than in EL2.
+    pub in_guest: AtomicBool,
+    /// Its last exits.
+    pub trace: ExitTrace,
     /// See [`ExitCounters`].
     pub calls: Counter,
     /// See [`ExitCounters`].
@@ -220,9 +224,6 @@ pub trait VcpuOps: Send {
     /// Return addresses of the functions that the guest is in, the innermost first, as far as it keeps frame
     /// records and they can be read.
     fn backtrace(&self) -> Vec<u64>;
-
-    /// The last exits, the oldest first.
-    fn trace(&self) -> Vec<TracedExit>;
 }
 
 /// What other CPUs want of a vCPU; it looks before each entry into the guest. Whoever raises a flag also

@@ -9,6 +9,7 @@ use super::timer::Alarms;
 use crate::mm::addr::{PAGE_SIZE, PhysAddr};
 use crate::platform::board::MAX_CPUS;
 use crate::vm::scheduler::CpuScheduler;
+use crate::vm::watchdog::Watched;
 
 /// Size and alignment of a [`CpuArea`]. arch/aarch64/vectors.S tells the stack from what is below it by
 /// address bit 15.
@@ -45,6 +46,8 @@ pub struct PerCpu {
     pub alarms: Alarms,
     /// Its part of the scheduler.
     pub scheduler: CpuScheduler,
+    /// What the watchdog remembers of it.
+    pub watched: Watched,
 }
 
 impl PerCpu {
@@ -97,6 +100,7 @@ pub unsafe fn prepare(start: PhysAddr, index: usize, affinity: u64) -> u64 {
         gic_private: AtomicU64::new(0),
         alarms: Alarms::new(),
         scheduler: CpuScheduler::new(),
+        watched: Watched::new(),
     };
     // SAFETY: the caller's promise; the first field is written as a whole.
     unsafe { (&raw mut (*area).cpu).write(cpu) };

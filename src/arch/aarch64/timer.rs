@@ -20,9 +20,11 @@ pub enum Alarm {
     Sleeper,
     /// Something that the control plane has to do.
     Control,
+    /// The next look of the watchdog.
+    Watchdog,
 }
 
-const ALARMS: usize = 4;
+const ALARMS: usize = 5;
 const NEVER: u64 = u64::MAX;
 
 /// The deadlines of one CPU, which alone uses them.
@@ -40,12 +42,13 @@ impl Alarms {
     }
 
     fn slot(&self, alarm: Alarm) -> &AtomicU64 {
-        let [guest, slice, sleeper, control] = &self.deadlines;
+        let [guest, slice, sleeper, control, watchdog] = &self.deadlines;
         match alarm {
             Alarm::Guest => guest,
             Alarm::Slice => slice,
             Alarm::Sleeper => sleeper,
             Alarm::Control => control,
+            Alarm::Watchdog => watchdog,
         }
     }
 
@@ -111,6 +114,11 @@ pub fn set(alarm: Alarm, deadline: Option<u64>) {
     let alarms = &percpu::this_cpu().alarms;
     alarms.slot(alarm).store(deadline.unwrap_or(NEVER), Ordering::Relaxed);
     alarms.rearm();
+}
+
+/// Whether this CPU's `alarm` is set.
+pub fn is_set(alarm: Alarm) -> bool {
+    percpu::this_cpu().alarms.slot(alarm).load(Ordering::Relaxed) != NEVER
 }
 
 /// Takes this CPU's `alarm` if it is due, and tells whether it was.

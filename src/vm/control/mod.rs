@@ -24,7 +24,9 @@ use crate::platform::{console, power};
 use crate::vm::instance::Vm;
 use crate::vm::lifecycle::{self, Action, Backoff, Ending, Event, Phase, State};
 use crate::vm::operator::{Operator, Order, Refusal};
-use crate::vm::scheduler;
+use crate::vm::scheduler::{self, Task};
+use crate::vm::vcpu::VcpuId;
+use crate::vm::watchdog;
 
 /// How long a guest may take to shut down after its power button was pressed, in microseconds.
 const GRACE: u64 = 20_000_000;
@@ -88,6 +90,17 @@ pub fn request() {
     if let Some(cpu) = percpu::cpu(HOUSEKEEPER.load(Ordering::Relaxed)) {
         gic::kick(cpu);
     }
+}
+
+/// The CPU that runs the control plane.
+pub fn housekeeper() -> usize {
+    HOUSEKEEPER.load(Ordering::Relaxed)
+}
+
+/// A vCPU, unless its VM is gone or is being changed at this moment.
+pub fn task(id: VcpuId) -> Option<Arc<Task>> {
+    let slot = MACHINE.get()?.slots.get(id.vm)?.try_lock()?;
+    slot.vm.as_ref()?.task(id.index).cloned()
 }
 
 /// Reports what has happened to a VM.
@@ -166,6 +179,8 @@ pub fn run() {
         next = [next, slot.deadline, slot.button].into_iter().flatten().min();
     }
     timer::set(Alarm::Control, next);
+    // The CPU may have become the housekeeper.
+    watchdog::arm();
     machine.power_off_if_done();
 }
 

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Machine, Slot};
+use crate::arch::aarch64::vcpu::trace;
 use crate::arch::aarch64::{percpu, timer};
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::frames;
@@ -15,7 +16,7 @@ use crate::vm::lifecycle::Event;
 use crate::vm::operator::{
     Address, CpuStatus, Operator, Order, Refusal, TracedExit, VcpuRegisters, VcpuStatus, VmStatus,
 };
-use crate::vm::scheduler::{self, Hold};
+use crate::vm::scheduler::{self, Hold, Task};
 use crate::vm::vcpu::{VcpuId, VcpuOps};
 
 /// How long a vCPU may take to leave its guest when it is looked at, in microseconds: it needs some when EL2 is
@@ -34,6 +35,11 @@ impl Machine {
     fn vm(&self, vm: usize) -> Result<Arc<Vm>, Refusal> {
         let slot = self.slot(vm)?;
         slot.vm.clone().ok_or_else(|| Refusal(format!("VM {} has not been created", slot.spec.name)))
+    }
+
+    fn task(vm: &Vm, vcpu: usize) -> Result<&Arc<Task>, Refusal> {
+        let count = vm.tasks().len();
+        vm.task(vcpu).ok_or_else(|| Refusal(format!("there is no vCPU {vcpu}, but {count} vCPUs")))
     }
 
     /// Lets `look` see a vCPU, which stays outside its guest for as long.
@@ -95,7 +101,7 @@ impl Operator for Machine {
 
     fn vcpus(&self, vm: usize) -> Vec<VcpuStatus> {
         let Ok(vm) = self.vm(vm) else { return Vec::new() };
-        let status = |task: &Arc<scheduler::Task>| {
+        let status = |task: &Arc<Task>| {
             let [run, steal, idle, migrations] = task.times();
             VcpuStatus {
                 activity: task.activity(),
@@ -179,7 +185,8 @@ impl Operator for Machine {
     }
 
     fn trace(&self, vm: usize, vcpu: usize) -> Result<Vec<TracedExit>, Refusal> {
-        self.with_vcpu(vm, vcpu, |_, vcpu| vcpu.trace())
+        let vm = self.vm(vm)?;
+        Ok(Self::task(&vm, vcpu)?.shared.trace.entries().map(trace::describe).collect())
     }
 
     fn type_into(&self, vm: usize, byte: u8) -> bool {

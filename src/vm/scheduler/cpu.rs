@@ -11,8 +11,9 @@ use super::task::{Fate, State, Task};
 use crate::arch::aarch64::percpu::{self, PerCpu};
 use crate::arch::aarch64::timer::{self, Alarm};
 use crate::arch::aarch64::{cpu, gic, irq};
-use crate::vm::control;
+use crate::platform::crash;
 use crate::vm::vcpu::VcpuId;
+use crate::vm::{control, watchdog};
 
 /// The policy's constants in ticks of this machine's counter.
 static PARAMS: Once<Params> = Once::new();
@@ -50,9 +51,15 @@ pub struct CpuScheduler {
     idle_ticks: AtomicU64,
     started: AtomicU64,
     switches: AtomicU64,
+    /// Goes up whenever the CPU decides anew what to do.
+    turns: AtomicU64,
 }
 
 const NOBODY: u64 = u64::MAX;
+
+fn id_of(current: u64) -> Option<VcpuId> {
+    (current != NOBODY).then_some(VcpuId { vm: (current >> 32) as usize, index: current as u32 as usize })
+}
 
 fn params() -> &'static Params {
     PARAMS.call_once(|| Params::new(timer::frequency()))
@@ -162,12 +169,18 @@ impl CpuScheduler {
             idle_ticks: AtomicU64::new(0),
             started: AtomicU64::new(0),
             switches: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
         }
     }
 
     /// Whether the CPU sleeps.
     pub fn is_idle(&self) -> bool {
         self.idle.load(Ordering::SeqCst)
+    }
+
+    /// A number that changes while the CPU decides what to do, and the vCPU that it runs.
+    pub fn progress(&self) -> (u64, Option<VcpuId>) {
+        (self.turns.load(Ordering::Relaxed), id_of(self.current.load(Ordering::Relaxed)))
     }
 
     /// The queue's virtual time, as far as it can be told from outside.
@@ -472,8 +485,11 @@ pub fn run_cpu() -> ! {
     let own = percpu::this_cpu();
     let scheduler = &own.scheduler;
     scheduler.started.store(timer::now(), Ordering::Relaxed);
+    watchdog::arm();
+    crash::stuck_on_request(own.index);
     let mut leaving = None;
     loop {
+        scheduler.turns.store(scheduler.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         if control::is_wanted_on(own.index) {
             // The control plane may want to halt the very task that has just left.
             scheduler.settle(own, leaving.take());
@@ -505,6 +521,9 @@ pub fn alarm() {
     }
     if timer::take(Alarm::Control, now) {
         control::request();
+    }
+    if timer::take(Alarm::Watchdog, now) {
+        watchdog::look();
     }
 }
 
@@ -573,11 +592,9 @@ pub struct Snapshot {
 /// What `cpu` does now.
 pub fn snapshot(cpu: &PerCpu) -> Snapshot {
     let scheduler = &cpu.scheduler;
-    let current = scheduler.current.load(Ordering::Relaxed);
-    let id = VcpuId { vm: (current >> 32) as usize, index: current as u32 as usize };
     Snapshot {
         dedicated: !shared_cpus().contains(cpu.index),
-        running: (current != NOBODY && !scheduler.is_idle()).then_some(id),
+        running: scheduler.progress().1.filter(|_| !scheduler.is_idle()),
         waiting: scheduler.queue.lock().iter().map(|found| found.task.id()).collect(),
         up: timer::now().saturating_sub(scheduler.started.load(Ordering::Relaxed)),
         idle: scheduler.idle_ticks.load(Ordering::Relaxed),

@@ -28,7 +28,7 @@ pub fn data<M: Machine>(vcpu: &mut Vcpu<M>, syndrome: Syndrome) -> ControlFlow<E
     // A permission fault leaves HPFAR_EL2 unknown unless it arose on a walk (D24.2.58).
     if abort.status().kind() == FaultKind::Translation && !abort.is_stage1_walk() {
         let ipa = Ipa((HPFAR_EL2.get() & FIPA) << 8 | address & (PAGE_SIZE - 1));
-        vcpu.trace.detail(ipa.0);
+        vcpu.shared.trace.detail(ipa.0);
         if let Some(access) = abort.access()
             && single(vcpu, abort, access, ipa).is_some()
         {

@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::ops::ControlFlow;
+use core::sync::atomic::Ordering;
 
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{
@@ -26,11 +27,9 @@ use crate::devices::gic::device::{Host, VgicDevice};
 use crate::devices::gic::{CpuInterface, GicVersion, SgiGroup, VcpuSet, Vgic};
 use crate::mm::addr::Ipa;
 use crate::persist::{Persist, RestoreError};
-use crate::vm::operator::TracedExit;
 use crate::vm::vcpu::{Attention, Crash, Exit, FpuRegs, Regs, RegsError, Shared, VcpuId, VcpuOps};
 use context::{El1Context, PointerKeys};
 use debug::DebugState;
-use trace::ExitTrace;
 pub use traps::init_cpu;
 
 mod abort;
@@ -40,7 +39,7 @@ mod debug;
 mod inject;
 pub mod interrupts;
 mod sysregs;
-mod trace;
+pub mod trace;
 mod traps;
 
 /// What a vCPU needs of the machine that it is part of.
@@ -170,7 +169,6 @@ pub struct Vcpu<M: Machine> {
     id: VcpuId,
     machine: Arc<M>,
     shared: Arc<Shared>,
-    trace: ExitTrace,
     /// `HCR_EL2` while loaded.
     hcr: u64,
     /// List registers in use, while loaded.
@@ -223,7 +221,6 @@ impl<M: Machine> Vcpu<M> {
             frame: GuestFrame { x: [0; 31], pc: 0, pstate: PSTATE_START },
             id,
             shared: machine.shared(id.index),
-            trace: ExitTrace::new(),
             hcr: traps::hypervisor_configuration(keys.is_some(), machine.is_dedicated()),
             machine,
             list_registers: 0,
@@ -337,7 +334,7 @@ impl<M: Machine> Vcpu<M> {
     fn synchronous(&mut self) -> ControlFlow<Exit> {
         let syndrome = Syndrome(ESR_EL2.get());
         let [x0, ..] = self.frame.x;
-        self.trace.record(self.frame.pc, trace::Cause::Exception(syndrome), x0);
+        trace::exception(&self.shared.trace, self.frame.pc, syndrome, x0);
         match syndrome.class() {
             ExceptionClass::HVC64 => self.call(syndrome.imm16()),
             ExceptionClass::DATA_ABORT_LOWER => abort::data(self, syndrome),
@@ -436,7 +433,7 @@ impl<M: Machine> Vcpu<M> {
     fn interrupt(&mut self) -> ControlFlow<Exit> {
         self.shared.interrupts.count();
         let Some(taken) = gic::acknowledge() else { return ControlFlow::Continue(()) };
-        self.trace.record(self.frame.pc, trace::Cause::Interrupt, taken.intid().into());
+        trace::interrupt(&self.shared.trace, self.frame.pc, taken.intid());
         match irq::classify(taken.intid()) {
             irq::Kind::VirtualTimer => {
                 let vcpu = self.id.index;
@@ -510,8 +507,11 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
             {
                 break exit;
             }
+            self.shared.in_guest.store(true, Ordering::Relaxed);
             // SAFETY: the vCPU is loaded; the frame is this vCPU's and its layout is asserted above.
-            let outcome = match unsafe { enter_guest(&mut self.frame) } {
+            let exception = unsafe { enter_guest(&mut self.frame) };
+            self.shared.in_guest.store(false, Ordering::Relaxed);
+            let outcome = match exception {
                 kind::SYNCHRONOUS => self.synchronous(),
                 kind::IRQ | kind::FIQ => self.interrupt(),
                 _ => self.crash(format_args!(
@@ -532,9 +532,7 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
     }
 
     fn start_at(&mut self, pc: u64, argument: u64) {
-        let trace = core::mem::replace(&mut self.trace, ExitTrace::new());
         *self = Self::new(self.id, self.machine.clone());
-        self.trace = trace;
         self.frame.pc = pc;
         self.frame.set(0, argument);
     }
@@ -579,10 +577,6 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
 
     fn backtrace(&self) -> Vec<u64> {
         backtrace::of(self)
-    }
-
-    fn trace(&self) -> Vec<TracedExit> {
-        self.trace.entries().collect()
     }
 }
 

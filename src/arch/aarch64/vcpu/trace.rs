@@ -1,4 +1,4 @@
-//! The last exits of a vCPU, kept for crash reports and for the monitor.
+//! How exits are encoded in a vCPU's trace, and what they mean in words.
 
 use alloc::format;
 use alloc::string::String;
@@ -8,88 +8,36 @@ use aarch64_cpu::registers::{CNTPCT_EL0, Readable};
 use super::super::syndrome::{ExceptionClass, Syndrome};
 use super::super::timer;
 use crate::vm::operator::TracedExit;
+use crate::vm::trace::{Entry, ExitTrace};
 
-/// How many exits are kept.
-const DEPTH: usize = 64;
-
-/// What ended a run of the guest.
-#[derive(Debug, Clone, Copy)]
-pub enum Cause {
-    /// A synchronous exception.
-    Exception(Syndrome),
-    /// A physical interrupt; the detail is its INTID.
-    Interrupt,
-}
-
-/// [`Entry::cause`] of an interrupt: no exception has this syndrome.
+/// [`Entry::cause`] of an interrupt, whose INTID is the detail: no exception has this syndrome.
 const INTERRUPT: u64 = u64::MAX;
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Entry {
-    time: u64,
-    pc: u64,
-    /// `ESR_EL2`, or [`INTERRUPT`].
-    cause: u64,
-    detail: u64,
+/// Records an exception at `pc`. The detail is `x0`, unless [`ExitTrace::detail`] says more.
+#[inline]
+pub fn exception(trace: &ExitTrace, pc: u64, syndrome: Syndrome, x0: u64) {
+    trace.record(Entry { time: CNTPCT_EL0.get(), pc, cause: syndrome.0, detail: x0 });
 }
 
-/// A ring of the last [`DEPTH`] exits.
-#[derive(Debug)]
-pub struct ExitTrace {
-    entries: [Entry; DEPTH],
-    /// How many have been recorded.
-    count: usize,
+/// Records an interrupt at `pc`.
+#[inline]
+pub fn interrupt(trace: &ExitTrace, pc: u64, intid: u32) {
+    trace.record(Entry { time: CNTPCT_EL0.get(), pc, cause: INTERRUPT, detail: intid.into() });
 }
 
-impl ExitTrace {
-    pub fn new() -> Self {
-        Self { entries: [Entry::default(); DEPTH], count: 0 }
-    }
-
-    /// Records an exit at `pc`. `detail` is x0 of an exception, unless [`ExitTrace::detail`] says more.
-    #[inline]
-    pub fn record(&mut self, pc: u64, cause: Cause, detail: u64) {
-        let cause = match cause {
-            Cause::Exception(syndrome) => syndrome.0,
-            Cause::Interrupt => INTERRUPT,
-        };
-        self.count = self.count.wrapping_add(1);
-        if let Some(entry) = self.entries.get_mut(self.count % DEPTH) {
-            *entry = Entry { time: CNTPCT_EL0.get(), pc, cause, detail };
-        }
-    }
-
-    /// Adds the IPA to the abort that was recorded last.
-    #[inline]
-    pub fn detail(&mut self, ipa: u64) {
-        if let Some(entry) = self.entries.get_mut(self.count % DEPTH) {
-            entry.detail = ipa;
-        }
-    }
-
-    /// The exits, the oldest first.
-    pub fn entries(&self) -> impl Iterator<Item = TracedExit> {
-        let kept = self.count.min(DEPTH);
-        (self.count - kept + 1..=self.count)
-            .filter_map(|number| self.entries.get(number % DEPTH))
-            .map(Entry::describe)
-    }
+/// The exit in words.
+pub fn describe(entry: Entry) -> TracedExit {
+    TracedExit { time: timer::microseconds(entry.time), pc: entry.pc, cause: cause(entry) }
 }
 
-impl Entry {
-    fn describe(&self) -> TracedExit {
-        TracedExit { time: timer::microseconds(self.time), pc: self.pc, cause: self.cause() }
+fn cause(entry: Entry) -> String {
+    if entry.cause == INTERRUPT {
+        return format!("interrupt {}", entry.detail);
     }
-
-    fn cause(&self) -> String {
-        if self.cause == INTERRUPT {
-            return format!("interrupt {}", self.detail);
-        }
-        let syndrome = Syndrome(self.cause);
-        match syndrome.class() {
-            ExceptionClass::HVC64 | ExceptionClass::SMC64 => format!("{syndrome}, x0 {:#x}", self.detail),
-            ExceptionClass::DATA_ABORT_LOWER => format!("{syndrome}, IPA {:#x}", self.detail),
-            _ => format!("{syndrome}"),
-        }
+    let syndrome = Syndrome(entry.cause);
+    match syndrome.class() {
+        ExceptionClass::HVC64 | ExceptionClass::SMC64 => format!("{syndrome}, x0 {:#x}", entry.detail),
+        ExceptionClass::DATA_ABORT_LOWER => format!("{syndrome}, IPA {:#x}", entry.detail),
+        _ => format!("{syndrome}"),
     }
 }
