@@ -3,6 +3,10 @@
 
 mod place;
 mod queue;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
 mod vtime;
 
 pub use place::{CpuSet, CpuView, place};
@@ -40,7 +44,7 @@ impl Params {
             latency: milliseconds(frequency, 12),
             threshold: milliseconds(frequency, 4),
             bonus: milliseconds(frequency, 4),
-            max_lag: milliseconds(frequency, 24),
+            max_lag: milliseconds(frequency, 50),
             memory: milliseconds(frequency, 1000),
         }
     }

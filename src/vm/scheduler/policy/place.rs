@@ -50,18 +50,19 @@ pub struct CpuView {
     pub index: usize,
     /// Whether nothing runs or waits there.
     pub idle: bool,
-    /// How far it has come: [`RunQueue::vtime`](super::RunQueue::vtime).
-    pub vtime: VTime,
+    /// The lowest virtual time of its vCPUs, less [`Params::bonus`] of that one's running time: the slices of a
+    /// light vCPU are long virtual times, and must not look like progress that others have missed.
+    pub level: VTime,
     /// How many vCPUs wait for it.
     pub waiting: usize,
 }
 
-/// The CPU on which a vCPU should go on that has woken up, has been preempted, or is the first that waits there.
-/// It is at `vtime` among the vCPUs of `home`, where it was last, runs at `rate` and may use the CPUs `allowed`.
+/// The CPU on which a vCPU should go on that has woken up, has been preempted, or is the first that waits for
+/// `home`. It is at `vtime` among the vCPUs of `home`, runs at `rate` and may use the CPUs `allowed`.
 ///
-/// In this order: `home`, if it is idle; another idle CPU; the CPU that has come furthest, if going there gains the
-/// vCPU more than [`Params::threshold`] of running; `home`; the CPU where fewest wait. `None` if none of `cpus`
-/// is allowed.
+/// In this order: `home`, if it is idle; another idle CPU; the CPU of the highest level, if that is higher than
+/// `home`'s and the vCPU's own virtual time by more than [`Params::threshold`] of the vCPU's running time;
+/// `home`; the CPU for which fewest wait. `None` if none of `cpus` is allowed.
 pub fn place(
     params: &Params,
     vtime: VTime,
@@ -71,16 +72,14 @@ pub fn place(
     cpus: impl Iterator<Item = CpuView> + Clone,
 ) -> Option<usize> {
     let cpus = cpus.filter(|cpu| allowed.contains(cpu.index));
-    let here = cpus.clone().find(|cpu| cpu.index == home);
-    let idle = cpus.clone().filter(|cpu| cpu.idle).min_by_key(|cpu| cpu.index != home);
-    if let Some(idle) = idle {
+    if let Some(idle) = cpus.clone().filter(|cpu| cpu.idle).min_by_key(|cpu| cpu.index != home) {
         return Some(idle.index);
     }
-    let Some(here) = here else {
+    let Some(here) = cpus.clone().find(|cpu| cpu.index == home) else {
         return cpus.min_by_key(|cpu| cpu.waiting).map(|cpu| cpu.index);
     };
-    let from = vtime.later(here.vtime);
-    let furthest = cpus.max_by_key(|cpu| (cpu.vtime.since(from), Reverse(cpu.waiting)))?;
-    let worthwhile = furthest.vtime.since(from) > rate.distance(params.threshold);
-    Some(if worthwhile { furthest.index } else { home })
+    let from = vtime.later(here.level);
+    let best = cpus.max_by_key(|cpu| (cpu.level.since(from), Reverse(cpu.waiting)))?;
+    let worthwhile = best.level.since(from) > rate.distance(params.threshold);
+    Some(if worthwhile { best.index } else { home })
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{CpuSet, Params, Rate, Ticks, VTime};
+use super::{CpuSet, CpuView, Params, Rate, Ticks, VTime};
 
 /// A vCPU that waits for a CPU.
 #[derive(Debug, Clone)]
@@ -31,6 +31,10 @@ impl Running {
     fn vtime(&self, now: Ticks) -> VTime {
         self.vtime.after(self.rate.distance(now.saturating_sub(self.charged)))
     }
+
+    fn ran(&self, now: Ticks) -> Ticks {
+        now.saturating_sub(self.started)
+    }
 }
 
 /// The run queue of one CPU.
@@ -41,7 +45,7 @@ pub struct RunQueue<T> {
     running: Option<Running>,
     /// What [`Self::vtime`] has reached.
     reached: VTime,
-    /// When [`Self::catch_up`] last raised or left the CPU's virtual time.
+    /// When [`Self::catch_up`] was last asked for.
     compared: Ticks,
 }
 
@@ -67,26 +71,34 @@ impl<T> RunQueue<T> {
         self.running.is_none() && self.waiting.is_empty()
     }
 
-    /// How far this CPU has come: the lowest virtual time of its vCPUs, less [`Params::bonus`] of that one's
-    /// running time. It never goes back.
-    ///
-    /// The allowance keeps one slice of a light vCPU, which is a long virtual time, from counting as progress
-    /// that a heavy one missed when it blocked for a moment.
+    /// How far this CPU has come: the highest [`level`](CpuView::level) that it ever had. It never goes back.
     pub fn vtime(&self, params: &Params, now: Ticks) -> VTime {
+        self.reached.later(self.level(params, now))
+    }
+
+    /// What [`place`](super::place) has to know of this CPU.
+    pub fn view(&self, params: &Params, now: Ticks, index: usize) -> CpuView {
+        let level = self.level(params, now);
+        CpuView { index, idle: self.is_idle(), level, waiting: self.waiting.len() }
+    }
+
+    fn level(&self, params: &Params, now: Ticks) -> VTime {
+        let lowest = self.lowest(now);
+        lowest.map_or(self.reached, |(vtime, rate)| vtime.after(-rate.distance(params.bonus)))
+    }
+
+    /// The lowest virtual time of the vCPUs here, and the rate of that vCPU.
+    fn lowest(&self, now: Ticks) -> Option<(VTime, Rate)> {
         let running = self.running.map(|it| (it.vtime(now), it.rate));
         let front = self.front().map(|it| (it.vtime, it.rate));
-        let lowest = match (running, front) {
+        match (running, front) {
             (Some(one), Some(other)) => Some(if other.0.is_before(one.0) { other } else { one }),
             (one, other) => one.or(other),
-        };
-        match lowest {
-            Some((vtime, rate)) => self.reached.later(vtime.after(-rate.distance(params.bonus))),
-            None => self.reached,
         }
     }
 
-    /// The CPU is about to leave idleness; `furthest` is the highest [`Self::vtime`] of the busy CPUs. Its own is as
-    /// old as its idleness, and would make latecomers of all others.
+    /// Something is about to be queued on this CPU, which is idle; `furthest` is the highest
+    /// [`level`](CpuView::level) of the busy CPUs. This one's own is as old as its idleness.
     pub fn leave_idle(&mut self, furthest: VTime) {
         self.reached = self.reached.later(furthest);
     }
@@ -106,29 +118,30 @@ impl<T> RunQueue<T> {
         self.waiting.iter().rev()
     }
 
-    /// Where a vCPU of this CPU that was at `vtime` when it blocked stands now that it wakes up: it has slept away
-    /// what it was owed beyond the allowance in [`Self::vtime`], and of what it owes no more is remembered
-    /// than [`Params::max_lag`] of its running time.
+    /// Where a vCPU of this CPU that was at `vtime` when it blocked stands now that it wakes up. Sleep is not
+    /// saved up: it is not before [`Self::vtime`]. What it has had too much is remembered, up to
+    /// [`Params::max_lag`] of its running time.
     pub fn woken(&self, params: &Params, now: Ticks, vtime: VTime, rate: Rate) -> VTime {
-        let level = self.vtime(params, now);
-        vtime.later(level).earlier(level.after(rate.distance(params.max_lag)))
+        let start = self.vtime(params, now);
+        vtime.later(start).earlier(start.after(rate.distance(params.max_lag)))
     }
 
-    /// Queues one that has woken up. Its virtual time is as of when it blocked on a CPU that has come as far as
-    /// `home` now; what counts is by how much it is ahead or behind there.
+    /// Queues one that has woken up, or that may no longer use the CPU where it waited. Its virtual time is that of
+    /// when it left a CPU whose [`Self::vtime`] is `home` now; by how much it is ahead of that, or
+    /// behind, is what counts here.
     pub fn wake(&mut self, params: &Params, now: Ticks, mut it: Waiting<T>, home: VTime) {
-        let level = self.vtime(params, now);
-        it.vtime = self.woken(params, now, level.after(it.vtime.since(home)), it.rate);
+        let vtime = self.vtime(params, now).after(it.vtime.since(home));
+        it.vtime = self.woken(params, now, vtime, it.rate);
         self.queue(params, now, it);
     }
 
-    /// Queues one that can go on but has to wait: it was preempted here, or comes from another CPU. Virtual time
-    /// compares across CPUs, so it stays what it is, except that no vCPU comes with more than
-    /// [`Params::max_lag`] of its running time owed or owing.
+    /// Queues one that can go on but has to wait: it was preempted here, or [`place`](super::place) or
+    /// [`Self::steal`] brings it from another CPU. Virtual time compares across CPUs, so it stays what it is;
+    /// but it does not come with more than [`Params::max_lag`] owed to it, in running time of its own or of
+    /// the first here, whichever is worth more.
     pub fn insert(&mut self, params: &Params, now: Ticks, mut it: Waiting<T>) {
-        let level = self.vtime(params, now);
-        let most = it.rate.distance(params.max_lag);
-        it.vtime = it.vtime.later(level.after(-most)).earlier(level.after(most));
+        let rate = self.lowest(now).map_or(it.rate, |(_, rate)| rate.steeper(it.rate));
+        it.vtime = it.vtime.later(self.vtime(params, now).after(-rate.distance(params.max_lag)));
         self.queue(params, now, it);
     }
 
@@ -199,36 +212,45 @@ impl<T> RunQueue<T> {
         ahead > running.rate.distance(params.shortest_slice) || self.expired(params, now)
     }
 
-    /// Whether the slice of the one that runs is over, and the first that waits comes before it.
+    /// Whether the slice of the one that runs is over, and the first that waits is not behind it.
     pub fn expired(&self, params: &Params, now: Ticks) -> bool {
         let (Some(running), Some(front), Some(slice)) = (&self.running, self.front(), self.slice(params))
         else {
             return false;
         };
-        now.saturating_sub(running.started) >= slice && !running.vtime(now).is_before(front.vtime)
+        running.ran(now) >= slice && !running.vtime(now).is_before(front.vtime)
     }
 
-    /// For how long one runs before the next is looked at; `None` if none waits, so that no tick is needed.
-    pub fn slice(&self, params: &Params) -> Option<Ticks> {
+    /// In how many ticks to look again: at the end of the running one's slice. `None` if none waits, so that there is
+    /// nothing to look for. It changes whenever something is queued, taken or started.
+    pub fn next_tick(&self, params: &Params, now: Ticks) -> Option<Ticks> {
+        let slice = self.slice(params)?;
+        let ran = self.running.map_or(0, |running| running.ran(now));
+        ran.checked_rem(slice).map(|used| slice - used)
+    }
+
+    /// For how long one runs before the next is looked at, if others wait.
+    fn slice(&self, params: &Params) -> Option<Ticks> {
         let runnable = (self.waiting.len() as u64).checked_add(1).filter(|&n| n > 1)?;
         Some((params.latency / runnable).min(params.longest_slice).max(params.shortest_slice))
     }
 
-    /// Lets the CPU forget what its vCPUs are owed: one that waits elsewhere at `other`, and may come here, has found
-    /// that they are not ahead of it.
+    /// Lets the CPU forget what its vCPUs are owed: one of rate `rate` that waits for a CPU of this `level`, and may
+    /// use this one, has found that it has no reason to come here.
     ///
-    /// Being owed up to [`Params::max_lag`] of running time is how vCPUs of different CPUs get equal shares.
-    /// More than that is owed only where it cannot be had: to a vCPU that has a CPU to itself and yet less than its
-    /// weight asks for, or to several that may only use this CPU. The former loses it at once, the latter
-    /// at a rate that leaves a third after each [`Params::memory`], so that they can still be compared with
-    /// others in the same position.
-    pub fn catch_up(&mut self, params: &Params, now: Ticks, other: VTime) {
+    /// Being owed up to [`Params::max_lag`] of running time, their own or the waiting one's, is how vCPUs of
+    /// different CPUs come to their shares. More is owed only where it could not be had: to one that has the CPU
+    /// to itself and yet less than its weight asks for, or to several that may use no other. The first loses it at
+    /// once. The others lose it by and by, half of it in about [`Params::memory`], so that they still
+    /// compare with those who have as much to lose.
+    pub fn catch_up(&mut self, params: &Params, now: Ticks, level: VTime, rate: Rate) {
         let elapsed = now.saturating_sub(self.compared).min(params.memory);
         self.compared = now;
-        let Some(rate) = self.running.map(|it| it.rate) else {
+        let Some(running) = self.running else {
             return;
         };
-        let excess = other.since(self.vtime(params, now)).saturating_sub(rate.distance(params.max_lag));
+        let most = running.rate.steeper(rate).distance(params.max_lag);
+        let excess = level.since(self.vtime(params, now)).saturating_sub(most);
         if excess <= 0 {
             return;
         }

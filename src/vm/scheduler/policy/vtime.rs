@@ -85,6 +85,11 @@ impl Rate {
         ((ran as u128 * self.0 as u128) >> FRACTION) as u64
     }
 
+    /// The one at which virtual time advances faster.
+    pub(super) const fn steeper(self, other: Self) -> Self {
+        if self.0 < other.0 { other } else { self }
+    }
+
     /// The same as a distance between two points.
     pub(super) const fn distance(self, ran: Ticks) -> i64 {
         self.advance(ran).cast_signed()
