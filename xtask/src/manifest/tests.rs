@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use polyvisor::vm::bundle::{Colour, Reaction, Scheduling};
 
 use super::*;
-use crate::bundle::Guest;
+use crate::{bundle::Guest, guests::KERNELS};
 
 /// What the guest of a name boots, without files: `linux` is a kernel, `u-boot` is firmware.
 fn named(name: &str) -> Result<GuestBoot> {
@@ -296,4 +296,24 @@ fn the_command_line_wins_over_the_manifest_and_that_over_the_usual() {
         warning.unwrap(),
         "the VMs that start with the machine have 1 GiB of RAM, the machine itself has 512 MiB"
     );
+}
+
+#[test]
+fn the_examples_are_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let exists = |name: &str| {
+        ensure!(
+            KERNELS.iter().any(|item| item.name == name) || root.join("tests/guests").join(name).is_dir(),
+            "there is no guest {name:?}"
+        );
+        Ok(kernel("kernel", None, ""))
+    };
+    let mut found = 0;
+    for entry in fs::read_dir(root.join("docs/examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let manifest = Manifest::load(&path, &exists, Hardware::default(), FOUR_CPUS).unwrap();
+        assert_eq!(manifest.warning, None, "{}", path.display());
+        found += 1;
+    }
+    assert!(found >= 3);
 }
