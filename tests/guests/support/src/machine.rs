@@ -18,6 +18,10 @@ pub const UART: u64 = 0x0900_0000;
 pub const UART_INTID: u32 = 33;
 /// The PL031, where QEMU `virt` has it.
 pub const RTC: u64 = 0x0901_0000;
+/// The PL061, where QEMU `virt` has it.
+pub const GPIO: u64 = 0x0903_0000;
+/// The PL061's interrupt: SPI 7.
+pub const GPIO_INTID: u32 = 39;
 /// An address at which QEMU `virt` has nothing, between virtio-mmio and the platform bus.
 pub const UNCLAIMED: u64 = 0x0b00_0000;
 

@@ -1,10 +1,10 @@
-//! The PL011 (DDI 0183) and the PL031 (DDI 0224), as QEMU `virt` has them.
+//! The PL011 (DDI 0183), the PL031 (DDI 0224) and the PL061 (DDI 0190), as QEMU `virt` has them.
 
 use guest_support::{
     console::{
         CR, CR_ENABLED, CR_LOOPBACK, DR, FR, FR_RXFE, ICR, IMSC, INT_RX, LCR_8BIT, LCR_FIFO, LCR_H, MIS, RIS,
     },
-    machine::{Machine, RTC, UART, UART_INTID},
+    machine::{GPIO, GPIO_INTID, Machine, RTC, UART, UART_INTID},
     mmio,
     timer::{microseconds, wait_until},
 };
@@ -24,6 +24,9 @@ pub const TESTS: &[Test] = &[
     Test::once("pl031-identity", |_| identity(RTC, [0x31, 0x10, 0x04, 0x00])),
     Test::once("pl031-runs", pl031_runs),
     Test::once("pl031-load", pl031_load),
+    Test::once("pl061-identity", |_| identity(GPIO, [0x61, 0x10, 0x04, 0x00])),
+    Test::once("pl061-lines", pl061_lines),
+    Test::once("pl061-interrupt", pl061_interrupt),
 ];
 
 /// PeriphID and PCellID. The UART's revision, in the upper half of PeriphID2, is whatever it is.
@@ -139,5 +142,58 @@ fn pl031_load(_: &Machine) -> Outcome {
     let loaded = mmio::read32(RTC);
     mmio::write32(RTC + 0x08, before);
     ensure!((1000..1003).contains(&loaded), "the clock shows what it was set to");
+    Ok(())
+}
+
+/// Registers of the PL061: data of all lines, direction, sense, both edges, event, mask, raw and masked status,
+/// clear.
+const GPIO_DATA: u64 = GPIO + 0x3fc;
+const GPIO_DIR: u64 = GPIO + 0x400;
+const GPIO_IS: u64 = GPIO + 0x404;
+const GPIO_IBE: u64 = GPIO + 0x408;
+const GPIO_IEV: u64 = GPIO + 0x40c;
+const GPIO_IE: u64 = GPIO + 0x410;
+const GPIO_RIS: u64 = GPIO + 0x414;
+const GPIO_MIS: u64 = GPIO + 0x418;
+const GPIO_IC: u64 = GPIO + 0x41c;
+/// A line to which nothing is connected.
+const LINE: u32 = 1 << 5;
+
+/// Outputs show what was written to those that the address names.
+fn pl061_lines(_: &Machine) -> Outcome {
+    mmio::write32(GPIO_DIR, 0xf0);
+    mmio::write32(GPIO_DATA, 0xf0);
+    mmio::write32(GPIO + (0x30 << 2), 0);
+    let (all, some) = (mmio::read32(GPIO_DATA), mmio::read32(GPIO + (0x50 << 2)));
+    mmio::write32(GPIO_DATA, 0);
+    mmio::write32(GPIO_DIR, 0);
+    ensure_eq!(all, 0xc0, "the lines");
+    ensure_eq!(some, 0x40, "the lines that an address names");
+    Ok(())
+}
+
+/// Nobody can press a button here, but a line that is low can be said to interrupt while it is low.
+fn pl061_interrupt(machine: &Machine) -> Outcome {
+    let gic = &machine.gic;
+    gic.enable(GPIO_INTID);
+    for register in [GPIO_IE, GPIO_IBE, GPIO_IEV] {
+        mmio::write32(register, 0);
+    }
+    mmio::write32(GPIO_IS, LINE);
+    mmio::write32(GPIO_IC, LINE);
+    ensure_eq!(mmio::read32(GPIO_RIS), LINE, "RIS of a level that stays, after it was cleared");
+    ensure_eq!(mmio::read32(GPIO_MIS), 0, "MIS of a masked interrupt");
+    ensure!(!gic.is_signalled(), "nothing comes while it is masked");
+    mmio::write32(GPIO_IE, LINE);
+    ensure_eq!(mmio::read32(GPIO_MIS), LINE, "MIS of an interrupt that is let through");
+    ensure!(wait_until(microseconds(100_000), || gic.is_signalled()), "the interrupt comes");
+    let ack = gic.acknowledge();
+    ensure_eq!(ack.intid(), GPIO_INTID, "the interrupt");
+    mmio::write32(GPIO_IS, 0);
+    mmio::write32(GPIO_IC, LINE);
+    gic.end(ack);
+    ensure_eq!(mmio::read32(GPIO_RIS), 0, "RIS without the level");
+    ensure!(!gic.is_pending(GPIO_INTID), "it is not pending when it is cleared");
+    mmio::write32(GPIO_IE, 0);
     Ok(())
 }
