@@ -10,14 +10,8 @@ use core::fmt::Write;
 use core::ops::Range;
 
 use super::isa::Isa;
+use crate::arch::aarch64::breakpoint;
 use crate::vm::vcpu::{FpuRegs, Regs};
-
-/// The immediate of the BRK instructions that the stub writes into a guest, by which the vCPU tells them from the
-/// guest's own. No compiler or kernel is known to use it.
-pub const BREAKPOINT_IMMEDIATE: u16 = 0x5056;
-
-/// `BRK #imm16` (DDI 0487 C6.2 "BRK").
-const BREAKPOINT: [u8; 4] = (0xd420_0000 | (BREAKPOINT_IMMEDIATE as u32) << 5).to_le_bytes();
 
 /// X0 to X30, SP and PC, of 8 bytes each.
 const WIDE: usize = 33;
@@ -67,7 +61,7 @@ pub struct Aarch64;
 
 impl Isa for Aarch64 {
     fn breakpoint(&self) -> &'static [u8] {
-        &BREAKPOINT
+        &breakpoint::INSTRUCTION
     }
 
     fn describe(&self, xml: &mut String) {

@@ -15,6 +15,5 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub use aarch64::BREAKPOINT_IMMEDIATE;
-pub use debuggee::{Access, Action, Debuggee, Point, Refused, Stop};
+pub use debuggee::{Debuggee, Refused};
 pub use stub::{Stub, Transmit};

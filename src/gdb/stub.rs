@@ -11,9 +11,10 @@ use gdbstub::stub::state_machine::GdbStubStateMachine as Machine;
 use gdbstub::stub::{DisconnectReason, GdbStub, GdbStubError, MultiThreadStopReason};
 use gdbstub::target::ext::breakpoints::WatchKind;
 
-use super::debuggee::{Access, Debuggee, Stop};
+use super::debuggee::Debuggee;
 use super::frame::{self, Event, MAX_PACKET, Reader};
 use super::target::{Session, thread};
+use crate::vm::debug::{Access, Stop};
 
 /// Longest reply: a packet's worth of memory in hexadecimal, with its frame and an acknowledgement.
 const MAX_REPLY: usize = 2 * MAX_PACKET + 8;

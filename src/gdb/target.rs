@@ -22,9 +22,10 @@ use gdbstub::target::ext::target_description_xml_override::{
 use gdbstub::target::ext::thread_extra_info::{ThreadExtraInfo, ThreadExtraInfoOps};
 use gdbstub::target::{Target, TargetError, TargetResult};
 
-use super::debuggee::{Access, Action, Debuggee, Point, Refused};
+use super::debuggee::{Debuggee, Refused};
 use super::isa::{self, Any, File, Isa, Number};
 use super::patches::Patches;
+use crate::vm::debug::{Access, Action, Point};
 use crate::vm::vcpu::{FpuRegs, Regs};
 
 /// What the debugger is told of an access or a value that is not possible: `EFAULT` and `EINVAL`.

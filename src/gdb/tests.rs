@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use super::*;
+use crate::arch::aarch64::breakpoint::IMMEDIATE;
 use crate::vm::bundle::Arch;
+use crate::vm::debug::{Access, Action, Point, Stop};
 use crate::vm::vcpu::{FpuRegs, Regs};
 
 /// The kernel's addresses start here, and are IPAs from [`RAM`] on.
@@ -15,7 +17,7 @@ const USER: u64 = 0x40_0000;
 const RAM: u64 = 0x4000_0000;
 const SIZE: u64 = 0x4000;
 const NOP: [u8; 4] = 0xd503_201fu32.to_le_bytes();
-const BRK: [u8; 4] = (0xd420_0000 | (BREAKPOINT_IMMEDIATE as u32) << 5).to_le_bytes();
+const BRK: [u8; 4] = (0xd420_0000 | (IMMEDIATE as u32) << 5).to_le_bytes();
 
 /// A VM with three vCPUs, of which the last one is off.
 struct Fake {

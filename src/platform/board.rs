@@ -50,7 +50,7 @@ pub enum Conduit {
     Hvc,
 }
 
-/// The console UART, a PL011.
+/// A UART, a PL011.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uart {
     /// Its registers.
@@ -123,6 +123,8 @@ pub struct Board {
     pub cpus: ArrayVec<Cpu, MAX_CPUS>,
     /// The console.
     pub uart: Option<Uart>,
+    /// A second serial line, for the remote debugger.
+    pub debug_uart: Option<Uart>,
     /// The interrupt controller.
     pub gic: Option<Gic>,
     /// Timer interrupts.
@@ -469,14 +471,18 @@ impl Walk<'_> {
     }
 
     /// The console is the UART that `/chosen/stdout-path` names where it is one that we drive, else the first
-    /// PL011.
+    /// PL011. The first one that is not the console is the debugger's.
     fn uart(&mut self, node: FdtNode<'static>, registers: Option<PhysRange>) {
         let Some(registers) = registers else { return };
+        let uart = Uart { registers, interrupt: interrupt(node, 0) };
         let chosen = self.console.is_some_and(|console| console.name() == node.name());
-        if chosen || (self.board.uart.is_none() && !self.console_found) {
+        let other = if chosen || (self.board.uart.is_none() && !self.console_found) {
             self.console_found |= chosen;
-            self.board.uart = Some(Uart { registers, interrupt: interrupt(node, 0) });
-        }
+            self.board.uart.replace(uart)
+        } else {
+            Some(uart)
+        };
+        self.board.debug_uart = self.board.debug_uart.take().or(other);
     }
 }
 
@@ -613,6 +619,53 @@ mod tests {
             board.cpus[..],
             [Cpu { affinity: 0, enable: spin_table(0xd8) }, Cpu { affinity: 1, enable: spin_table(0xe0) }]
         );
+    }
+
+    /// QEMU's `virt` with the PL011s at these addresses, each with an interrupt and a status.
+    fn virt(uarts: &[(u64, u32, &str)], stdout: Option<u64>) -> Board {
+        let mut fdt = FdtWriter::new().unwrap();
+        let root = fdt.begin_node("").unwrap();
+        fdt.property_u32("#address-cells", 2).unwrap();
+        fdt.property_u32("#size-cells", 2).unwrap();
+        let memory = fdt.begin_node("memory@40000000").unwrap();
+        fdt.property_string("device_type", "memory").unwrap();
+        fdt.property_array_u64("reg", &[0x4000_0000, 0x1000_0000]).unwrap();
+        fdt.end_node(memory).unwrap();
+        for (address, interrupt, status) in uarts {
+            let uart = fdt.begin_node(&format!("pl011@{address:x}")).unwrap();
+            fdt.property_string("compatible", "arm,pl011").unwrap();
+            fdt.property_string("status", status).unwrap();
+            fdt.property_array_u64("reg", &[*address, 0x1000]).unwrap();
+            fdt.property_array_u32("interrupts", &[0, *interrupt, 4]).unwrap();
+            fdt.end_node(uart).unwrap();
+        }
+        if let Some(address) = stdout {
+            let chosen = fdt.begin_node("chosen").unwrap();
+            fdt.property_string("stdout-path", &format!("/pl011@{address:x}")).unwrap();
+            fdt.end_node(chosen).unwrap();
+        }
+        fdt.end_node(root).unwrap();
+        Board::read(Vec::leak(fdt.finish().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn the_debugger_gets_a_uart_that_is_not_the_console() {
+        const FIRST: (u64, u32, &str) = (0x900_0000, 1, "okay");
+        const SECOND: (u64, u32, &str) = (0x904_0000, 8, "okay");
+        let uart = |(address, interrupt, _)| {
+            Some(Uart { registers: range(address, 0x1000), interrupt: Some(32 + interrupt) })
+        };
+        for nodes in [[FIRST, SECOND], [SECOND, FIRST]] {
+            let board = virt(&nodes, Some(FIRST.0));
+            assert_eq!((board.uart, board.debug_uart), (uart(FIRST), uart(SECOND)), "{nodes:x?}");
+            let board = virt(&nodes, None);
+            assert_eq!((board.uart, board.debug_uart), (uart(nodes[0]), uart(nodes[1])), "{nodes:x?}");
+        }
+        // The secure world's, on a machine that has one, is disabled for ours.
+        let secure = (SECOND.0, SECOND.1, "disabled");
+        assert_eq!(virt(&[secure, FIRST], Some(FIRST.0)).debug_uart, None);
+        assert_eq!(virt(&[FIRST], Some(FIRST.0)).debug_uart, None);
+        assert_eq!(Board::read(raspberry_pi(|_| {})).unwrap().debug_uart, None);
     }
 
     #[test]

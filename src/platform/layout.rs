@@ -7,8 +7,8 @@ use arrayvec::ArrayVec;
 use spin::Once;
 
 use super::board::{Board, MAX_CPUS, MAX_RANGES, PhysRange};
-use super::console;
 use super::uart::Pl011;
+use super::{console, debug_line};
 use crate::arch::aarch64::percpu::{self, CPU_AREA_SIZE};
 use crate::arch::aarch64::stage1::{self, Access};
 use crate::mm::addr::{KIB, PAGE_SIZE, PhysAddr};
@@ -114,7 +114,7 @@ fn for_each_free_range(board: &Board, image: &Range<u64>, mut found: impl FnMut(
     }
 }
 
-/// Maps all RAM and the console with their final rights, attaches the console, and hands the free RAM to the
+/// Maps all RAM and the serial lines with their final rights, attaches these, and hands the free RAM to the
 /// frame allocator.
 ///
 /// # Errors
@@ -155,7 +155,8 @@ pub unsafe fn take_over(board: &Board, base: u64) -> Result<(), LayoutError> {
     map.push((&raw const __data_start as u64..&raw const __data_end as u64, ram));
     map.push((percpu::guard_page(percpu::boot_area()), None));
     map.extend(areas.clone().step_by(CPU_AREA_SIZE).map(|area| (percpu::guard_page(area), None)));
-    map.extend(board.uart.iter().map(|uart| (uart.registers.start.0..uart.registers.end.0, device)));
+    let uarts = board.uart.iter().chain(&board.debug_uart);
+    map.extend(uarts.map(|uart| (uart.registers.start.0..uart.registers.end.0, device)));
     map.extend(board.rtc.iter().map(|rtc| (rtc.start.0..rtc.end.0, device)));
     map.extend(board.bcm2835_power.iter().map(|power| (power.start.0..power.end.0, device)));
     // SAFETY: the caller's promise.
@@ -165,6 +166,10 @@ pub unsafe fn take_over(board: &Board, base: u64) -> Result<(), LayoutError> {
     if let Some(uart) = &board.uart {
         // SAFETY: the devicetree names it, and it has just been mapped.
         console::attach(unsafe { Pl011::new(uart.registers.start) });
+    }
+    if let Some(uart) = &board.debug_uart {
+        // SAFETY: as above.
+        debug_line::attach(unsafe { Pl011::new(uart.registers.start) });
     }
     for_each_free_range(board, &image, |free| {
         // SAFETY: free RAM is nobody's, and it is mapped; the areas are left out.

@@ -8,6 +8,8 @@ pub mod console;
 #[cfg(target_os = "none")]
 pub mod crash;
 #[cfg(target_os = "none")]
+pub mod debug_line;
+#[cfg(target_os = "none")]
 pub mod early;
 #[cfg(target_os = "none")]
 pub mod entropy;

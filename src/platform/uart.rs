@@ -1,4 +1,4 @@
-//! Driver of the physical console: an ARM PrimeCell UART (PL011, DDI 0183). Line settings are the firmware's.
+//! Driver of the physical serial lines: an ARM PrimeCell UART (PL011, DDI 0183). Line settings are the firmware's.
 
 use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite, WriteOnly};

@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod control;
 #[cfg(target_os = "none")]
 mod crash;
+pub mod debug;
 pub mod fdt;
 #[cfg(target_os = "none")]
 pub mod instance;

@@ -3,6 +3,7 @@
 //! The decoders, register layouts and translation tables are portable; everything that executes a privileged
 //! instruction exists only in the firmware build.
 
+pub mod breakpoint;
 pub mod idregs;
 pub mod insn;
 pub mod syndrome;
