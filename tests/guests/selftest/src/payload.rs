@@ -9,6 +9,7 @@ mod interrupts;
 mod irqlog;
 mod memory;
 mod power;
+mod races;
 mod registers;
 mod smp_tests;
 mod timers;
@@ -25,7 +26,7 @@ use guest_support::{
 use spin::Mutex;
 
 /// In this order: RAM is looked at before anything else writes to it.
-const SUITES: [&[Test]; 9] = [
+const SUITES: [&[Test]; 10] = [
     memory::TESTS,
     power::TESTS,
     registers::TESTS,
@@ -35,6 +36,7 @@ const SUITES: [&[Test]; 9] = [
     timers::TESTS,
     interrupts::TESTS,
     smp_tests::TESTS,
+    races::TESTS,
 ];
 
 pub fn main(machine: &'static Machine) {

@@ -19,6 +19,8 @@ pub const NOT_SUPPORTED: i64 = -1;
 pub const INVALID_PARAMETERS: i64 = -2;
 /// `ALREADY_ON`.
 pub const ALREADY_ON: i64 = -4;
+/// `ON_PENDING`.
+pub const ON_PENDING: i64 = -5;
 
 /// SMCCC_VERSION.
 pub const SMCCC_VERSION: u32 = 0x8000_0000;

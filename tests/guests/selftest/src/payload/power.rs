@@ -65,7 +65,7 @@ fn unknown(machine: &Machine) -> Outcome {
 }
 
 /// SMCCC_VERSION, where PSCI says that there is one. QEMU's own PSCI has none.
-fn reported_smccc_version() -> Option<i64> {
+pub fn reported_smccc_version() -> Option<i64> {
     let supported = psci::psci(psci::FEATURES, [u64::from(psci::SMCCC_VERSION), 0, 0]) >= 0;
     supported.then(|| psci::psci(psci::SMCCC_VERSION, [0; 3]))
 }

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use guest_support::{
     cpu,
     machine::{self, Machine},
+    psci,
     smp::{self, MAX_CPUS},
     timer::{microseconds, wait_until},
 };
@@ -17,16 +18,18 @@ use super::{
 
 pub const TESTS: &[Test] = &[
     Test::once("smp-sgi", sgi),
-    Test::once("smp-sgi-wfi", sgi_to_sleeper),
+    Test::once("smp-sgi-wfi", |machine| sgi_to_sleeper(machine, |index| serve(index, cpu::wfi))),
+    Test::once("smp-sgi-suspend", |machine| sgi_to_sleeper(machine, |index| serve(index, suspend))),
     Test::once("smp-route", route),
     Test::once("smp-memory", memory),
 ];
 
 const SGI: u32 = 5;
 /// Microseconds for what needs another CPU to run, whose turn on a busy host may be late.
-const PATIENCE: u64 = 20_000_000;
+pub const PATIENCE: u64 = 20_000_000;
 
-static READY: AtomicU32 = AtomicU32::new(0);
+/// How many other CPUs have begun.
+pub static READY: AtomicU32 = AtomicU32::new(0);
 static LEAVE: AtomicBool = AtomicBool::new(false);
 /// How many interrupts each CPU has taken.
 static TAKEN: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
@@ -35,18 +38,21 @@ fn taken(index: usize) -> u32 {
     TAKEN.get(index).map_or(0, |taken| taken.load(Acquire))
 }
 
-/// Takes interrupts until told to leave; with interrupts let in, or asleep in WFI and letting them in from
-/// time to time.
-fn serve(index: usize, asleep: bool) {
+/// CPU_SUSPEND to a state that keeps the registers.
+fn suspend() {
+    psci::psci(psci::CPU_SUSPEND, [0; 3]);
+}
+
+/// Takes interrupts until told to leave: again and again it lets `pause` go by with interrupts masked, and then
+/// takes those that are there.
+fn serve(index: usize, pause: fn()) {
     let Some(machine) = machine::get() else { return };
     machine.gic.init_cpu();
     machine.gic.enable(SGI);
     irqlog::clear();
     READY.fetch_add(1, Release);
     while !LEAVE.load(Acquire) {
-        if asleep {
-            cpu::wfi();
-        }
+        pause();
         cpu::unmask_irqs();
         cpu::isb();
         cpu::mask_irqs();
@@ -57,7 +63,7 @@ fn serve(index: usize, asleep: bool) {
 }
 
 /// Runs `test` while all other CPUs run `job`.
-fn with_others(machine: &Machine, job: fn(usize), test: impl FnOnce() -> Outcome) -> Outcome {
+pub fn with_others(machine: &Machine, job: fn(usize), test: impl FnOnce() -> Outcome) -> Outcome {
     READY.store(0, Relaxed);
     LEAVE.store(false, Relaxed);
     for taken in &TAKEN {
@@ -100,11 +106,11 @@ fn interrupt_each(machine: &Machine) -> Outcome {
 }
 
 fn sgi(machine: &'static Machine) -> Outcome {
-    with_others(machine, |index| serve(index, false), || interrupt_each(machine))
+    with_others(machine, |index| serve(index, cpu::relax), || interrupt_each(machine))
 }
 
-fn sgi_to_sleeper(machine: &'static Machine) -> Outcome {
-    with_others(machine, |index| serve(index, true), || interrupt_each(machine))
+fn sgi_to_sleeper(machine: &'static Machine, sleeper: fn(usize)) -> Outcome {
+    with_others(machine, sleeper, || interrupt_each(machine))
 }
 
 /// An SPI goes to the CPU to which it is routed, also when that changes.
@@ -114,7 +120,7 @@ fn route(machine: &'static Machine) -> Outcome {
     gic.set_edge(intid, true);
     with_others(
         machine,
-        |index| serve(index, true),
+        |index| serve(index, cpu::wfi),
         || {
             gic.enable(intid);
             for round in 1..=5 {
