@@ -99,7 +99,7 @@ static SUCCEEDED: AtomicUsize = AtomicUsize::new(0);
 static OVER: AtomicBool = AtomicBool::new(false);
 /// Whether the CPU that was raced for may switch itself off.
 static LEAVE: AtomicBool = AtomicBool::new(false);
-const RACES: usize = 50;
+const RACES: usize = 20;
 
 /// The last CPU, which all others switch on at once: one of them succeeds, and it starts once.
 ///
