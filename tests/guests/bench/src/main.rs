@@ -20,12 +20,13 @@
 //! | `fault-in`   | the first store to an untouched 2 MiB block of RAM |
 //! | `boot`       | reset (physical count 0) to this guest's first instruction |
 //!
-//! With `measure=ipi` and `measure=switch`, the median of many rounds, and the least as `NAME-min`:
+//! With `measure=ipi` and `measure=switch`, the median of many rounds:
 //!
-//! | name          | from, to |
-//! |---------------|----------|
-//! | `ipi`         | an SGI to another CPU that sleeps in WFI: sent, to acknowledged there |
-//! | `vcpu-switch` | WFI of one vCPU, to the return from its WFI of the other, for which an interrupt waits; both on one CPU |
+//! | name                | from, to |
+//! |---------------------|----------|
+//! | `ipi`               | an SGI to another CPU that sleeps in WFI: sent, to acknowledged there |
+//! | `vcpu-switch`       | WFI of one vCPU, to the return from its WFI of the other, for which an interrupt waits; both on one CPU. The cheaper direction |
+//! | `vcpu-switch-woken` | the other direction: dearer where waking somebody makes him run at once |
 //!
 //! Where the second CPU does not come they say `bench: NAME skipped`.
 #![cfg_attr(target_os = "none", no_std, no_main)]

@@ -42,7 +42,7 @@ pub fn ipi(machine: &'static Machine) {
     {
         println!("bench: ipi skipped");
     } else {
-        report("ipi", &mut times);
+        println!("bench: ipi {}", median(&mut times));
     }
 }
 
@@ -91,63 +91,71 @@ fn spin_until(time: u64, mut done: impl FnMut() -> bool) -> bool {
 
 /// Whether the second vCPU is there.
 static READY: AtomicBool = AtomicBool::new(false);
-/// When the vCPU that ran last went to sleep.
-static ASLEEP: AtomicU64 = AtomicU64::new(0);
-/// How long each switch took: to the second vCPU and to the first, in turn.
-static TIMES: [AtomicU64; ROUNDS] = [const { AtomicU64::new(0) }; ROUNDS];
+/// What one of the two vCPUs knows.
+struct Side {
+    /// When it last went to sleep, or began to wake the other.
+    asleep: AtomicU64,
+    /// How long each switch to it took.
+    times: [AtomicU64; ROUNDS],
+}
+
+static SIDES: [Side; 2] =
+    [const { Side { asleep: AtomicU64::new(0), times: [const { AtomicU64::new(0) }; ROUNDS] } }; 2];
 
 /// From one vCPU's WFI to the other's return from its own, on one physical CPU.
 ///
-/// Each wakes the other before it sleeps, so that the other waits for the CPU by then. A scheduler that
-/// prefers who is woken to who runs switches earlier, in the middle of the waking: that is measured then.
+/// Each wakes the other before it sleeps, so that the other waits for the CPU by then. A scheduler that lets
+/// who is woken take the CPU from who runs switches already then, and waking is measured with that; but the
+/// way back, to a vCPU that was interrupted so, is a switch and nothing else.
 pub fn switch(machine: &'static Machine) {
     let started = machine.cpus().len() >= 2 && smp::start(machine, 1, follow).is_ok();
-    if started && wait_until(microseconds(PATIENCE), || READY.load(Acquire)) {
-        lead(machine);
-        report("vcpu-switch", &mut TIMES.each_ref().map(|time| time.load(Relaxed)));
-    } else {
+    if !started || !wait_until(microseconds(PATIENCE), || READY.load(Acquire)) {
         println!("bench: vcpu-switch skipped");
+        return;
     }
+    let [first, second] = &SIDES;
+    if let Some(&other) = machine.cpus().get(1) {
+        for time in &first.times {
+            wake(&machine.gic, other, first);
+            time.store(sleep(&machine.gic, first, second), Relaxed);
+        }
+    }
+    let medians =
+        SIDES.each_ref().map(|side| median(&mut side.times.each_ref().map(|time| time.load(Relaxed))));
+    let [to_first, to_second] = medians;
+    println!("bench: vcpu-switch {}", to_first.min(to_second));
+    println!("bench: vcpu-switch-woken {}", to_first.max(to_second));
 }
 
-/// The first vCPU's turns, with interrupts masked.
-fn lead(machine: &Machine) {
-    let Some(&second) = machine.cpus().get(1) else { return };
-    for time in TIMES.iter().skip(1).step_by(2) {
-        wake(&machine.gic, second);
-        time.store(sleep(&machine.gic), Relaxed);
-    }
-}
-
-/// The second vCPU's turns, with interrupts masked. It does not sleep after the last one but switches itself
-/// off, which the median does not mind.
+/// What the second vCPU does, with interrupts masked as on the first.
 fn follow(_: usize) {
     let Some(machine) = machine::get() else { return };
-    let Some(&first) = machine.cpus().first() else { return };
+    let Some(&other) = machine.cpus().first() else { return };
     machine.gic.init_cpu();
     machine.gic.enable(SGI);
     READY.store(true, Release);
-    for time in TIMES.iter().step_by(2) {
-        time.store(sleep(&machine.gic), Relaxed);
-        wake(&machine.gic, first);
+    let [first, second] = &SIDES;
+    for time in &second.times {
+        time.store(sleep(&machine.gic, second, first), Relaxed);
+        wake(&machine.gic, other, second);
     }
 }
 
-fn wake(gic: &Gic, affinity: u64) {
-    ASLEEP.store(Timer::Virtual.count(), Relaxed);
-    gic.send_sgi(affinity, SGI);
+fn wake(gic: &Gic, other: u64, own: &Side) {
+    own.asleep.store(Timer::Virtual.count(), Relaxed);
+    gic.send_sgi(other, SGI);
 }
 
 /// Sleeps until the other's interrupt is there, and says how long ago the other went to sleep.
-fn sleep(gic: &Gic) -> u64 {
+fn sleep(gic: &Gic, own: &Side, other: &Side) -> u64 {
     loop {
         let awake: u64;
-        // SAFETY: stores one word to a static.
+        // SAFETY: stores one word to an atomic.
         unsafe {
             asm!("isb", "mrs {time}, cntvct_el0", "str {time}, [{asleep}]", "wfi", "isb", "mrs {time}, cntvct_el0",
-                time = out(reg) awake, asleep = in(reg) ASLEEP.as_ptr(), options(nostack));
+                time = out(reg) awake, asleep = in(reg) own.asleep.as_ptr(), options(nostack));
         }
-        let took = awake.saturating_sub(ASLEEP.load(Relaxed));
+        let took = awake.saturating_sub(other.asleep.load(Relaxed));
         let ack = gic.acknowledge();
         if !ack.is_spurious() {
             gic.end(ack);
@@ -156,11 +164,7 @@ fn sleep(gic: &Gic) -> u64 {
     }
 }
 
-/// Prints the median and the least of `times`.
-fn report(name: &str, times: &mut [u64]) {
+fn median(times: &mut [u64]) -> u64 {
     times.sort_unstable();
-    if let (Some(median), Some(least)) = (times.get(times.len() / 2), times.first()) {
-        println!("bench: {name} {median}");
-        println!("bench: {name}-min {least}");
-    }
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
