@@ -11,6 +11,7 @@ pub mod arch;
 pub mod devices;
 pub mod gdb;
 pub mod mm;
+pub mod monitor;
 pub mod persist;
 pub mod platform;
 pub mod vm;

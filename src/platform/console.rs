@@ -1,65 +1,49 @@
-//! The console: one UART, shared by EL2's log and the guest that is attached to it.
+//! The console: one UART, and the operator's terminal behind it.
 //!
-//! Guests' output never makes EL2 wait: it goes to a queue that the UART's transmit interrupt drains, and
-//! where the queue is full the guest's own UART shows a full FIFO. EL2's own lines are rare and are sent at
-//! once, after what is queued. What is typed faster than the guest takes it waits in a queue, too, and then
-//! in the UART, which holds its sender back where the line can.
+//! Nothing that is queued for the terminal makes EL2 wait: the UART's transmit interrupt drains the queue.
+//! EL2's own lines are rare and are sent at once, after what is queued. What is typed waits in a queue until
+//! the control plane takes it, and then in the UART, which holds its sender back where the line can.
 
 use core::fmt;
 
-use alloc::sync::Arc;
 use heapless::Deque;
-use spin::Mutex;
+use spin::{Mutex, Once};
 
+use super::terminal::{QUEUE, Terminal};
 use super::uart::Pl011;
 
-/// Bytes of output that may wait.
-const OUTPUT: usize = 4096;
 /// Bytes of input that may wait.
 const INPUT: usize = 256;
 
-/// Who gets what is typed, and is told when there is room for output again.
-pub trait Listener: Send + Sync {
-    /// A byte has been typed. Returns whether it was taken; if not, the listener calls [`offer_input`] when
-    /// it has room.
-    fn typed(&self, byte: u8) -> bool;
-
-    /// The queue has room again after [`transmit`] refused a byte.
-    fn room(&self);
-}
-
 struct Console {
     uart: Option<Pl011>,
-    output: Deque<u8, OUTPUT>,
+    terminal: Terminal,
     input: Deque<u8, INPUT>,
-    /// [`transmit`] has refused a byte since there was room.
-    refused: bool,
-    at_line_start: bool,
+    /// The transmit interrupt is on.
+    draining: bool,
 }
 
-static CONSOLE: Mutex<Console> = Mutex::new(Console {
-    uart: None,
-    output: Deque::new(),
-    input: Deque::new(),
-    refused: false,
-    at_line_start: true,
-});
-static LISTENER: Mutex<Option<Arc<dyn Listener>>> = Mutex::new(None);
+static CONSOLE: Mutex<Console> =
+    Mutex::new(Console { uart: None, terminal: Terminal::new(), input: Deque::new(), draining: false });
+static NOTIFIER: Once<fn()> = Once::new();
 
 impl Console {
     /// Moves bytes from the queue to the UART as far as there is room.
     fn drain(&mut self) {
         let Some(uart) = &mut self.uart else {
-            self.output.clear();
+            self.terminal.discard();
             return;
         };
-        while let Some(&byte) = self.output.front() {
+        while let Some(byte) = self.terminal.front() {
             if !uart.try_send(byte) {
                 break;
             }
-            self.output.pop_front();
+            self.terminal.pop();
         }
-        uart.set_transmit_interrupt(!self.output.is_empty() || self.refused);
+        if self.draining == self.terminal.is_empty() {
+            self.draining = !self.draining;
+            uart.set_transmit_interrupt(self.draining);
+        }
     }
 
     /// Moves bytes from the UART to the queue as far as there is room; what is left there interrupts again
@@ -74,26 +58,46 @@ impl Console {
         uart.set_receive_interrupt(!self.input.is_full());
     }
 
-    /// Sends what is queued and then `bytes`. A UART that does not move is given up for good, so that it
-    /// cannot stop EL2.
-    fn send_now(&mut self, bytes: &[u8]) {
+    /// Sends what is queued, and waits for the room that it takes. A UART that does not move is given up for
+    /// good, so that it cannot stop EL2.
+    fn send_queue(&mut self) {
         let Some(uart) = &mut self.uart else {
-            self.output.clear();
+            self.terminal.discard();
             return;
         };
-        let mut moves = true;
-        while moves && let Some(byte) = self.output.pop_front() {
-            moves = uart.send(byte);
+        while let Some(byte) = self.terminal.pop() {
+            if !uart.send(byte) {
+                self.uart = None;
+                self.terminal.discard();
+                return;
+            }
         }
-        for &byte in bytes {
-            moves = moves && (byte != b'\n' || uart.send(b'\r')) && uart.send(byte);
-            self.at_line_start = byte == b'\n';
+        self.drain();
+    }
+
+    /// Sends what is queued, and a line of EL2's own above the terminal's bottom line.
+    fn send_line(&mut self, line: fmt::Arguments<'_>) {
+        struct Sender<'c>(&'c mut Console);
+        impl fmt::Write for Sender<'_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                // The queue is empty and holds any of these, line ends included.
+                for piece in text.as_bytes().chunks(QUEUE / 2) {
+                    for &byte in piece {
+                        self.0.terminal.keep(byte);
+                        self.0.terminal.write(byte);
+                    }
+                    self.0.send_queue();
+                }
+                Ok(())
+            }
         }
-        if moves {
-            self.drain();
-        } else {
-            self.uart = None;
-        }
+        self.send_queue();
+        self.terminal.begin_line();
+        // The writer never fails.
+        let _ = fmt::write(&mut Sender(self), line);
+        self.terminal.keep(b'\n');
+        self.terminal.end_line();
+        self.send_queue();
     }
 }
 
@@ -103,31 +107,42 @@ pub fn attach(mut uart: Pl011) {
     CONSOLE.lock().uart = Some(uart);
 }
 
-/// Lets `listener` have what is typed from now on. The console's interrupt must be routed to [`interrupt`].
-pub fn listen(listener: Arc<dyn Listener>) {
-    *LISTENER.lock() = Some(listener);
-    if let Some(uart) = &mut CONSOLE.lock().uart {
-        uart.set_receive_interrupt(true);
+/// Lets what is typed come in from now on, and has `notifier` called when there is input, or when there is
+/// room again for output that was refused. It is called from an interrupt handler or, by [`notify`], with
+/// locks held: it must only take note. The console's interrupt must be routed to [`interrupt`].
+pub fn listen(notifier: fn()) {
+    NOTIFIER.call_once(|| notifier);
+    CONSOLE.lock().collect();
+}
+
+/// Calls the notifier.
+pub fn notify() {
+    if let Some(notifier) = NOTIFIER.get() {
+        notifier();
     }
 }
 
-/// Queues one byte of a guest's output; `false` where there is no room, and [`Listener::room`] will follow.
-pub fn transmit(byte: u8) -> bool {
+/// Lets `write` write to the terminal.
+pub fn terminal<R>(write: impl FnOnce(&mut Terminal) -> R) -> R {
     let mut console = CONSOLE.lock();
-    if console.output.is_empty()
-        && let Some(uart) = &mut console.uart
-        && uart.try_send(byte)
-    {
-        console.at_line_start = byte == b'\n';
-        return true;
-    }
-    if console.output.push_back(byte).is_err() {
-        console.refused = true;
-        return false;
-    }
-    console.at_line_start = byte == b'\n';
+    let result = write(&mut console.terminal);
     console.drain();
-    true
+    let relief = console.terminal.take_relief();
+    drop(console);
+    if relief {
+        notify();
+    }
+    result
+}
+
+/// Takes a byte that was typed.
+pub fn take_input() -> Option<u8> {
+    let mut console = CONSOLE.lock();
+    let byte = console.input.pop_front();
+    if byte.is_some() {
+        console.collect();
+    }
+    byte
 }
 
 /// The UART's interrupt.
@@ -138,32 +153,10 @@ pub fn interrupt() {
     }
     console.collect();
     console.drain();
-    let room = !console.output.is_full() && core::mem::take(&mut console.refused);
+    let news = !console.input.is_empty() | console.terminal.take_relief();
     drop(console);
-    offer_input();
-    if room {
-        let listener = LISTENER.lock().clone();
-        if let Some(listener) = listener {
-            listener.room();
-        }
-    }
-}
-
-/// Offers the listener what has been typed, as far as it takes it. It asks for more by calling this again.
-pub fn offer_input() {
-    /// Keeps the bytes in order where two CPUs offer at once.
-    static OFFERING: Mutex<()> = Mutex::new(());
-    let Some(listener) = LISTENER.lock().clone() else { return };
-    let _offering = OFFERING.lock();
-    loop {
-        let Some(byte) = CONSOLE.lock().input.front().copied() else { break };
-        // The listener may transmit, so the console must not be locked here.
-        if !listener.typed(byte) {
-            break;
-        }
-        let mut console = CONSOLE.lock();
-        console.input.pop_front();
-        console.collect();
+    if news {
+        notify();
     }
 }
 
@@ -173,20 +166,7 @@ pub struct Line;
 impl Line {
     /// Writes `line` and ends it.
     pub fn print(line: fmt::Arguments<'_>) {
-        struct Locked<'c>(&'c mut Console);
-        impl fmt::Write for Locked<'_> {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                self.0.send_now(text.as_bytes());
-                Ok(())
-            }
-        }
-        let mut console = CONSOLE.lock();
-        if !console.at_line_start {
-            console.send_now(b"\n");
-        }
-        // The writer never fails.
-        let _ = fmt::write(&mut Locked(&mut console), line);
-        console.send_now(b"\n");
+        CONSOLE.lock().send_line(line);
     }
 }
 
@@ -194,18 +174,28 @@ impl Line {
 /// one that died.
 pub struct Unlocked;
 
+impl Unlocked {
+    fn send(console: &mut Console, text: &str) {
+        console.send_queue();
+        for piece in text.as_bytes().chunks(QUEUE / 2) {
+            piece.iter().for_each(|&byte| console.terminal.write(byte));
+            console.send_queue();
+        }
+    }
+}
+
 impl fmt::Write for Unlocked {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for _ in 0..100_000 {
             if let Some(mut console) = CONSOLE.try_lock() {
-                console.send_now(text.as_bytes());
+                Self::send(&mut console, text);
                 return Ok(());
             }
         }
         // SAFETY: only the reporting CPU gets here, and whoever holds the lock has had ample time: it is
         // stuck.
         unsafe { CONSOLE.force_unlock() };
-        CONSOLE.lock().send_now(text.as_bytes());
+        Self::send(&mut CONSOLE.lock(), text);
         Ok(())
     }
 }
@@ -213,7 +203,7 @@ impl fmt::Write for Unlocked {
 /// Sends what is queued, and waits until it is on the line.
 pub fn flush() {
     if let Some(mut console) = CONSOLE.try_lock() {
-        console.send_now(b"");
+        console.send_queue();
         if let Some(uart) = &mut console.uart {
             uart.flush();
         }

@@ -19,5 +19,7 @@ pub mod layout;
 pub mod log;
 #[cfg(target_os = "none")]
 pub mod power;
+pub mod ring;
+pub mod terminal;
 #[cfg(target_os = "none")]
 pub mod uart;

@@ -156,6 +156,9 @@ impl core::error::Error for Refusal {}
 
 /// The machine in an operator's hands. VMs go by their position in the bundle.
 pub trait Operator {
+    /// What the machine is, as its devicetree calls it.
+    fn machine(&self) -> String;
+
     /// All VMs.
     fn vms(&self) -> Vec<VmStatus>;
 
@@ -204,6 +207,9 @@ pub trait Operator {
     /// Gives the guest's serial port a byte that was typed. `false`: it has no room now and the byte is to be
     /// offered again later.
     fn type_into(&self, vm: usize, byte: u8) -> bool;
+
+    /// The console has room again for the output of a guest that was held back: its serial port may go on.
+    fn output_ready(&self, vm: usize);
 
     /// Chooses the VM that the remote debugger gets, or none.
     ///

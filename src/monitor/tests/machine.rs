@@ -1,0 +1,169 @@
+//! A machine that is made up: it does what it is told and writes down what that was.
+
+use std::cell::{Cell, RefCell};
+
+use crate::vm::bundle::{Arch, Colour};
+use crate::vm::lifecycle::State;
+use crate::vm::operator::{
+    Activity, Address, CpuStatus, Operator, Order, Refusal, TracedExit, VcpuRegisters, VcpuStatus, VmStatus,
+};
+use crate::vm::vcpu::{ExitCounters, Regs};
+
+/// The VMs have these colours in turn.
+pub const COLOURS: &[Colour] = &[Colour::Green, Colour::Cyan, Colour::Magenta];
+
+/// The machine.
+pub struct Machine {
+    pub vms: RefCell<Vec<VmStatus>>,
+    pub vcpus: RefCell<Vec<Vec<VcpuStatus>>>,
+    pub orders: RefCell<Vec<(usize, Order)>>,
+    /// What was typed into each VM.
+    pub typed: RefCell<Vec<Vec<u8>>>,
+    /// How many more bytes each VM takes.
+    pub room: RefCell<Vec<usize>>,
+    /// The VMs whose guests may go on with their output.
+    pub ready: RefCell<Vec<usize>>,
+    pub debugged: Cell<Option<Option<usize>>>,
+    pub power: Cell<Option<bool>>,
+    pub tree: RefCell<Vec<u8>>,
+    now: Cell<u64>,
+}
+
+impl Machine {
+    /// A machine on which VMs of these names run: the first with one vCPU, the next with two, and so on.
+    pub fn new(names: &[&str]) -> Self {
+        let vm = |(index, name): (usize, &&str)| VmStatus {
+            name: (*name).to_owned(),
+            arch: Arch::Aarch64,
+            state: State::Running,
+            reason: None,
+            vcpus: index as u32 + 1,
+            memory: 512 << 20,
+            populated: 100 << 20,
+            weight: 100,
+            dedicated: false,
+            colour: COLOURS[index % COLOURS.len()],
+            uptime: 83_000_000,
+            restarts: 0,
+        };
+        let vcpu = |index| VcpuStatus {
+            activity: Activity::Running(index),
+            run: 1_500_000,
+            steal: 200_000,
+            idle: 81_300_000,
+            exits: ExitCounters { calls: 5, mmio: 100, interrupts: 42, ..ExitCounters::default() },
+            migrations: 3,
+        };
+        Self {
+            vms: RefCell::new(names.iter().enumerate().map(vm).collect()),
+            vcpus: RefCell::new((0..names.len()).map(|index| (0..=index).map(vcpu).collect()).collect()),
+            orders: RefCell::default(),
+            typed: RefCell::new(vec![Vec::new(); names.len()]),
+            room: RefCell::new(vec![usize::MAX; names.len()]),
+            ready: RefCell::default(),
+            debugged: Cell::new(None),
+            power: Cell::new(None),
+            tree: RefCell::default(),
+            now: Cell::new(100_000_000),
+        }
+    }
+
+    pub fn set_now(&self, now: u64) {
+        self.now.set(now);
+    }
+}
+
+impl Operator for Machine {
+    fn machine(&self) -> String {
+        "made-up,board".into()
+    }
+
+    fn vms(&self) -> Vec<VmStatus> {
+        self.vms.borrow().clone()
+    }
+
+    fn vcpus(&self, vm: usize) -> Vec<VcpuStatus> {
+        self.vcpus.borrow()[vm].clone()
+    }
+
+    fn cpus(&self) -> Vec<CpuStatus> {
+        let names: Vec<String> = self.vms().into_iter().map(|vm| vm.name).collect();
+        (0..2)
+            .map(|index| CpuStatus {
+                index,
+                affinity: index as u64,
+                dedicated: false,
+                running: names.get(index).map(|name| (name.clone(), 0)),
+                waiting: names.iter().map(|name| (name.clone(), 1)).collect(),
+                up: 100_000_000,
+                idle: 75_000_000,
+                switches: 12_345,
+            })
+            .collect()
+    }
+
+    fn memory(&self) -> (u64, u64) {
+        (3 << 30, 12 << 20)
+    }
+
+    fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    fn order(&self, vm: usize, order: Order) -> Result<(), Refusal> {
+        let name = &self.vms.borrow()[vm].name;
+        if order == Order::Resume {
+            return Err(Refusal(format!("{name} is not paused, it is running")));
+        }
+        self.orders.borrow_mut().push((vm, order));
+        Ok(())
+    }
+
+    fn registers(&self, _: usize, vcpu: usize) -> Result<VcpuRegisters, Refusal> {
+        let x = core::array::from_fn(|number| number as u64);
+        let general = Regs::Aarch64 { x, sp: 0x100, pc: 0xffff_8000_0000_0000, pstate: vcpu as u64 };
+        Ok(VcpuRegisters { general, system: vec![("SCTLR_EL1", 0x30d0_0800), ("TTBR0_EL1", u64::MAX)] })
+    }
+
+    fn read_memory(&self, _: usize, address: Address, buffer: &mut [u8]) -> Result<(), Refusal> {
+        let base = match address {
+            Address::Virtual(_, 0) => return Err(Refusal("0x0 is not mapped".into())),
+            Address::Virtual(vcpu, address) => address + vcpu as u64,
+            Address::Physical(address) => address,
+        };
+        buffer.iter_mut().zip(base..).for_each(|(byte, address)| *byte = address as u8);
+        Ok(())
+    }
+
+    fn devicetree(&self, _: usize) -> Result<Vec<u8>, Refusal> {
+        Ok(self.tree.borrow().clone())
+    }
+
+    fn trace(&self, _: usize, _: usize) -> Result<Vec<TracedExit>, Refusal> {
+        let exit = |time| TracedExit { time, pc: 0x4008_0000, cause: format!("HVC #0, x0 = {time:#x}") };
+        Ok((0..100).map(exit).collect())
+    }
+
+    fn type_into(&self, vm: usize, byte: u8) -> bool {
+        let room = &mut self.room.borrow_mut()[vm];
+        let taken = *room > 0;
+        if taken {
+            *room -= 1;
+            self.typed.borrow_mut()[vm].push(byte);
+        }
+        taken
+    }
+
+    fn output_ready(&self, vm: usize) {
+        self.ready.borrow_mut().push(vm);
+    }
+
+    fn debug(&self, vm: Option<usize>) -> Result<(), Refusal> {
+        self.debugged.set(Some(vm));
+        Ok(())
+    }
+
+    fn power(&self, restart: bool) {
+        self.power.set(Some(restart));
+    }
+}
