@@ -34,9 +34,10 @@ use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::GuestMemory;
 use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};
 use crate::mm::tables::{Attributes, TableError};
+use crate::monitor::port;
 use crate::mrs;
 use crate::platform::clock::WallClock;
-use crate::platform::{console, entropy};
+use crate::platform::entropy;
 
 /// A VM that cannot be made, or cannot boot.
 #[derive(Debug)]
@@ -140,16 +141,16 @@ impl Stage2Regime for stage2::Stage2Tlb {
     }
 }
 
-/// The physical console as the other end of a VM's UART.
-struct ConsolePort;
+/// The monitor as the other end of the UART of the VM of this number.
+struct ConsolePort(usize);
 
 impl SerialBackend for ConsolePort {
     fn transmit(&self, byte: u8) -> bool {
-        console::transmit(byte)
+        port::transmit(self.0, byte)
     }
 
     fn input_wanted(&self) {
-        console::offer_input();
+        port::input_wanted();
     }
 }
 
@@ -274,7 +275,7 @@ impl Vm {
         };
         let vgic = VgicDevice::new(&config, GicHost(tasks.clone())).map_err(VmError::Gic)?;
         let line = |spi| IrqLine::new(vgic.clone(), machine::spi_intid(spi));
-        let uart = Arc::new(Pl011::new(line(machine::UART_SPI), Arc::new(ConsolePort)));
+        let uart = Arc::new(Pl011::new(line(machine::UART_SPI), Arc::new(ConsolePort(id))));
         let rtc = Arc::new(Pl031::new(line(machine::RTC_SPI), Arc::new(WallClock)));
         let gpio = Arc::new(Pl061::new(line(machine::GPIO_SPI)));
 
@@ -600,18 +601,5 @@ impl Vm {
         };
         registers[0] = result as u64;
         ControlFlow::Continue(())
-    }
-}
-
-/// A console's listener for one VM.
-pub struct Attached(pub Arc<Vm>);
-
-impl console::Listener for Attached {
-    fn typed(&self, byte: u8) -> bool {
-        self.0.uart.receive(&[byte]) == 1
-    }
-
-    fn room(&self) {
-        self.0.uart.backend_ready();
     }
 }

@@ -34,7 +34,7 @@ pub fn start_all(board: &Board) -> ! {
         irq::register(interrupt, console::interrupt);
     }
     let Some(bundle) = bundle(board) else { power::off() };
-    control::start(bundle);
+    control::start(board.model, bundle);
     log::info!("EL2 uses {} KiB of RAM, {} KiB are free", layout::footprint() >> 10, frames::free() >> 10);
     scheduler::run_cpu()
 }

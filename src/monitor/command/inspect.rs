@@ -71,13 +71,14 @@ pub fn total(exits: &ExitCounters) -> u64 {
 }
 
 /// Exits by cause. A counter that is missing here does not compile.
-fn causes(exits: &ExitCounters) -> [(&'static str, u64); 7] {
-    let ExitCounters { calls, mmio, sysreg, interrupts, faults, unclaimed, undefined } = *exits;
+fn causes(exits: &ExitCounters) -> [(&'static str, u64); 8] {
+    let ExitCounters { calls, mmio, sysreg, interrupts, waits, faults, unclaimed, undefined } = *exits;
     [
         ("calls", calls),
         ("mmio", mmio),
         ("sysreg", sysreg),
         ("interrupts", interrupts),
+        ("waits", waits),
         ("faults", faults),
         ("unclaimed", unclaimed),
         ("undefined", undefined),

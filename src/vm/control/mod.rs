@@ -20,7 +20,8 @@ use crate::vm::crash;
 
 use crate::arch::aarch64::timer::{self, Alarm};
 use crate::arch::aarch64::{gic, irq, percpu};
-use crate::platform::{console, power};
+use crate::monitor::port;
+use crate::platform::power;
 use crate::vm::instance::Vm;
 use crate::vm::lifecycle::{self, Action, Backoff, Ending, Event, Phase, State};
 use crate::vm::operator::{Operator, Order, Refusal};
@@ -55,6 +56,7 @@ static MACHINE: Once<Machine> = Once::new();
 
 /// All VMs of the bundle.
 struct Machine {
+    model: String,
     bundle: &'static Bundle<'static>,
     slots: Vec<Mutex<Slot>>,
 }
@@ -109,8 +111,8 @@ pub fn post(happening: Happening) {
     request();
 }
 
-/// Takes over the VMs of `bundle`, and starts those that start with the machine.
-pub fn start(bundle: &'static Bundle<'static>) {
+/// Takes over the VMs of `bundle` on a machine of this model, and starts those that start with it.
+pub fn start(model: &str, bundle: &'static Bundle<'static>) {
     let slot = |(id, spec): (usize, &'static VmSpec)| {
         Mutex::new(Slot {
             id,
@@ -129,18 +131,19 @@ pub fn start(bundle: &'static Bundle<'static>) {
     // A vCPU that has something to report halts until that has been dealt with.
     POSTED.lock().reserve(2 * vcpus);
     scheduler::reserve(vcpus);
-    let machine =
-        MACHINE.call_once(|| Machine { bundle, slots: bundle.vms().iter().enumerate().map(slot).collect() });
+    let machine = MACHINE.call_once(|| Machine {
+        model: model.to_string(),
+        bundle,
+        slots: bundle.vms().iter().enumerate().map(slot).collect(),
+    });
     settle_housekeeper();
+    port::start(bundle.vms().iter().map(|vm| (vm.name.as_str(), vm.colour)), request);
     let autostart = machine.slots.iter().filter(|slot| slot.lock().spec.autostart);
     for slot in autostart {
         let mut slot = slot.lock();
         if let Err(Refusal(why)) = machine.happen(&mut slot, Event::Order(Order::Start)) {
             log::error!("VM {} cannot start: {why}", slot.spec.name);
         }
-    }
-    if let Some(vm) = machine.slots.first().and_then(|slot| slot.lock().vm.clone()) {
-        console::listen(Arc::new(crate::vm::instance::Attached(vm)));
     }
     machine.power_off_if_done();
 }
@@ -178,7 +181,8 @@ pub fn run() {
         }
         next = [next, slot.deadline, slot.button].into_iter().flatten().min();
     }
-    timer::set(Alarm::Control, next);
+    let monitor = port::serve(machine, timer::microseconds_since_boot()).map(timer::ticks);
+    timer::set(Alarm::Control, [next, monitor].into_iter().flatten().min());
     // The CPU may have become the housekeeper.
     watchdog::arm();
     machine.power_off_if_done();

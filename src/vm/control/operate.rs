@@ -76,6 +76,10 @@ impl Machine {
 }
 
 impl Operator for Machine {
+    fn machine(&self) -> String {
+        self.model.clone()
+    }
+
     fn vms(&self) -> Vec<VmStatus> {
         let status = |slot: &spin::Mutex<Slot>| {
             let slot = slot.lock();
@@ -192,6 +196,12 @@ impl Operator for Machine {
     fn type_into(&self, vm: usize, byte: u8) -> bool {
         // What is typed into a VM that is not there is lost.
         self.vm(vm).map_or(true, |vm| vm.uart().receive(&[byte]) == 1)
+    }
+
+    fn output_ready(&self, vm: usize) {
+        if let Ok(vm) = self.vm(vm) {
+            vm.uart().backend_ready();
+        }
     }
 
     fn debug(&self, _: Option<usize>) -> Result<(), Refusal> {

@@ -39,10 +39,11 @@ pub struct CpuScheduler {
     tick: AtomicBool,
     /// It sleeps, or is about to.
     idle: AtomicBool,
-    /// What others may know of the queue without its lock: how many wait, its virtual time at `published`, and
-    /// the rate at which that passes (0: not until it is published again).
+    /// What others may know of the queue without its lock: how many wait, its virtual time and level at
+    /// `published`, and the rate at which these advance (0: not until they are published again).
     waiting: AtomicUsize,
     vtime: AtomicU64,
+    level: AtomicU64,
     published: AtomicU64,
     rate: AtomicU32,
     /// Which vCPU runs: [`NOBODY`], or its VM's number above 32 bits of its index.
@@ -112,10 +113,14 @@ fn place(task: &Task, vtime: VTime, home: usize) -> &'static PerCpu {
         .unwrap_or_else(percpu::this_cpu)
 }
 
-/// How far the busy CPU that has come furthest has.
-fn furthest(now: u64) -> VTime {
-    let busy = percpu::all().filter(|cpu| !cpu.scheduler.is_idle());
-    busy.map(|cpu| cpu.scheduler.vtime_at(now)).reduce(VTime::later).unwrap_or_default()
+/// Prepares `queue`, if its CPU has nothing to do, for something to be put into it.
+fn leave_idle(queue: &mut Queue, now: u64) {
+    if queue.is_idle() {
+        let views = percpu::all().map(|cpu| cpu.scheduler.view(cpu.index, now));
+        if let Some(furthest) = views.filter(|view| !view.idle).map(|view| view.level).reduce(VTime::later) {
+            queue.leave_idle(furthest);
+        }
+    }
 }
 
 /// `task` as it waits in a queue.
@@ -130,14 +135,12 @@ pub(super) fn make_ready(task: &Arc<Task>) {
     task.share.one_more();
     let home = task.home();
     let home_vtime = percpu::cpu(home).map_or(VTime::default(), |cpu| cpu.scheduler.vtime_at(now));
-    let cpu = place(task, task.vtime(), home);
+    let cpu = place(task, policy::woken(params(), home_vtime, task.vtime(), task.share.rate()), home);
     let idle = now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed));
     task.times.idle.add(idle);
     let mut queue = cpu.scheduler.queue.lock();
     task.set_state(State::Waiting(cpu.index));
-    if queue.is_idle() {
-        queue.leave_idle(furthest(now));
-    }
+    leave_idle(&mut queue, now);
     queue.wake(params(), now, waiting(task.clone(), task.vtime()), home_vtime);
     cpu.scheduler.joined(cpu, queue, now);
 }
@@ -163,6 +166,7 @@ impl CpuScheduler {
             idle: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             vtime: AtomicU64::new(0),
+            level: AtomicU64::new(0),
             published: AtomicU64::new(0),
             rate: AtomicU32::new(0),
             current: AtomicU64::new(NOBODY),
@@ -183,16 +187,21 @@ impl CpuScheduler {
         (self.turns.load(Ordering::Relaxed), id_of(self.current.load(Ordering::Relaxed)))
     }
 
+    /// How far the queue has advanced since it was published.
+    fn advance(&self, now: u64) -> u64 {
+        let passed = now.saturating_sub(self.published.load(Ordering::Relaxed));
+        Rate::from_raw(self.rate.load(Ordering::Relaxed)).advance(passed)
+    }
+
     /// The queue's virtual time, as far as it can be told from outside.
     fn vtime_at(&self, now: u64) -> VTime {
-        let passed = now.saturating_sub(self.published.load(Ordering::Relaxed));
-        let advance = Rate::from_raw(self.rate.load(Ordering::Relaxed)).advance(passed);
-        VTime::from_raw(self.vtime.load(Ordering::Relaxed).wrapping_add(advance))
+        VTime::from_raw(self.vtime.load(Ordering::Relaxed).wrapping_add(self.advance(now)))
     }
 
     fn view(&self, index: usize, now: u64) -> CpuView {
         let waiting = self.waiting.load(Ordering::Relaxed);
-        CpuView { index, idle: self.is_idle() && waiting == 0, vtime: self.vtime_at(now), waiting }
+        let level = VTime::from_raw(self.level.load(Ordering::Relaxed).wrapping_add(self.advance(now)));
+        CpuView { index, idle: self.is_idle() && waiting == 0, level, waiting }
     }
 
     /// Tells others how the queue stands.
@@ -201,6 +210,7 @@ impl CpuScheduler {
         let rate = queue.running_rate().filter(|_| queue.waiting() == 0).map_or(0, Rate::raw);
         self.waiting.store(queue.waiting(), Ordering::SeqCst);
         self.vtime.store(queue.vtime(params(), now).raw(), Ordering::Relaxed);
+        self.level.store(queue.view(params(), now, 0).level.raw(), Ordering::Relaxed);
         self.published.store(now, Ordering::Relaxed);
         self.rate.store(rate, Ordering::Relaxed);
     }
@@ -236,9 +246,7 @@ impl CpuScheduler {
         let now = timer::about_now();
         let mut queue = self.queue.lock();
         task.set_state(State::Waiting(cpu.index));
-        if queue.is_idle() {
-            queue.leave_idle(furthest(now));
-        }
+        leave_idle(&mut queue, now);
         queue.insert(params(), now, waiting(task, vtime));
         self.joined(cpu, queue, now);
     }
@@ -275,7 +283,7 @@ impl CpuScheduler {
     }
 
     fn set_slice(&self, queue: &Queue, now: u64) {
-        timer::set(Alarm::Slice, queue.slice(params()).map(|slice| now.saturating_add(slice)));
+        timer::set(Alarm::Slice, queue.next_tick(params(), now).map(|delay| now.saturating_add(delay)));
     }
 
     /// Puts the task that has left this CPU where it belongs.
@@ -316,13 +324,33 @@ impl CpuScheduler {
         if !self.tick.swap(false, Ordering::Relaxed) {
             return;
         }
-        let target = queue.front().map(|front| place(&front.task, front.vtime, own.index));
-        let Some(target) = target.filter(|target| target.index != own.index) else { return };
+        let Some(front) = queue.front() else { return };
+        let target = place(&front.task, front.vtime, own.index);
+        if target.index == own.index {
+            let (cpus, rate) = (allowed(&front.task), front.rate);
+            drop(queue);
+            self.compare(own, cpus, rate);
+            return;
+        }
         let Some(Waiting { task, vtime, .. }) = queue.pop() else { return };
         task.set_state(State::Waking);
         self.publish(&queue, timer::about_now());
         drop(queue);
         target.scheduler.adopt(target, task, vtime);
+    }
+
+    /// Lets the CPUs `others` know that a task of rate `rate`, which waits here, has no reason to come to them.
+    fn compare(&self, own: &PerCpu, others: CpuSet, rate: Rate) {
+        let now = timer::about_now();
+        let level = self.view(own.index, now).level;
+        for cpu in percpu::all().filter(|cpu| cpu.index != own.index && others.contains(cpu.index)) {
+            // Only those that have not come as far have something to forget.
+            if cpu.scheduler.vtime_at(now).is_before(level) {
+                let mut queue = cpu.scheduler.queue.lock();
+                queue.catch_up(params(), now, level, rate);
+                cpu.scheduler.publish(&queue, now);
+            }
+        }
     }
 
     /// What becomes of `task`, which leaves this CPU. A task that may not come back to it is returned.
@@ -368,7 +396,9 @@ impl CpuScheduler {
                 task.share.one_more();
             }
         }
-        if !allowed(&task).contains(own.index) {
+        if !allowed(&task).contains(own.index)
+            || fate == Fate::Preempted && place(&task, vtime, own.index).index != own.index
+        {
             task.set_state(State::Waking);
             return Some((task, vtime));
         }
@@ -413,24 +443,29 @@ impl CpuScheduler {
         task
     }
 
-    /// Takes a task that waits for another CPU, and may run here.
+    /// Takes the task that has had least of those that wait for other CPUs and may run here.
     fn steal(&self, own: &PerCpu) -> Option<Arc<Task>> {
         if !shared_cpus().contains(own.index) {
             return None;
         }
-        let stolen = crowded(own).find_map(|cpu| {
+        let first = |cpu: &'static PerCpu| {
+            let queue = cpu.scheduler.queue.lock();
+            Some((queue.iter().find(|found| found.allowed.contains(own.index))?.vtime, cpu))
+        };
+        let earlier = |one: (VTime, _), other: (VTime, _)| if other.0.is_before(one.0) { other } else { one };
+        let (_, cpu) = crowded(own).filter_map(first).reduce(earlier)?;
+        let stolen = {
             let mut queue = cpu.scheduler.queue.lock();
             let found = queue.steal(own.index)?;
             found.task.set_state(State::Waking);
             cpu.scheduler.publish(&queue, timer::about_now());
-            Some(found)
-        })?;
+            found
+        };
         let now = timer::about_now();
-        let furthest = furthest(now);
         let mut queue = self.queue.lock();
-        if queue.is_idle() {
-            queue.leave_idle(furthest);
-        }
+        leave_idle(&mut queue, now);
+        queue.insert(params(), now, stolen);
+        let stolen = queue.pop()?;
         let task = self.start(own, &mut queue, stolen, now);
         self.publish(&queue, now);
         Some(task)
@@ -556,16 +591,15 @@ pub fn nap(task: &Task) -> bool {
         scheduler.publish(&queue, now);
         vtime
     };
-    task.times.run.add(now.saturating_sub(task.times.since.load(Ordering::Relaxed)));
+    task.times.run.add(now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed)));
     task.share.one_less();
     let (slept, quiet) = scheduler.doze(own);
     task.share.one_more();
     task.times.idle.add(slept);
     let now = timer::about_now();
     task.times.since.store(now, Ordering::Relaxed);
-    let furthest = furthest(now);
     let mut queue = scheduler.queue.lock();
-    queue.leave_idle(furthest);
+    leave_idle(&mut queue, now);
     let rate = task.share.rate();
     let vtime = queue.woken(params(), now, vtime, rate);
     queue.start(params(), now, vtime, rate);

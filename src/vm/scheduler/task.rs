@@ -9,7 +9,7 @@ use spin::{Mutex, MutexGuard, Once};
 
 use super::policy::{CpuSet, Rate, VTime};
 use super::{cpu, make_ready};
-use crate::arch::aarch64::{gic, percpu};
+use crate::arch::aarch64::{gic, percpu, timer};
 use crate::vm::instance::Vm;
 use crate::vm::operator::Activity;
 use crate::vm::vcpu::{Attention, Counter, Exit, Shared, VcpuId, VcpuOps};
@@ -396,7 +396,16 @@ impl Task {
     /// Ticks for which it has run, has waited for a CPU, and has waited for an interrupt; and how often it
     /// has changed CPUs.
     pub fn times(&self) -> [u64; 4] {
-        let Times { run, steal, idle, migrations, .. } = &self.times;
-        [run.get(), steal.get(), idle.get(), migrations.get()]
+        let Times { run, steal, idle, migrations, since } = &self.times;
+        let mut times = [run.get(), steal.get(), idle.get(), migrations.get()];
+        let lasts = timer::about_now().saturating_sub(since.load(Ordering::Relaxed));
+        let [run, steal, idle, _] = &mut times;
+        match self.activity() {
+            Activity::Running(_) => *run += lasts,
+            Activity::Waiting(_) => *steal += lasts,
+            Activity::Blocked => *idle += lasts,
+            Activity::Off | Activity::Halted => {}
+        }
+        times
     }
 }

@@ -10,7 +10,7 @@ mod tests;
 mod vtime;
 
 pub use place::{CpuSet, CpuView, place};
-pub use queue::{RunQueue, Waiting};
+pub use queue::{RunQueue, Waiting, woken};
 pub use vtime::{Rate, Ticks, VTime};
 
 /// The policy's constants, in ticks.

@@ -55,6 +55,11 @@ impl<T> Default for RunQueue<T> {
     }
 }
 
+/// [`RunQueue::woken`] on a CPU of which only [`RunQueue::vtime`] is known: `start`.
+pub fn woken(params: &Params, start: VTime, vtime: VTime, rate: Rate) -> VTime {
+    vtime.later(start).earlier(start.after(rate.distance(params.max_lag)))
+}
+
 impl<T> RunQueue<T> {
     /// The queue of a CPU that has nothing to do.
     pub const fn new() -> Self {
@@ -122,8 +127,7 @@ impl<T> RunQueue<T> {
     /// saved up: it is not before [`Self::vtime`]. What it has had too much is remembered, up to
     /// [`Params::max_lag`] of its running time.
     pub fn woken(&self, params: &Params, now: Ticks, vtime: VTime, rate: Rate) -> VTime {
-        let start = self.vtime(params, now);
-        vtime.later(start).earlier(start.after(rate.distance(params.max_lag)))
+        woken(params, self.vtime(params, now), vtime, rate)
     }
 
     /// Queues one that has woken up, or that may no longer use the CPU where it waited. Its virtual time is that of
