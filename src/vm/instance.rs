@@ -467,8 +467,11 @@ impl Vm {
         {
             let mut vgic = self.gic.lock();
             vgic.reset();
-            for vcpu in (0..self.vcpus()).filter(|_| interrupts::is_timer_linked()) {
-                vgic.link_hardware(vcpu, interrupts::VIRTUAL_TIMER, irq::virtual_timer() as u16);
+            for vcpu in 0..self.vcpus() {
+                match interrupts::is_timer_linked() {
+                    true => vgic.link_hardware(vcpu, interrupts::VIRTUAL_TIMER, irq::virtual_timer() as u16),
+                    false => vgic.poll_input(vcpu, interrupts::VIRTUAL_TIMER),
+                }
             }
         }
         let blob = |id| self.bundle.blob(id).map_err(VmError::Bundle);

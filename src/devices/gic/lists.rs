@@ -180,7 +180,8 @@ impl Vcpu {
         if version == GicVersion::V2 && intid.is_sgi() {
             return self.load_sourced_sgi(intid, groups);
         }
-        let loaded = self.private.load(intid.lane(), groups, crowded);
+        let alone = crowded || self.polled & intid.bit() != 0;
+        let loaded = self.private.load(intid.lane(), groups, alone);
         // Active and pending at once is for software's interrupts only (IHI 0069, ICH_LR<n>_EL2.State).
         let by_software = loaded.recurs || (loaded.pending && loaded.active);
         let deactivation = match self.link(intid) {

@@ -36,6 +36,8 @@ pub(super) struct Vcpu {
     pub sgi_current: [u8; 16],
     /// Which private interrupts are linked to physical ones.
     pub links: u32,
+    /// Private interrupts whose inputs are only known when the vCPU is folded.
+    pub polled: u32,
     /// The physical INTIDs that they are linked to.
     pub physical: [u16; 32],
     /// Linked interrupts whose physical ones EL2 has to deactivate.
@@ -62,6 +64,7 @@ impl Vcpu {
             sgi_sources: [0; 16],
             sgi_current: [0; 16],
             links: 0,
+            polled: 0,
             physical: [0; 32],
             release: 0,
             asleep: true,
@@ -262,6 +265,14 @@ impl Vgic {
         {
             *slot = physical;
             cpu.links |= ppi.bit();
+        }
+    }
+
+    /// Says that the input of a PPI of `vcpu` can fall without notice while the vCPU runs. While it is active it is then
+    /// not loaded as pending again, however high its input is: the guest may be about to quiet it.
+    pub fn poll_input(&mut self, vcpu: usize, ppi: IntId) {
+        if let Some(cpu) = self.vcpus.get_mut(vcpu).filter(|_| ppi.is_private()) {
+            cpu.polled |= ppi.bit();
         }
     }
 
