@@ -47,7 +47,7 @@ pub struct Registers {
     pub watchpoints: ArrayVec<Pair, MAX>,
 }
 
-/// E: enabled; PMC or PAC: at EL1 and EL0, with HMC and SSC zero (D2.8.1, tables "PMC" and "PAC").
+/// E: enabled; PMC or PAC: at EL1 and EL0, with HMC and SSC zero (D2.9 and D2.10, execution conditions).
 const ENABLED: u64 = 1 | 0b11 << 1;
 /// `DBGBCR.BAS`: an A64 instruction.
 const INSTRUCTION_BYTES: u64 = 0xf << 5;
@@ -81,7 +81,7 @@ impl Registers {
         suffice.then_some(registers)
     }
 
-    /// One register for a block of a power of two, else one for each doubleword (D2.10.4).
+    /// One register for a block of a power of two, else one for each doubleword (`DBGWCR<n>_EL1`, BAS and MASK).
     fn watch(&mut self, address: u64, length: u64, access: Access) -> Option<()> {
         let enabled = match access {
             Access::Read => ENABLED | 0b01 << LSC,
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether an enabled watchpoint covers the byte, by the description of `DBGWCR<n>_EL1` (D24.3.12).
+    /// Whether an enabled watchpoint covers the byte, by the description of `DBGWCR<n>_EL1`.
     fn covers(pair: &Pair, byte: u64) -> bool {
         let mask = pair.control >> 24 & 0x1f;
         let selected = pair.control >> 5 & 0xff;
