@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use polyvisor::vm::{
+    bundle::{Reaction, Scheduling, WhenAllOff},
     fdt::{self, MachineSpec},
     machine::{self, GicVersion},
 };
 
 use crate::{
-    bundle::{self, Guest, GuestBoot},
+    bundle::{self, Contents, Guest, GuestBoot},
     console::{Console, Event, Input},
     firmware::{self, Firmware},
     guests::{self, Guests},
@@ -30,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const SHOWN_LINES: usize = 40;
 /// RAM of the Linux that is measured, bare and as a guest.
 const LINUX_MEMORY: Size = Size::mib(512);
+/// RAM of a VM that only sleeps.
+const IDLE_MEMORY: Size = Size::mib(16);
 
 /// A figure that the payload or the firmware prints as `bench: NAME VALUE`.
 struct Figure {
@@ -44,7 +47,7 @@ const fn figure(name: &'static str, what: &'static str, unit: &'static str, targ
     Figure { name, what, unit, target }
 }
 
-const FIGURES: [Figure; 12] = [
+const FIGURES: [Figure; 19] = [
     figure("hypercall", "null hypercall, round trip", "instructions", Some(150.0)),
     figure("gicd-read", "GICD_TYPER read", "instructions", Some(220.0)),
     figure("pl011-read", "PL011 flag register read", "instructions", None),
@@ -52,27 +55,54 @@ const FIGURES: [Figure; 12] = [
     figure("eoi", "end of interrupt", "instructions", None),
     figure("timer", "virtual timer, due to handled", "instructions", Some(700.0)),
     figure("timer-phys", "physical timer, due to handled", "instructions", None),
+    figure("wfi-wake", "timer during WFI, due to handled", "instructions", None),
+    figure("ipi", "IPI between vCPUs, send to handled", "instructions", Some(1000.0)),
+    figure("vcpu-switch", "vCPU switch, WFI to WFI", "instructions", Some(600.0)),
+    figure("vcpu-switch-woken", "vCPU switch by waking the other", "instructions", None),
     figure("fault-in", "first touch of 2 MiB of RAM", "instructions", None),
     figure("boot", "reset to first guest instruction", "instructions", None),
     figure(EL2_MEMORY, "EL2 memory in use", "KiB", None),
     figure(IMAGE_SIZE, "image size", "KiB", Some(512.0)),
     figure(LINUX_OVERHEAD, "Linux boot, more than bare", "%", Some(2.0)),
+    figure(LINUX_DEDICATED, "the same on a dedicated CPU", "%", Some(1.0)),
+    figure(IDLE_ONE, "Linux boot beside one idle VM, more", "%", Some(0.2)),
+    figure(IDLE_SEVEN, "the same beside seven", "%", Some(0.2)),
 ];
 const EL2_MEMORY: &str = "el2-memory";
 const IMAGE_SIZE: &str = "image-size";
 const LINUX_OVERHEAD: &str = "linux-overhead";
+const LINUX_DEDICATED: &str = "linux-dedicated";
+const IDLE_ONE: &str = "idle-vm-1";
+const IDLE_SEVEN: &str = "idle-vm-7";
 /// What the Linux guest's `/init` calls its figure.
 const LINUX_BOOT: &str = "linux-boot";
 
 /// Measures and prints the table.
 pub fn run(paths: &Paths) -> Result<()> {
     let bench = Bench::new(paths)?;
-    let mut values = bench.payload()?;
+    let mut values = Vec::new();
+    // One CPU, so that nothing runs beside what is measured; one more for who answers an interrupt.
+    for (measure, cpus, vcpus) in [("exits", 1, 1), ("ipi", 2, 2), ("switch", 1, 2)] {
+        values.extend(bench.payload(measure, cpus, vcpus)?);
+    }
     values.push((IMAGE_SIZE.to_owned(), bench.firmware.size as f64 / 1024.0));
 
+    let more = |time: f64, than: f64| (time / than - 1.0) * 100.0;
+    let shared = Scheduling::default();
     let bare = bench.bare_linux()?;
-    let guest = bench.guest_linux()?;
-    values.push((LINUX_OVERHEAD.to_owned(), (guest / bare - 1.0) * 100.0));
+    let guest = bench.guest_linux("as a guest", shared, 0)?;
+    let dedicated =
+        bench.guest_linux("as a guest with a CPU of its own", Scheduling { dedicated: true, ..shared }, 0)?;
+    let beside_one = bench.guest_linux("beside an idle guest", shared, 1)?;
+    let beside_seven = bench.guest_linux("beside seven idle guests", shared, 7)?;
+    for (name, percentage) in [
+        (LINUX_OVERHEAD, more(guest, bare)),
+        (LINUX_DEDICATED, more(dedicated, bare)),
+        (IDLE_ONE, more(beside_one, guest)),
+        (IDLE_SEVEN, more(beside_seven, guest)),
+    ] {
+        values.push((name.to_owned(), percentage));
+    }
     print!("{}", table(&values));
     println!("Linux boot: {:.1} million instructions bare, {:.1} as a guest", bare / 1e6, guest / 1e6);
     Ok(())
@@ -92,25 +122,34 @@ impl<'a> Bench<'a> {
         Ok(Self { paths, firmware, qemu: Qemu::setup(paths)?, guests: Guests::new(paths) })
     }
 
-    /// The machine that every figure is taken on: one CPU, so that nothing runs beside what is measured.
-    fn machine() -> Machine {
-        Machine { cpu: "max".to_owned(), cpus: 1, icount: true, ..Machine::virt() }
+    fn machine(cpus: u32) -> Machine {
+        Machine { cpu: "max".to_owned(), cpus, icount: true, ..Machine::virt() }
     }
 
-    /// Polyvisor with one guest.
-    fn hosted(&self, name: &str, boot: GuestBoot) -> Result<Boot> {
+    /// Polyvisor with these guests.
+    fn hosted(&self, guests: Vec<Guest>) -> Result<Boot> {
         let path = self.paths.cache.join("bench.bundle");
-        bundle::write(&Guest::new(name, 1, LINUX_MEMORY, boot).into(), &path)?;
+        bundle::write(&Contents { guests, when_all_off: WhenAllOff::default() }, &path)?;
         // Bare, Linux gets no seeds either, and so does not move itself about.
         let append = Some("seeds=off".to_owned());
         Ok(Boot::Linux { kernel: self.firmware.image.clone(), initrd: Some(path), append })
     }
 
-    /// The figures that are printed, by name.
-    fn payload(&self) -> Result<Vec<(String, f64)>> {
-        let progress = Progress::start("measuring exits");
-        let boot = self.hosted("bench", named(self.paths, &self.guests, "bench")?)?;
-        let values = self.figures(&Self::machine(), &boot, "bench-exits.log")?;
+    /// What the payload called `name` boots, with boot arguments.
+    fn guest(&self, name: &str, arguments: &str) -> Result<GuestBoot> {
+        let mut boot = named(self.paths, &self.guests, name)?;
+        if let GuestBoot::Kernel { append, .. } = &mut boot {
+            append.push_str(arguments);
+        }
+        Ok(boot)
+    }
+
+    /// The figures that the payload prints for `measure`, by name.
+    fn payload(&self, measure: &str, cpus: u32, vcpus: u32) -> Result<Vec<(String, f64)>> {
+        let progress = Progress::start(format!("measuring: {measure}"));
+        let boot = self.guest("bench", &format!("measure={measure}"))?;
+        let boot = self.hosted(vec![Guest::new("bench", vcpus, LINUX_MEMORY, boot)])?;
+        let values = self.figures(&Self::machine(cpus), &boot, &format!("bench-{measure}.log"))?;
         progress.done();
         Ok(values)
     }
@@ -127,7 +166,7 @@ impl<'a> Bench<'a> {
             entry: EntryLevel::El1,
             memory: LINUX_MEMORY,
             devicetree: Some(devicetree),
-            ..Self::machine()
+            ..Self::machine(1)
         };
         let boot = Boot::Linux { kernel, initrd, append: Some(append) };
         let time = self.linux_boot(&machine, &boot, "bench-linux-bare.log")?;
@@ -135,20 +174,28 @@ impl<'a> Bench<'a> {
         Ok(time)
     }
 
-    fn guest_linux(&self) -> Result<f64> {
-        let progress = Progress::start("booting Linux as a guest");
-        let boot = self.hosted("linux", self.linux()?)?;
-        let time = self.linux_boot(&Self::machine(), &boot, "bench-linux-guest.log")?;
+    /// Linux on one CPU, scheduled like that, beside so many VMs that do nothing.
+    fn guest_linux(&self, how: &str, scheduling: Scheduling, idle: usize) -> Result<f64> {
+        let progress = Progress::start(format!("booting Linux {how}"));
+        // Those start first, so that Linux' clock does not see them start.
+        let sleeper = self.guest("work", "mode=idle")?;
+        let mut guests: Vec<Guest> = (1..=idle)
+            .map(|number| Guest::new(format!("idle-{number}"), 1, IDLE_MEMORY, sleeper.clone()))
+            .collect();
+        guests.push(Guest {
+            scheduling,
+            on_stop: Reaction::PowerOff,
+            ..Guest::new("linux", 1, LINUX_MEMORY, self.linux()?)
+        });
+        let boot = self.hosted(guests)?;
+        let log = format!("bench-linux-{}.log", how.replace(' ', "-"));
+        let time = self.linux_boot(&Self::machine(1), &boot, &log)?;
         progress.done();
         Ok(time)
     }
 
     fn linux(&self) -> Result<GuestBoot> {
-        let mut boot = named(self.paths, &self.guests, guests::DEFAULT_KERNEL)?;
-        if let GuestBoot::Kernel { append, .. } = &mut boot {
-            append.push_str(" measure");
-        }
-        Ok(boot)
+        self.guest(guests::DEFAULT_KERNEL, " measure")
     }
 
     /// Instructions from the start of the kernel's clock until it has nothing left to do, as its own
