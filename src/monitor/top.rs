@@ -12,7 +12,7 @@ pub const PERIOD: u64 = 1_000_000;
 /// Rows that a screen has room for.
 const ROWS: usize = 19;
 
-const COLUMNS: &[Column] = &[
+const COLUMNS: &[Column; 7] = &[
     Column::new("name", "NAME"),
     Column::new("vcpu", "VCPU"),
     Column::new("doing", "DOING"),
@@ -46,7 +46,7 @@ impl Sample {
         let elapsed = self.time.saturating_sub(before.time);
         let vcpus: usize = self.vms.iter().map(|(_, vcpus)| vcpus.len()).sum();
         let with_vcpus = !for_screen || self.vms.len() + vcpus <= ROWS;
-        let mut groups: Vec<(u64, Vec<Vec<Value>>)> = Vec::new();
+        let mut groups: Vec<(u64, Vec<[Value; 7]>)> = Vec::new();
         for (index, (vm, vcpus)) in self.vms.iter().enumerate() {
             let earlier = before.vms.get(index).map_or(&[][..], |(_, vcpus)| vcpus);
             let rates: Vec<Rates> = vcpus
@@ -65,18 +65,17 @@ impl Sample {
                     rates.row(&vm.name, vm.colour, Some(index), doing, elapsed, None)
                 }));
             }
-            groups.push((sum.run, rows));
+            let place = match with_vcpus {
+                true => groups.len(),
+                false => groups.partition_point(|(run, _)| *run >= sum.run),
+            };
+            groups.insert(place, (sum.run, rows));
         }
-        if !with_vcpus {
-            groups.sort_by_key(|(run, _)| core::cmp::Reverse(*run));
-        }
-        let mut rows: Vec<_> = groups.into_iter().flat_map(|(_, rows)| rows).collect();
-        if for_screen {
-            rows.truncate(ROWS);
-        }
+        let rows = groups.into_iter().flat_map(|(_, rows)| rows);
+        let rows = rows.take(if for_screen { ROWS } else { usize::MAX });
         Report::Sections(alloc::vec![
             ("machine", self.machine(before, elapsed)),
-            ("vms", Report::Table(Table { columns: COLUMNS, rows })),
+            ("vms", Report::Table(Table::new(COLUMNS, rows))),
         ])
     }
 
@@ -133,9 +132,9 @@ impl Rates {
         doing: Value,
         elapsed: u64,
         used: Option<u64>,
-    ) -> Vec<Value> {
+    ) -> [Value; 7] {
         let per_second = (u128::from(self.exits) * 1_000_000).checked_div(elapsed.into()).unwrap_or(0);
-        alloc::vec![
+        [
             Value::Name(vm.into(), colour),
             vcpu.map_or(Value::Absent, |index| Value::Count(index as u64)),
             doing,

@@ -148,6 +148,7 @@ impl Terminal {
     }
 
     /// Queues a byte of a whole line. It is lost where the caller has not seen to the room.
+    #[inline(never)] // It is in many loops, which all end in a serial line.
     pub fn write(&mut self, byte: u8) {
         if byte == b'\n' {
             let _ = self.queue.push_back(b'\r');

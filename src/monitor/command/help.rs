@@ -2,14 +2,13 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use super::{COMMANDS, Command, Failure, Outcome, find};
 use crate::monitor::editor::COLUMNS as SCREEN;
 use crate::monitor::report::{Column, Report, Table, Value};
 use crate::vm::operator::Operator;
 
-const COLUMNS: &[Column] = &[Column::new("usage", "COMMAND"), Column::new("help", "WHAT IT DOES")];
+const COLUMNS: &[Column; 2] = &[Column::new("usage", "COMMAND"), Column::new("help", "WHAT IT DOES")];
 
 pub fn help(_: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure> {
     let report = match words.first() {
@@ -20,10 +19,10 @@ pub fn help(_: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure> {
 }
 
 fn overview() -> Report {
-    let row = |command: &Command| alloc::vec![Value::text(command.usage()), Value::text(command.help)];
-    let rows: Vec<_> = COMMANDS.iter().map(row).collect();
+    let row = |command: &Command| [Value::text(command.usage()), Value::text(command.help)];
+    let table = Table::new(COLUMNS, COMMANDS.iter().map(row));
     Report::Sections(alloc::vec![
-        ("commands", Report::Table(Table { columns: COLUMNS, rows })),
+        ("commands", Report::Table(table)),
         ("more", Report::Note("help help tells about abbreviations, keys and --json.".into())),
     ])
 }

@@ -26,7 +26,7 @@ fn answer(report: Report) -> Answer {
 }
 
 pub fn list(operator: &dyn Operator, _: &[&str]) -> Answer {
-    const COLUMNS: &[Column] = &[
+    const COLUMNS: &[Column; 12] = &[
         Column::new("number", "#"),
         Column::new("name", "NAME"),
         Column::new("state", "STATE"),
@@ -42,7 +42,7 @@ pub fn list(operator: &dyn Operator, _: &[&str]) -> Answer {
     ];
     let vms = operator.vms();
     let row = |(number, vm): (usize, &VmStatus)| {
-        alloc::vec![
+        [
             Value::Count(number as u64),
             Value::Name(vm.name.clone(), vm.colour),
             Value::State(vm.state),
@@ -57,32 +57,22 @@ pub fn list(operator: &dyn Operator, _: &[&str]) -> Answer {
             vm.reason.clone().map_or(Value::Absent, Value::text),
         ]
     };
-    let rows = vms.iter().enumerate().map(row).collect();
     // Reasons are sentences: below the table they have room.
     let reasons = vms.iter().filter_map(|vm| Some(format!("{}: {}\n", vm.name, vm.reason.as_ref()?)));
     let reasons: String = reasons.collect();
-    let table = Report::Table(Table { columns: COLUMNS, rows });
+    let table = Report::Table(Table::new(COLUMNS, vms.iter().enumerate().map(row)));
     answer(Report::Sections(alloc::vec![("vms", table), ("reasons", Report::Note(reasons))]))
 }
 
 /// All exits, whatever the cause.
 pub fn total(exits: &ExitCounters) -> u64 {
-    causes(exits).iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    causes(exits).iter().fold(0, |sum, count| sum.saturating_add(*count))
 }
 
-/// Exits by cause. A counter that is missing here does not compile.
-fn causes(exits: &ExitCounters) -> [(&'static str, u64); 8] {
+/// Exits by cause, in the order of the columns of `stats`.
+fn causes(exits: &ExitCounters) -> [u64; 8] {
     let ExitCounters { calls, mmio, sysreg, interrupts, waits, faults, unclaimed, undefined } = *exits;
-    [
-        ("calls", calls),
-        ("mmio", mmio),
-        ("sysreg", sysreg),
-        ("interrupts", interrupts),
-        ("waits", waits),
-        ("faults", faults),
-        ("unclaimed", unclaimed),
-        ("undefined", undefined),
-    ]
+    [calls, mmio, sysreg, interrupts, waits, faults, unclaimed, undefined]
 }
 
 fn sum(vcpus: &[VcpuStatus], of: impl Fn(&VcpuStatus) -> u64) -> u64 {
@@ -104,7 +94,7 @@ pub fn stats(operator: &dyn Operator, words: &[&str]) -> Answer {
 }
 
 fn overview(operator: &dyn Operator, vms: &[VmStatus]) -> Table {
-    const COLUMNS: &[Column] = &[
+    const COLUMNS: &[Column; 8] = &[
         Column::new("name", "NAME"),
         Column::new("state", "STATE"),
         Column::new("run", "RUN"),
@@ -116,7 +106,7 @@ fn overview(operator: &dyn Operator, vms: &[VmStatus]) -> Table {
     ];
     let row = |(vm, status): (usize, &VmStatus)| {
         let vcpus = operator.vcpus(vm);
-        alloc::vec![
+        [
             Value::Name(status.name.clone(), status.colour),
             Value::State(status.state),
             Value::Time(sum(&vcpus, |vcpu| vcpu.run)),
@@ -127,11 +117,11 @@ fn overview(operator: &dyn Operator, vms: &[VmStatus]) -> Table {
             Value::Bytes(status.memory),
         ]
     };
-    Table { columns: COLUMNS, rows: vms.iter().enumerate().map(row).collect() }
+    Table::new(COLUMNS, vms.iter().enumerate().map(row))
 }
 
 fn details(vm: &VmStatus, vcpus: &[VcpuStatus]) -> [(&'static str, Report); 3] {
-    const TIMES: &[Column] = &[
+    const TIMES: &[Column; 6] = &[
         Column::new("vcpu", "VCPU"),
         Column::new("activity", "ACTIVITY"),
         Column::new("run", "RUN"),
@@ -139,15 +129,16 @@ fn details(vm: &VmStatus, vcpus: &[VcpuStatus]) -> [(&'static str, Report); 3] {
         Column::new("idle", "IDLE"),
         Column::new("migrations", "MIGRATIONS"),
     ];
-    const CAUSES: &[Column] = &[
+    const CAUSES: &[Column; 9] = &[
         Column::new("vcpu", "VCPU"),
         Column::new("calls", "CALLS"),
         Column::new("mmio", "MMIO"),
         Column::new("sysreg", "SYSREG"),
         Column::new("interrupts", "IRQS"),
+        Column::new("waits", "WAITS"),
         Column::new("faults", "FAULTS"),
         Column::new("unclaimed", "UNCLAIMED"),
-        Column::new("undefined", "UNDEFINED"),
+        Column::new("undefined", "UNDEF"),
     ];
     let fields = alloc::vec![
         ("name", Value::Name(vm.name.clone(), vm.colour)),
@@ -158,7 +149,7 @@ fn details(vm: &VmStatus, vcpus: &[VcpuStatus]) -> [(&'static str, Report); 3] {
         ("exits", Value::Count(sum(vcpus, |vcpu| total(&vcpu.exits)))),
     ];
     let times = vcpus.iter().enumerate().map(|(index, vcpu)| {
-        alloc::vec![
+        [
             Value::Count(index as u64),
             Value::text(activity(vcpu.activity)),
             Value::Time(vcpu.run),
@@ -168,13 +159,15 @@ fn details(vm: &VmStatus, vcpus: &[VcpuStatus]) -> [(&'static str, Report); 3] {
         ]
     });
     let causes = vcpus.iter().enumerate().map(|(index, vcpu)| {
-        let counts = causes(&vcpu.exits).map(|(_, count)| Value::Count(count));
-        core::iter::once(Value::Count(index as u64)).chain(counts).collect()
+        let [calls, mmio, sysreg, interrupts, waits, faults, unclaimed, undefined] =
+            causes(&vcpu.exits).map(Value::Count);
+        let index = Value::Count(index as u64);
+        [index, calls, mmio, sysreg, interrupts, waits, faults, unclaimed, undefined]
     });
     [
         ("vm", Report::Fields(fields)),
-        ("vcpus", Report::Table(Table { columns: TIMES, rows: times.collect() })),
-        ("exits", Report::Table(Table { columns: CAUSES, rows: causes.collect() })),
+        ("vcpus", Report::Table(Table::new(TIMES, times))),
+        ("exits", Report::Table(Table::new(CAUSES, causes))),
     ]
 }
 
@@ -190,7 +183,7 @@ pub fn activity(activity: Activity) -> String {
 }
 
 pub fn sched(operator: &dyn Operator, _: &[&str]) -> Answer {
-    const COLUMNS: &[Column] = &[
+    const COLUMNS: &[Column; 7] = &[
         Column::new("cpu", "CPU"),
         Column::new("affinity", "AFFINITY"),
         Column::new("busy", "BUSY"),
@@ -202,7 +195,7 @@ pub fn sched(operator: &dyn Operator, _: &[&str]) -> Answer {
     let vcpu = |(vm, index): &(String, usize)| format!("{vm}.{index}");
     let row = |cpu: &CpuStatus| {
         let waiting: Vec<String> = cpu.waiting.iter().map(vcpu).collect();
-        alloc::vec![
+        [
             Value::Count(cpu.index as u64),
             Value::Hex(cpu.affinity),
             Value::share(cpu.up.saturating_sub(cpu.idle), cpu.up),
@@ -212,7 +205,7 @@ pub fn sched(operator: &dyn Operator, _: &[&str]) -> Answer {
             if waiting.is_empty() { Value::Absent } else { Value::text(waiting.join(" ")) },
         ]
     };
-    answer(Report::Table(Table { columns: COLUMNS, rows: operator.cpus().iter().map(row).collect() }))
+    answer(Report::Table(Table::new(COLUMNS, operator.cpus().iter().map(row))))
 }
 
 pub fn regs(operator: &dyn Operator, words: &[&str]) -> Answer {
@@ -242,15 +235,16 @@ pub fn mem(operator: &dyn Operator, words: &[&str]) -> Answer {
 }
 
 pub fn trace(operator: &dyn Operator, words: &[&str]) -> Answer {
-    const COLUMNS: &[Column] =
+    const COLUMNS: &[Column; 3] =
         &[Column::new("time", "TIME"), Column::new("pc", "PC"), Column::new("cause", "CAUSE")];
     let (vm, vcpu) = resolve::vcpu(operator, words.first().copied().unwrap_or_default())?;
     let count = words.get(1).map_or(Ok(EXITS), |word| resolve::count(word, MAX_EXITS).map(|n| n as usize))?;
     let exits = operator.trace(vm, vcpu)?;
-    let rows = exits.iter().skip(exits.len().saturating_sub(count)).map(|exit| {
-        alloc::vec![Value::Moment(exit.time), Value::Hex(exit.pc), Value::text(exit.cause.clone())]
-    });
-    answer(Report::Table(Table { columns: COLUMNS, rows: rows.collect() }))
+    let rows = exits
+        .iter()
+        .skip(exits.len().saturating_sub(count))
+        .map(|exit| [Value::Moment(exit.time), Value::Hex(exit.pc), Value::text(exit.cause.clone())]);
+    answer(Report::Table(Table::new(COLUMNS, rows)))
 }
 
 pub fn tree(operator: &dyn Operator, words: &[&str]) -> Answer {

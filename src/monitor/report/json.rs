@@ -6,7 +6,6 @@ use alloc::string::String;
 use core::fmt::Write;
 
 use super::{Report, Table, Value};
-use crate::monitor::report::value::state_word;
 
 /// Appends `report`.
 pub fn report(out: &mut String, report: &Report) {
@@ -74,7 +73,7 @@ fn value(out: &mut String, value: &Value) {
     let _ = match value {
         Value::Text(text) => return string(out, text),
         Value::Name(name, _) => return string(out, name),
-        Value::State(state) => return string(out, state_word(*state)),
+        Value::State(state) => write!(out, "\"{state}\""),
         Value::Count(number) | Value::Bytes(number) | Value::Time(number) | Value::Moment(number) => {
             write!(out, "{number}")
         }

@@ -38,10 +38,18 @@ pub enum Report {
 /// Things of one kind, one in a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
-    /// What is told of each.
-    pub columns: &'static [Column],
-    /// As many values as there are columns.
-    pub rows: Vec<Vec<Value>>,
+    columns: &'static [Column],
+    rows: Vec<Vec<Value>>,
+}
+
+impl Table {
+    /// A table with a row for each of `rows`.
+    pub fn new<const N: usize>(
+        columns: &'static [Column; N],
+        rows: impl IntoIterator<Item = [Value; N]>,
+    ) -> Self {
+        Self { columns, rows: rows.into_iter().map(Vec::from).collect() }
+    }
 }
 
 /// What is told of each thing in a table.

@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn tables_are_aligned_and_fit_the_screen() {
-        const COLUMNS: &[Column] = &[
+        const COLUMNS: &[Column; 5] = &[
             Column::new("name", "NAME"),
             Column::json("secret"),
             Column::new("state", "STATE"),
@@ -190,18 +190,10 @@ mod tests {
         ];
         let row = |name: &str, count, note: String| {
             let name = Value::Name(name.into(), Colour::Red);
-            vec![
-                name,
-                Value::Flag(true),
-                Value::State(State::Running),
-                Value::Count(count),
-                Value::text(note),
-            ]
+            [name, Value::Flag(true), Value::State(State::Running), Value::Count(count), Value::text(note)]
         };
-        let report = Report::Table(Table {
-            columns: COLUMNS,
-            rows: vec![row("a", 1, "x".repeat(90)), row(&"n".repeat(63), 12345, String::new())],
-        });
+        let rows = [row("a", 1, "x".repeat(90)), row(&"n".repeat(63), 12345, String::new())];
+        let report = Report::Table(Table::new(COLUMNS, rows));
         let expected = [
             "NAME              STATE    COUNT  NOTE",
             &format!("a                 running      1  {}..", "x".repeat(43)),

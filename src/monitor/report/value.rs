@@ -70,7 +70,7 @@ impl Value {
         match self {
             Self::Text(text) => Cow::Borrowed(text),
             Self::Name(name, _) => Cow::Borrowed(name),
-            Self::State(state) => Cow::Borrowed(state_word(*state)),
+            Self::State(state) => Cow::Owned(state.to_string()),
             Self::Count(count) => Cow::Owned(shown_count(*count)),
             Self::Bytes(bytes) => Cow::Owned(shown_bytes(*bytes)),
             Self::Time(time) => Cow::Owned(shown_time(*time)),
@@ -83,19 +83,6 @@ impl Value {
     }
 }
 
-/// What a state is called.
-pub fn state_word(state: State) -> &'static str {
-    match state {
-        State::Defined => "defined",
-        State::Stopped => "stopped",
-        State::Starting => "starting",
-        State::Running => "running",
-        State::Paused => "paused",
-        State::Stopping => "stopping",
-        State::Crashed => "crashed",
-    }
-}
-
 /// What an instruction set is called.
 pub fn arch_word(arch: Arch) -> &'static str {
     match arch {
@@ -103,13 +90,12 @@ pub fn arch_word(arch: Arch) -> &'static str {
     }
 }
 
-/// At most 7 columns.
+/// Exact as long as it has 7 digits, and at most 7 columns below 10^16.
 fn shown_count(count: u64) -> String {
-    scaled(
-        count,
-        10_000_000,
-        &[("", 1), ("k", 1_000), ("M", 1_000_000), ("G", 1_000_000_000), ("T", 1 << 40)],
-    )
+    match count {
+        ..10_000_000 => count.to_string(),
+        _ => scaled(count, &[("M", 1_000_000), ("G", 1_000_000_000), ("T", 1_000_000_000_000)]),
+    }
 }
 
 /// Bytes in powers of 1024, at most 7 columns.
@@ -119,15 +105,13 @@ fn shown_bytes(bytes: u64) -> String {
         _ if (1 << 20..10_000 << 20).contains(&bytes) && bytes.is_multiple_of(1 << 20) => {
             format!("{}M", bytes >> 20)
         }
-        _ => {
-            scaled(bytes, 10_000, &[("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)])
-        }
+        _ => scaled(bytes, &[("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)]),
     }
 }
 
-/// `value` with the smallest unit that keeps it below `limit`; with one decimal where it is not exact.
-fn scaled(value: u64, limit: u64, units: &[(&str, u64)]) -> String {
-    let unit = units.iter().find(|(_, size)| value / size < limit).or(units.last());
+/// `value` with the smallest unit that leaves it four digits; with one decimal where it is not exact.
+fn scaled(value: u64, units: &[(&str, u64)]) -> String {
+    let unit = units.iter().find(|(_, size)| value / size < 10_000).or(units.last());
     let Some(&(name, size)) = unit else { return value.to_string() };
     let tenth = (u128::from(value % size) * 10 / u128::from(size)) as u64;
     match tenth {
@@ -157,7 +141,7 @@ mod tests {
         for (value, expected) in [
             (Value::Count(0), "0"),
             (Value::Count(9_999_999), "9999999"),
-            (Value::Count(12_345_678), "12345.6k"),
+            (Value::Count(12_345_678), "12.3M"),
             (Value::Bytes(512 << 20), "512M"),
             (Value::Bytes(16 << 30), "16G"),
             (Value::Bytes(4096), "4096"),

@@ -6,6 +6,7 @@ use super::*;
 use crate::monitor::command::COMMANDS;
 use crate::vm::lifecycle::State;
 use crate::vm::operator::Order;
+use crate::vm::vcpu::ExitCounters;
 
 fn three() -> Session {
     Session::new(&["web", "db1", "db2"])
@@ -50,6 +51,16 @@ fn every_answer_fits_the_screen_and_is_json_when_asked_for() {
     session.machine.vms.borrow_mut()[0].uptime = u64::MAX;
     session.machine.vcpus.borrow_mut()[1][0].run = u64::MAX;
     session.machine.vcpus.borrow_mut()[1][0].exits.mmio = u64::MAX;
+    session.machine.vcpus.borrow_mut()[0][0].exits = ExitCounters {
+        calls: 10u64.pow(15),
+        mmio: 10u64.pow(15),
+        sysreg: 10u64.pow(15),
+        interrupts: 10u64.pow(15),
+        waits: 10u64.pow(15),
+        faults: 10u64.pow(15),
+        unclaimed: 10u64.pow(15),
+        undefined: 10u64.pow(15),
+    };
     let mut writer = FdtWriter::new().unwrap();
     let root = writer.begin_node("").unwrap();
     writer.property_array_u32("numbers", &[u32::MAX; 100]).unwrap();
