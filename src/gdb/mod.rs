@@ -10,6 +10,7 @@ mod debuggee;
 mod frame;
 mod isa;
 mod patches;
+mod session;
 mod stub;
 mod target;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use gdbstub::target::ext::breakpoints::WatchKind;
 
 use super::debuggee::Debuggee;
 use super::frame::{self, Event, MAX_PACKET, Reader};
-use super::target::{Session, thread};
+use super::session::{Session, thread};
 use crate::vm::debug::{Access, Stop};
 
 /// Longest reply: a packet's worth of memory in hexadecimal, with its frame and an acknowledgement.
@@ -84,7 +84,7 @@ impl<D: Debuggee> Stub<D> {
             return;
         }
         if stop == Stop::Reset {
-            self.session.forget_patches();
+            self.session.patches.forget();
         }
         if !self.session.running {
             // While the VM is held, another vCPU may have come to a stop as well. It will do so again when it goes
