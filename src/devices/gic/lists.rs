@@ -7,7 +7,6 @@ use bitflags::bitflags;
 use super::{
     CpuInterface, GicVersion, IntId, VcpuSet, Vgic,
     bank::{Groups, Ones},
-    choice::Candidates,
     lr::{Deactivation, ListRegister},
     state::{SpiBank, Vcpu},
 };
@@ -51,36 +50,53 @@ pub struct Fill {
 
 impl Vgic {
     /// Takes back what the guest made of the list registers of `vcpu`. `read(n)` is list register `n`, for as
-    /// many as the last `fill` used. `eoi_count` is `EOIcount` of `ICH_HCR_EL2` or `GICH_HCR`, but 0 while
-    /// the guest's `EOImode` is 1: then it may include mere priority drops, and deactivations are trapped.
+    /// many as the last `fill` used. `eoi_count`, which is asked for only if it matters, is `EOIcount` of
+    /// `ICH_HCR_EL2` or `GICH_HCR`, but 0 while the guest's `EOImode` is 1: then it may include mere priority
+    /// drops, and deactivations are trapped.
     ///
     /// Folding a vCPU that is not loaded changes nothing. Returns which *other* vCPUs are concerned.
+    #[inline]
     pub fn fold(
         &mut self,
         vcpu: usize,
-        eoi_count: u32,
+        eoi_count: impl FnOnce() -> u32,
+        read: impl FnMut(usize) -> ListRegister,
+    ) -> VcpuSet {
+        match self.vcpus.get_mut(vcpu) {
+            Some(cpu) if cpu.used != 0 || cpu.left_active != 0 => self.fold_loaded(vcpu, eoi_count, read),
+            _ => VcpuSet::EMPTY,
+        }
+    }
+
+    /// [`Vgic::fold`] of a vCPU that is loaded.
+    fn fold_loaded(
+        &mut self,
+        vcpu: usize,
+        eoi_count: impl FnOnce() -> u32,
         mut read: impl FnMut(usize) -> ListRegister,
     ) -> VcpuSet {
         let Some(cpu) = self.vcpus.get_mut(vcpu) else { return VcpuSet::EMPTY };
-        let (slots, used) = (cpu.slots, mem::take(&mut cpu.used));
-        // More ends than were left out are of interrupts that were not active at all, which the hardware
-        // counts as well.
-        let ended = eoi_count.min(mem::take(&mut cpu.left_active));
+        let (used, left_active) = (mem::take(&mut cpu.used), mem::take(&mut cpu.left_active));
         let mut concerned = VcpuSet::EMPTY;
-        // First, because those that are still active afterwards are then in the same place.
-        for _ in 0..ended {
-            if let Some(intid) = self.first_unlisted(vcpu) {
-                concerned |= self.deactivate(vcpu, intid);
+        if left_active != 0 {
+            // First, because those that are still active afterwards are then in the same place. More ends than were
+            // left out are of interrupts that were not active at all, which the hardware counts as well.
+            for _ in 0..eoi_count().min(left_active) {
+                if let Some(intid) = self.first_unlisted(vcpu) {
+                    concerned |= self.deactivate(vcpu, intid);
+                }
             }
         }
-        for (n, intid) in slots.into_iter().take(used).enumerate() {
+        for n in 0..used {
             let lr = read(n);
+            let Some(cpu) = self.vcpus.get_mut(vcpu) else { break };
+            let Some(&intid) = cpu.slots.get(n) else { break };
             if let Some(bank) = intid.word().checked_sub(1) {
                 if let Some(spi) = self.spis.get_mut(bank) {
                     spi.bank.settle(intid.bit(), lr);
                     concerned |= self.refresh(bank, intid.bit());
                 }
-            } else if let Some(cpu) = self.vcpus.get_mut(vcpu) {
+            } else {
                 cpu.settle(intid, lr, self.version);
             }
         }
@@ -98,11 +114,12 @@ impl Vgic {
     ) -> Fill {
         let Self { vcpus, spis, groups, version, list_registers, .. } = self;
         let Some(cpu) = vcpus.get_mut(vcpu) else { return Fill::default() };
-        if Candidates::new(cpu, *groups).nth(*list_registers).is_some() {
+        let private = cpu.private_candidates(*groups);
+        if cpu.candidates(private) > *list_registers {
             return self.fill_crowded(vcpu, interface(), write);
         }
         let mut used = 0;
-        for lane in Ones(cpu.private_candidates(*groups)) {
+        for lane in Ones(private) {
             let intid = IntId::at(0, lane);
             write(used, cpu.load(intid, *groups, *version, false));
             cpu.occupy(&mut used, intid);
@@ -167,6 +184,12 @@ impl SpiBank {
 }
 
 impl Vcpu {
+    /// How many interrupts want a list register, when these private ones do.
+    fn candidates(&self, private: u32) -> usize {
+        let spis = Ones(self.spi_words).filter_map(|bank| self.spis.get(bank));
+        spis.fold(private.count_ones(), |sum, word| sum + word.count_ones()) as usize
+    }
+
     /// Notes that the next list register holds this.
     fn occupy(&mut self, used: &mut usize, intid: IntId) {
         if let Some(slot) = self.slots.get_mut(*used) {

@@ -292,12 +292,14 @@ pub fn virtual_machine_control() -> u32 {
     dispatch!(gic => gic.virtual_machine_control())
 }
 
-/// Reads how the virtual interface stands and switches it off.
-pub fn save_virtual_interface() -> VirtualInterface {
-    dispatch!(gic => gic.save_virtual_interface())
+/// Reads how the virtual interface stands into `state`, and switches it off.
+#[inline]
+pub fn save_virtual_interface(state: &mut VirtualInterface) {
+    dispatch!(gic => gic.save_virtual_interface(state));
 }
 
-/// Puts the virtual interface back. The list registers are empty.
+/// Puts the virtual interface back. The list registers are empty; [`set_virtual_control`] switches it on.
+#[inline]
 pub fn restore_virtual_interface(state: &VirtualInterface) {
     dispatch!(gic => gic.restore_virtual_interface(state));
 }

@@ -163,18 +163,18 @@ impl Gic {
         self.hypervisor.read(gich::VMCR)
     }
 
-    pub fn save_virtual_interface(&self) -> VirtualInterface {
+    #[inline]
+    pub fn save_virtual_interface(&self, state: &mut VirtualInterface) {
         self.hypervisor.write(gich::HCR, 0);
-        VirtualInterface {
-            vmcr: self.hypervisor.read(gich::VMCR).into(),
-            active_priorities_0: [self.hypervisor.read(gich::APR).into(), 0, 0, 0],
-            active_priorities_1: [0; 4],
-        }
+        state.vmcr = self.hypervisor.read(gich::VMCR).into();
+        let [active_priorities, ..] = &mut state.active_priorities_0;
+        *active_priorities = self.hypervisor.read(gich::APR).into();
     }
 
+    #[inline]
     pub fn restore_virtual_interface(&self, state: &VirtualInterface) {
+        let [active_priorities, ..] = state.active_priorities_0;
         self.hypervisor.write(gich::VMCR, state.vmcr as u32);
-        self.hypervisor.write(gich::APR, state.active_priorities_0[0] as u32);
-        self.set_virtual_control(1, false);
+        self.hypervisor.write(gich::APR, active_priorities as u32);
     }
 }

@@ -236,29 +236,32 @@ impl Gic {
         mrs!("S3_4_C12_C11_7") as u32 // ICH_VMCR_EL2
     }
 
-    pub fn save_virtual_interface(&self) -> VirtualInterface {
-        let mut state = VirtualInterface { vmcr: mrs!("S3_4_C12_C11_7"), ..VirtualInterface::default() };
-        for number in 0..self.priority_registers {
-            let (group0, group1) = read_active_priorities(number);
-            state.active_priorities_0[number] = group0;
-            state.active_priorities_1[number] = group1;
+    #[inline]
+    pub fn save_virtual_interface(&self, state: &mut VirtualInterface) {
+        state.vmcr = mrs!("S3_4_C12_C11_7");
+        let [first0, ..] = &mut state.active_priorities_0;
+        let [first1, ..] = &mut state.active_priorities_1;
+        (*first0, *first1) = (read_ap0(0), read_ap1(0));
+        // Five bits of priority need one register of each group.
+        for number in 1..self.priority_registers {
+            state.active_priorities_0[number] = read_ap0(number);
+            state.active_priorities_1[number] = read_ap1(number);
         }
         // SAFETY: see `init_cpu`.
         unsafe { msr!("S3_4_C12_C11_0", 0u64) };
-        state
     }
 
+    #[inline]
     pub fn restore_virtual_interface(&self, state: &VirtualInterface) {
         // SAFETY: see `init_cpu`.
         unsafe { msr!("S3_4_C12_C11_7", state.vmcr) };
-        for number in 0..self.priority_registers {
-            write_active_priorities(
-                number,
-                state.active_priorities_0[number],
-                state.active_priorities_1[number],
-            );
+        let ([first0, ..], [first1, ..]) = (state.active_priorities_0, state.active_priorities_1);
+        write_ap0(0, first0);
+        write_ap1(0, first1);
+        for number in 1..self.priority_registers {
+            write_ap0(number, state.active_priorities_0[number]);
+            write_ap1(number, state.active_priorities_1[number]);
         }
-        self.set_virtual_control(1, false);
     }
 }
 
@@ -293,12 +296,3 @@ numbered!(read_ap0, write_ap0,
     0 => "S3_4_C12_C8_0", 1 => "S3_4_C12_C8_1", 2 => "S3_4_C12_C8_2", 3 => "S3_4_C12_C8_3");
 numbered!(read_ap1, write_ap1,
     0 => "S3_4_C12_C9_0", 1 => "S3_4_C12_C9_1", 2 => "S3_4_C12_C9_2", 3 => "S3_4_C12_C9_3");
-
-fn read_active_priorities(number: usize) -> (u64, u64) {
-    (read_ap0(number), read_ap1(number))
-}
-
-fn write_active_priorities(number: usize, group0: u64, group1: u64) {
-    write_ap0(number, group0);
-    write_ap1(number, group1);
-}

@@ -1,36 +1,82 @@
 //! The system registers of EL1 and EL0 that belong to a vCPU: what is saved when it is put and restored when
 //! it is loaded.
 
+use core::arch::asm;
+use core::mem::offset_of;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::sysreg::{mrs, msr};
 
+/// Registers that are moved two at a time: the pairs are neighbours in memory. There may be one left over.
 macro_rules! registers {
-    ($(#[$doc:meta])* $name:ident { $($field:ident = $register:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($first:ident = $first_register:literal, $second:ident = $second_register:literal,)*
+        $(; $last:ident = $last_register:literal,)?
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+        #[repr(C)]
         pub struct $name {
-            $(#[doc = $register] pub $field: u64,)*
+            $(
+                #[doc = $first_register] pub $first: u64,
+                #[doc = $second_register] pub $second: u64,
+            )*
+            $(#[doc = $last_register] pub $last: u64,)?
         }
 
         impl $name {
             /// Reads the registers of this CPU.
+            #[inline]
             pub fn save(&mut self) {
-                $(self.$field = mrs!($register);)*
+                $(
+                    // SAFETY: reading these has no side effect; the two words are fields of `self`.
+                    unsafe {
+                        asm!(
+                            concat!("mrs {first}, ", $first_register),
+                            concat!("mrs {second}, ", $second_register),
+                            "stp {first}, {second}, [{context}, #{offset}]",
+                            first = out(reg) _,
+                            second = out(reg) _,
+                            context = in(reg) &raw mut *self,
+                            offset = const offset_of!(Self, $first),
+                            options(nostack, preserves_flags)
+                        );
+                    }
+                )*
+                $(self.$last = mrs!($last_register);)?
             }
 
             /// The values with the registers' names.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$(($register, self.$field)),*].into_iter()
+                [
+                    $(($first_register, self.$first), ($second_register, self.$second),)*
+                    $(($last_register, self.$last),)?
+                ]
+                .into_iter()
             }
 
             /// Writes the registers of this CPU.
+            #[inline]
             pub fn restore(&self) {
-                // SAFETY: EL1's and EL0's registers do not affect EL2; Stage-2 and the traps bound what the
-                // guest can do with any value of them.
-                unsafe {
-                    $(msr!($register, self.$field);)*
-                }
+                $(
+                    // SAFETY: EL1's and EL0's registers do not affect EL2; Stage-2 and the traps bound what the
+                    // guest can do with any value of them.
+                    unsafe {
+                        asm!(
+                            "ldp {first}, {second}, [{context}, #{offset}]",
+                            concat!("msr ", $first_register, ", {first}"),
+                            concat!("msr ", $second_register, ", {second}"),
+                            first = out(reg) _,
+                            second = out(reg) _,
+                            context = in(reg) &raw const *self,
+                            offset = const offset_of!(Self, $first),
+                            options(nostack, preserves_flags)
+                        );
+                    }
+                )*
+                // SAFETY: as above.
+                $(unsafe { msr!($last_register, self.$last) };)?
             }
         }
     };
@@ -63,7 +109,7 @@ registers! {
         tpidr_el1 = "tpidr_el1",
         cntkctl = "cntkctl_el1",
         cntv_cval = "cntv_cval_el0",
-        cntv_ctl = "cntv_ctl_el0",
+        ; cntv_ctl = "cntv_ctl_el0",
     }
 }
 

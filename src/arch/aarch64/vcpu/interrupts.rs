@@ -36,8 +36,10 @@ pub fn is_timer_linked() -> bool {
 /// Takes the list registers of this CPU, on which `vcpu` is loaded, back into the model, with the level of its
 /// virtual timer, whose `CNTV_CTL_EL0` is given.
 pub fn fold(vgic: &mut Vgic, vcpu: usize, timer_control: u64) -> VcpuSet {
-    let splits_eoi = gic::virtual_machine_control() & VMCR_EOI_MODE != 0;
-    let eoi_count = if splits_eoi { 0 } else { gic::eoi_count() };
+    let eoi_count = || {
+        let splits_eoi = gic::virtual_machine_control() & VMCR_EOI_MODE != 0;
+        if splits_eoi { 0 } else { gic::eoi_count() }
+    };
     let mut others = vgic.fold(vcpu, eoi_count, gic::read_list_register);
     let due = timer_control & TIMER_STATE == TIMER_DUE;
     if !is_timer_linked() {

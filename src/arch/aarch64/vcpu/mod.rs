@@ -289,7 +289,7 @@ impl<M: Machine> Vcpu<M> {
         };
         interrupts::empty(&mut self.list_registers);
         self.kick(others);
-        self.interface = gic::save_virtual_interface();
+        gic::save_virtual_interface(&mut self.interface);
         stage2::unload();
     }
 
@@ -327,6 +327,21 @@ impl<M: Machine> Vcpu<M> {
         interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
         drop(vgic);
         self.kick(others.without(vcpu));
+    }
+
+    /// Folds the list registers, which stay so unless something is pending that ends a wait; tells whether.
+    fn collect_interrupts(&mut self) -> bool {
+        let vcpu = self.id.index;
+        let mut vgic = self.machine.gic().lock();
+        let others = interrupts::fold(&mut vgic, vcpu, mrs!("cntv_ctl_el0"));
+        let interface = CpuInterface::from_vmcr(gic::virtual_machine_control());
+        let pending = vgic.has_pending(vcpu, interface) || interrupts::is_timer_new(&vgic, vcpu);
+        if pending {
+            interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
+        }
+        drop(vgic);
+        self.kick(others);
+        pending
     }
 
     /// A synchronous exception from the guest.
@@ -405,17 +420,15 @@ impl<M: Machine> Vcpu<M> {
             if self.shared.attention.peek() != 0 {
                 self.attend()?;
             }
-            let interface = CpuInterface::from_vmcr(gic::virtual_machine_control());
-            let vcpu = self.id.index;
-            let mut pending = false;
-            self.sync_interrupts(|vgic| {
-                pending = vgic.has_pending(vcpu, interface) || interrupts::is_timer_new(vgic, vcpu);
-                VcpuSet::EMPTY
-            });
-            if pending || until.is_some_and(|until| until <= timer::now()) {
+            if self.collect_interrupts() {
                 return ControlFlow::Continue(());
             }
-            if until.is_some() || !self.machine.nap(vcpu) {
+            if until.is_some_and(|until| until <= timer::now()) {
+                // Nothing is pending that would be delivered; what is there is loaded on the way out.
+                self.shared.attention.raise(Attention::INTERRUPTS);
+                return ControlFlow::Continue(());
+            }
+            if until.is_some() || !self.machine.nap(self.id.index) {
                 return ControlFlow::Break(Exit::Waiting { until });
             }
             self.interrupt()?;

@@ -129,7 +129,7 @@ impl Machine {
         let interface = &mut self.interfaces[vcpu];
         let count = if interface.split { 0 } else { interface.eoi_count };
         interface.eoi_count = 0;
-        self.vgic.fold(vcpu, count, |n| interface.lists[n])
+        self.vgic.fold(vcpu, || count, |n| interface.lists[n])
     }
 
     pub fn fill(&mut self, vcpu: usize) {
