@@ -175,7 +175,7 @@ impl<'m, P: Port> Monitor<'m, P> {
     }
 
     fn type_for(&mut self, vm: usize, byte: u8) {
-        if let Some(typed) = self.typed.get_mut(vm) {
+        if let Some(typed) = self.typed.get_mut(vm).filter(|typed| typed.len() < TYPED) {
             typed.push_back(byte);
         }
     }
@@ -194,6 +194,7 @@ impl<'m, P: Port> Monitor<'m, P> {
             }),
             Key::Escape => match self.last.filter(|_| self.editor.line().is_empty()) {
                 Some(vm) => {
+                    self.print("\n");
                     self.type_for(vm, ESCAPE);
                     self.attach(vm);
                 }
@@ -352,11 +353,11 @@ impl<'m, P: Port> Monitor<'m, P> {
         }
     }
 
+    /// Attaches the operator to `vm`, behind what the monitor has to say.
     fn attach(&mut self, vm: usize) {
         self.mode = Mode::Attached(vm);
         self.last = Some(vm);
         self.set_views();
-        self.print("");
     }
 
     fn detach(&mut self) {

@@ -85,6 +85,7 @@ fn attaching_shows_the_last_lines_and_passes_bytes_both_ways() {
     // Twice Ctrl-]: once to leave, once for the guest.
     session.keys("\x1d");
     assert_eq!(session.machine.typed.borrow()[1], b"root\r\x1d");
+    assert_eq!(session.tail(2), ["login: root", "#"], "its last lines are shown again");
     session.keys("x");
     assert_eq!(session.machine.typed.borrow()[1], b"root\r\x1dx");
 }
