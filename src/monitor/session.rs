@@ -238,6 +238,8 @@ impl<'m, P: Port> Monitor<'m, P> {
     /// Carries out a line.
     fn enter(&mut self, operator: &dyn Operator, line: &str) {
         self.print("\n");
+        // Now, for carrying it out may be logged.
+        self.send();
         let is_json = |word: &&str| *word == JSON;
         let json = line.split_ascii_whitespace().any(|word| is_json(&word));
         let words: Vec<&str> = line.split_ascii_whitespace().filter(|word| !is_json(word)).collect();
@@ -324,9 +326,8 @@ impl<'m, P: Port> Monitor<'m, P> {
         self.output.extend(text.bytes());
     }
 
-    /// Queues for the terminal what it has room for, and shows what is at its bottom. Returns whether nothing
-    /// is left.
-    fn flush(&mut self) -> bool {
+    /// Queues for the terminal what it has room for. Returns whether nothing is left.
+    fn send(&mut self) -> bool {
         while !self.output.is_empty() {
             let (text, _) = self.output.as_slices();
             let sent = self.mux.port().terminal(|terminal| terminal.text(text));
@@ -338,6 +339,15 @@ impl<'m, P: Port> Monitor<'m, P> {
                 self.output.make_contiguous();
             }
             self.output.drain(..sent);
+        }
+        true
+    }
+
+    /// Queues for the terminal what it has room for, and shows what is to be at its bottom. Returns whether
+    /// nothing is left.
+    fn flush(&mut self) -> bool {
+        if !self.send() {
+            return false;
         }
         match self.mode {
             Mode::Prompt => {
