@@ -56,8 +56,10 @@ pub struct Monitor<'m, P> {
     editor: Editor,
     /// The last key was a TAB that did not help.
     tabbed: bool,
-    /// Output that waits for room.
-    output: VecDeque<u8>,
+    /// Output, some of which waits for room.
+    output: String,
+    /// How many bytes of it the terminal has.
+    sent: usize,
     /// What was typed for each VM and not taken yet.
     typed: Vec<VecDeque<u8>>,
     /// Since when what was typed for the attached VM has been waiting, with no room for more.
@@ -80,7 +82,8 @@ impl<'m, P: Port> Monitor<'m, P> {
             keys: Keys::default(),
             editor: Editor::default(),
             tabbed: false,
-            output: VecDeque::new(),
+            output: String::new(),
+            sent: 0,
             typed: (0..count).map(|_| VecDeque::new()).collect(),
             stuck: None,
             last: None,
@@ -323,23 +326,20 @@ impl<'m, P: Port> Monitor<'m, P> {
         if self.output.is_empty() {
             self.mux.port().terminal(|terminal| terminal.release());
         }
-        self.output.extend(text.bytes());
+        self.output.push_str(text);
     }
 
     /// Queues for the terminal what it has room for. Returns whether nothing is left.
     fn send(&mut self) -> bool {
-        while !self.output.is_empty() {
-            let (text, _) = self.output.as_slices();
-            let sent = self.mux.port().terminal(|terminal| terminal.text(text));
-            if sent == 0 && self.output.as_slices().1.is_empty() {
+        while let Some(rest @ [_, ..]) = self.output.as_bytes().get(self.sent..) {
+            let sent = self.mux.port().terminal(|terminal| terminal.text(rest));
+            if sent == 0 {
                 return false;
             }
-            if sent == 0 {
-                // The first part ends within a line.
-                self.output.make_contiguous();
-            }
-            self.output.drain(..sent);
+            self.sent += sent;
         }
+        self.output = String::new();
+        self.sent = 0;
         true
     }
 

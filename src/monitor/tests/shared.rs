@@ -144,6 +144,7 @@ fn a_watched_guest_never_waits_and_its_losses_are_counted() {
     // The operator's own line has room all the same.
     session.mux.port().input.lock().extend(b"list");
     session.serve();
+    assert!(session.mux.port().input.lock().is_empty());
     session.settle();
     assert!(session.shows("list", 4), "{:?}", session.tail(2));
     session.pass(1_000_000);
