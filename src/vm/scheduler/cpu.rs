@@ -113,13 +113,18 @@ fn place(task: &Task, vtime: VTime, home: usize) -> &'static PerCpu {
         .unwrap_or_else(percpu::this_cpu)
 }
 
+/// The highest level of the CPUs that are busy.
+fn furthest(now: u64) -> Option<VTime> {
+    let views = percpu::all().map(|cpu| cpu.scheduler.view(cpu.index, now));
+    views.filter(|view| !view.idle).map(|view| view.level).reduce(VTime::later)
+}
+
 /// Prepares `queue`, if its CPU has nothing to do, for something to be put into it.
 fn leave_idle(queue: &mut Queue, now: u64) {
-    if queue.is_idle() {
-        let views = percpu::all().map(|cpu| cpu.scheduler.view(cpu.index, now));
-        if let Some(furthest) = views.filter(|view| !view.idle).map(|view| view.level).reduce(VTime::later) {
-            queue.leave_idle(furthest);
-        }
+    if queue.is_idle()
+        && let Some(furthest) = furthest(now)
+    {
+        queue.leave_idle(furthest);
     }
 }
 
@@ -585,12 +590,6 @@ pub fn nap(task: &Task) -> bool {
         return false;
     }
     let now = timer::about_now();
-    let vtime = {
-        let mut queue = scheduler.queue.lock();
-        let vtime = queue.stop(params(), now).unwrap_or(queue.vtime(params(), now));
-        scheduler.publish(&queue, now);
-        vtime
-    };
     task.times.run.add(now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed)));
     task.share.one_less();
     let (slept, quiet) = scheduler.doze(own);
@@ -599,10 +598,7 @@ pub fn nap(task: &Task) -> bool {
     let now = timer::about_now();
     task.times.since.store(now, Ordering::Relaxed);
     let mut queue = scheduler.queue.lock();
-    leave_idle(&mut queue, now);
-    let rate = task.share.rate();
-    let vtime = queue.woken(params(), now, vtime, rate);
-    queue.start(params(), now, vtime, rate);
+    queue.slept(params(), now, slept, || furthest(now));
     scheduler.publish(&queue, now);
     quiet
 }

@@ -173,6 +173,8 @@ pub struct Vcpu<M: Machine> {
     hcr: u64,
     /// List registers in use, while loaded.
     list_registers: usize,
+    /// While loaded: the list registers have been folded, and not been filled again.
+    is_folded: bool,
     /// How often in a row the guest's own exception vector could not be fetched.
     lost_vectors: u32,
     physical_timer: ArmTimer,
@@ -224,6 +226,7 @@ impl<M: Machine> Vcpu<M> {
             hcr: traps::hypervisor_configuration(keys.is_some(), machine.is_dedicated()),
             machine,
             list_registers: 0,
+            is_folded: false,
             lost_vectors: 0,
             physical_timer: ArmTimer::default(),
             physical_timer_line: false,
@@ -264,6 +267,7 @@ impl<M: Machine> Vcpu<M> {
             let _ = vgic.set_level(vcpu, interrupts::PHYSICAL_TIMER, level);
             self.physical_timer_line = level;
             interrupts::adopt_timer(&mut vgic, vcpu);
+            self.is_folded = false;
             interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
         }
         barrier::isb(barrier::SY);
@@ -282,7 +286,10 @@ impl<M: Machine> Vcpu<M> {
         unsafe { fpu_save(&mut self.fpu) };
         let others = {
             let mut vgic = self.machine.gic().lock();
-            let others = interrupts::fold(&mut vgic, self.id.index, self.el1.cntv_ctl);
+            let others = match self.is_folded {
+                true => VcpuSet::EMPTY,
+                false => interrupts::fold(&mut vgic, self.id.index, self.el1.cntv_ctl),
+            };
             // The physical interrupt of a pending timer goes with its vCPU; its next load makes it active.
             interrupts::release(vgic.holds_hardware(self.id.index));
             others
@@ -321,6 +328,7 @@ impl<M: Machine> Vcpu<M> {
     /// Folds the list registers, lets `change` act on the interrupt controller, and fills them again.
     fn sync_interrupts(&mut self, change: impl FnOnce(&mut Vgic) -> VcpuSet) {
         let vcpu = self.id.index;
+        self.is_folded = false;
         let mut vgic = self.machine.gic().lock();
         let mut others = interrupts::fold(&mut vgic, vcpu, mrs!("cntv_ctl_el0"));
         others |= change(&mut vgic);
@@ -336,6 +344,7 @@ impl<M: Machine> Vcpu<M> {
         let others = interrupts::fold(&mut vgic, vcpu, mrs!("cntv_ctl_el0"));
         let interface = CpuInterface::from_vmcr(gic::virtual_machine_control());
         let pending = vgic.has_pending(vcpu, interface) || interrupts::is_timer_new(&vgic, vcpu);
+        self.is_folded = !pending;
         if pending {
             interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
         }
@@ -417,8 +426,9 @@ impl<M: Machine> Vcpu<M> {
     /// wants the vCPU: here, as long as nobody else wants the CPU.
     fn wait_for_interrupt(&mut self, until: Option<u64>) -> ControlFlow<Exit> {
         loop {
-            if self.shared.attention.peek() != 0 {
-                self.attend()?;
+            // What is asked for besides a stop is to look at the interrupts, which follows.
+            if self.shared.attention.peek() != 0 && self.shared.attention.take() & Attention::STOP != 0 {
+                return ControlFlow::Break(Exit::Stopped);
             }
             if self.collect_interrupts() {
                 return ControlFlow::Continue(());

@@ -194,6 +194,31 @@ impl<T> RunQueue<T> {
         self.running.map(|running| running.vtime(now))
     }
 
+    /// The one that runs has slept for so long with nothing else here to run: it is as if that time had not been. After
+    /// more than a moment, sleep counts as any other (see [`Self::woken`]); `furthest` is as for
+    /// [`Self::leave_idle`] then.
+    pub fn slept(
+        &mut self,
+        params: &Params,
+        now: Ticks,
+        slept: Ticks,
+        furthest: impl FnOnce() -> Option<VTime>,
+    ) {
+        let Some(running) = &mut self.running else { return };
+        running.charged = running.charged.saturating_add(slept).min(now);
+        running.started = running.started.saturating_add(slept).min(now);
+        if slept > params.shortest_slice
+            && let Some(Running { rate, .. }) = self.running
+            && let Some(vtime) = self.stop(params, now)
+        {
+            if let Some(furthest) = furthest() {
+                self.leave_idle(furthest);
+            }
+            let vtime = self.woken(params, now, vtime, rate);
+            self.start(params, now, vtime, rate);
+        }
+    }
+
     /// The rate of the one that runs.
     pub fn running_rate(&self) -> Option<Rate> {
         self.running.map(|running| running.rate)
