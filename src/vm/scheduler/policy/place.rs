@@ -50,8 +50,8 @@ pub struct CpuView {
     pub index: usize,
     /// Whether nothing runs or waits there.
     pub idle: bool,
-    /// The lowest virtual time of its vCPUs, less [`Params::bonus`] of that one's running time: the slices of a
-    /// light vCPU are long virtual times, and must not look like progress that others have missed.
+    /// The lowest virtual time of its vCPUs, less [`Params::bonus`] of that one's running time: the slices of
+    /// a light vCPU are long virtual times, and must not look like progress that others have missed.
     pub level: VTime,
     /// How many vCPUs wait for it.
     pub waiting: usize,
@@ -60,9 +60,9 @@ pub struct CpuView {
 /// The CPU on which a vCPU should go on that has woken up, has been preempted, or is the first that waits for
 /// `home`. It is at `vtime` among the vCPUs of `home`, runs at `rate` and may use the CPUs `allowed`.
 ///
-/// In this order: `home`, if it is idle; another idle CPU; the CPU of the highest level, if that is higher than
-/// `home`'s and the vCPU's own virtual time by more than [`Params::threshold`] of the vCPU's running time;
-/// `home`; the CPU for which fewest wait. `None` if none of `cpus` is allowed.
+/// In this order: `home`, if it is idle; another idle CPU; the CPU of the highest level, if that is higher
+/// than `home`'s and the vCPU's own virtual time by more than [`Params::threshold`] of the vCPU's running
+/// time; `home`; the CPU for which fewest wait. `None` if none of `cpus` is allowed.
 pub fn place(
     params: &Params,
     vtime: VTime,
@@ -82,4 +82,44 @@ pub fn place(
     let best = cpus.max_by_key(|cpu| (cpu.level.since(from), Reverse(cpu.waiting)))?;
     let worthwhile = best.level.since(from) > rate.distance(params.threshold);
     Some(if worthwhile { best.index } else { home })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_better_cpu_is_chosen_in_order() {
+        let params = Params::new(1_000_000_000);
+        let (home, rate) = (1, Rate::of(100, 1));
+        let cpu = |index, idle, milliseconds: u64, waiting| {
+            let level = VTime::from_raw(milliseconds * 1_000_000);
+            CpuView { index, idle, level, waiting }
+        };
+        let at = |allowed, cpus: [CpuView; 4]| {
+            place(&params, VTime::from_raw(10_000_000), rate, home, allowed, cpus.into_iter())
+        };
+        let all = CpuSet::ALL;
+        let not_home = CpuSet::from_bits(0b1101);
+        // Idle: home before others, others before those that are ahead.
+        assert_eq!(
+            at(all, [cpu(0, true, 0, 0), cpu(1, true, 0, 0), cpu(2, false, 99, 1), cpu(3, true, 0, 0)]),
+            Some(1)
+        );
+        assert_eq!(
+            at(all, [cpu(0, false, 0, 0), cpu(1, false, 0, 0), cpu(2, false, 99, 1), cpu(3, true, 0, 0)]),
+            Some(3)
+        );
+        // Ahead of the vCPU and of home by more than 4 ms, or not.
+        let busy = |home, other| {
+            [cpu(0, false, 0, 5), cpu(1, false, home, 9), cpu(2, false, other, 7), cpu(3, false, 0, 6)]
+        };
+        assert_eq!(at(all, busy(8, 15)), Some(2));
+        assert_eq!(at(all, busy(8, 14)), Some(1));
+        assert_eq!(at(all, busy(12, 15)), Some(1));
+        // Where it may no longer be: the fewest.
+        assert_eq!(at(not_home, busy(8, 15)), Some(0));
+        assert_eq!(at(CpuSet::of(4), busy(8, 15)), None);
+        assert!(CpuSet::of(64).is_empty());
+    }
 }

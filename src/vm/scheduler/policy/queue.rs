@@ -17,6 +17,37 @@ pub struct Waiting<T> {
     pub task: T,
 }
 
+/// What is kept of a vCPU that blocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Asleep {
+    /// Its virtual time.
+    pub vtime: VTime,
+    /// How far its CPU had come: [`RunQueue::vtime`].
+    pub cpu: VTime,
+    /// Its VM's clock: how long all vCPUs of the VM have run, at the rate that the VM has when only one is
+    /// runnable.
+    pub clock: VTime,
+}
+
+impl Asleep {
+    /// Its virtual time on the CPU where it blocked, when that has come as far as `cpu` and its VM's clock to
+    /// `clock`.
+    ///
+    /// It goes on with the VM's clock: what siblings took meanwhile is the VM's share, which a vCPU cannot be
+    /// owed a second time. But siblings that had CPUs to themselves do not put it at a disadvantage: it falls
+    /// back behind this CPU only as far as [`Params::bonus`] of its running time.
+    pub fn vtime_at(&self, params: &Params, cpu: VTime, clock: VTime, rate: Rate) -> VTime {
+        let behind = cpu.after(rate.distance(params.bonus));
+        let limit = cpu.since(self.cpu).max(behind.since(self.vtime));
+        self.vtime.after(clock.since(self.clock).min(limit).max(0))
+    }
+}
+
+/// [`RunQueue::woken`] on a CPU of which only [`RunQueue::vtime`] is known: `start`.
+pub fn woken(params: &Params, start: VTime, vtime: VTime, rate: Rate) -> VTime {
+    vtime.later(start).earlier(start.after(rate.distance(params.max_lag)))
+}
+
 /// The vCPU that runs.
 #[derive(Debug, Clone, Copy)]
 struct Running {
@@ -53,11 +84,6 @@ impl<T> Default for RunQueue<T> {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// [`RunQueue::woken`] on a CPU of which only [`RunQueue::vtime`] is known: `start`.
-pub fn woken(params: &Params, start: VTime, vtime: VTime, rate: Rate) -> VTime {
-    vtime.later(start).earlier(start.after(rate.distance(params.max_lag)))
 }
 
 impl<T> RunQueue<T> {
@@ -123,15 +149,17 @@ impl<T> RunQueue<T> {
         self.waiting.iter().rev()
     }
 
-    /// Where a vCPU of this CPU that was at `vtime` when it blocked stands now that it wakes up. Sleep is not
-    /// saved up: it is not before [`Self::vtime`]. What it has had too much is remembered, up to
-    /// [`Params::max_lag`] of its running time.
+    /// Where one stands here that has slept and is at `vtime` otherwise. Sleep is not saved up: it comes no
+    /// earlier than [`Self::vtime`], or than the lowest here, if that is one that is owed something. What it
+    /// has had too much is remembered, up to [`Params::max_lag`] of its running time.
     pub fn woken(&self, params: &Params, now: Ticks, vtime: VTime, rate: Rate) -> VTime {
-        woken(params, self.vtime(params, now), vtime, rate)
+        let start = self.vtime(params, now);
+        let start = self.lowest(now).map_or(start, |(lowest, _)| start.earlier(lowest));
+        woken(params, start, vtime, rate)
     }
 
-    /// Queues one that has woken up, or that may no longer use the CPU where it waited. Its virtual time is that of
-    /// when it left a CPU whose [`Self::vtime`] is `home` now; by how much it is ahead of that, or
+    /// Queues one that has woken up, or that may no longer use the CPU where it waited. Its virtual time is
+    /// that among the vCPUs of a CPU whose [`Self::vtime`] is `home` now; by how much it is ahead of that, or
     /// behind, is what counts here.
     pub fn wake(&mut self, params: &Params, now: Ticks, mut it: Waiting<T>, home: VTime) {
         let vtime = self.vtime(params, now).after(it.vtime.since(home));
@@ -165,8 +193,8 @@ impl<T> RunQueue<T> {
         self.take(|it| which(&it.task))
     }
 
-    /// Takes the one with the lowest virtual time of those that may use the CPU `thief`, which has nothing to do and
-    /// will [`Self::insert`] it into its own queue.
+    /// Takes the one with the lowest virtual time of those that may use the CPU `thief`, which has nothing to
+    /// do and will [`Self::insert`] it into its own queue.
     pub fn steal(&mut self, thief: usize) -> Option<Waiting<T>> {
         self.take(|it| it.allowed.contains(thief))
     }
@@ -189,9 +217,9 @@ impl<T> RunQueue<T> {
         }
     }
 
-    /// The virtual time of the one that runs.
-    pub fn running(&self, now: Ticks) -> Option<VTime> {
-        self.running.map(|running| running.vtime(now))
+    /// For how long the one that runs has run since [`Self::start`] or the last [`Self::set_rate`].
+    pub fn uncharged(&self, now: Ticks) -> Ticks {
+        self.running.map_or(0, |running| now.saturating_sub(running.charged))
     }
 
     /// The one that runs has slept for so long with nothing else here to run: it is as if that time had not been. After
@@ -224,6 +252,11 @@ impl<T> RunQueue<T> {
         self.running.map(|running| running.rate)
     }
 
+    /// The virtual time of the one that runs.
+    pub fn running(&self, now: Ticks) -> Option<VTime> {
+        self.running.map(|running| running.vtime(now))
+    }
+
     /// The one that runs leaves the CPU: its virtual time.
     pub fn stop(&mut self, params: &Params, now: Ticks) -> Option<VTime> {
         self.reached = self.vtime(params, now);
@@ -250,8 +283,8 @@ impl<T> RunQueue<T> {
         running.ran(now) >= slice && !running.vtime(now).is_before(front.vtime)
     }
 
-    /// In how many ticks to look again: at the end of the running one's slice. `None` if none waits, so that there is
-    /// nothing to look for. It changes whenever something is queued, taken or started.
+    /// In how many ticks to look again: at the end of the running one's slice. `None` if none waits, so that
+    /// there is nothing to look for. It changes whenever something is queued, taken or started.
     pub fn next_tick(&self, params: &Params, now: Ticks) -> Option<Ticks> {
         let slice = self.slice(params)?;
         let ran = self.running.map_or(0, |running| running.ran(now));
@@ -264,14 +297,14 @@ impl<T> RunQueue<T> {
         Some((params.latency / runnable).min(params.longest_slice).max(params.shortest_slice))
     }
 
-    /// Lets the CPU forget what its vCPUs are owed: one of rate `rate` that waits for a CPU of this `level`, and may
-    /// use this one, has found that it has no reason to come here.
+    /// Lets the CPU forget what its vCPUs are owed: one of rate `rate` that waits for a CPU of this `level`,
+    /// and may use this one, has found that it has no reason to come here.
     ///
     /// Being owed up to [`Params::max_lag`] of running time, their own or the waiting one's, is how vCPUs of
-    /// different CPUs come to their shares. More is owed only where it could not be had: to one that has the CPU
-    /// to itself and yet less than its weight asks for, or to several that may use no other. The first loses it at
-    /// once. The others lose it by and by, half of it in about [`Params::memory`], so that they still
-    /// compare with those who have as much to lose.
+    /// different CPUs come to their shares. More is owed only where it could not be had: to one that has the
+    /// CPU to itself and yet less than its weight asks for, or to several that may use no other. The first
+    /// loses it at once. The others lose it by and by, most of it within [`Params::memory`], so that they
+    /// still compare with those who have as much to lose.
     pub fn catch_up(&mut self, params: &Params, now: Ticks, level: VTime, rate: Rate) {
         let elapsed = now.saturating_sub(self.compared).min(params.memory);
         self.compared = now;

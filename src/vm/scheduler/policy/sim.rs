@@ -1,11 +1,11 @@
-//! A machine on which the policy is tested: a mechanism without locks, guests or interrupts, in which time passes
-//! from event to event and a kick arrives at once.
+//! A machine on which the policy is tested: a mechanism without locks, guests or interrupts, in which time
+//! passes from event to event and a kick arrives at once.
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use super::{CpuSet, CpuView, Params, Rate, RunQueue, Ticks, VTime, Waiting, place};
+use super::{Asleep, CpuSet, CpuView, Params, Rate, RunQueue, Ticks, VTime, Waiting, place, woken};
 
 /// A tick is a nanosecond.
 pub const MS: Ticks = 1_000_000;
@@ -40,8 +40,8 @@ pub struct Vcpu {
     allowed: CpuSet,
     load: Load,
     state: State,
-    /// While it does not run.
-    vtime: VTime,
+    /// While it is blocked.
+    asleep: Asleep,
     home: usize,
     /// What is left of its burst.
     burst: Ticks,
@@ -61,6 +61,7 @@ pub struct Vcpu {
 struct Vm {
     weight: u32,
     runnable: u32,
+    clock: VTime,
 }
 
 #[derive(Debug)]
@@ -108,19 +109,20 @@ impl Machine {
     /// Adds a VM, whose vCPUs wake up now.
     pub fn vm(&mut self, weight: u32, vcpus: impl IntoIterator<Item = (Load, CpuSet)>) -> usize {
         let vm = self.vms.len();
-        self.vms.push(Vm { weight, runnable: 0 });
+        self.vms.push(Vm { weight, runnable: 0, clock: VTime::default() });
         for (load, allowed) in vcpus {
             let index = self.vcpus.len();
             let home =
                 allowed.iter().next().filter(|_| allowed != CpuSet::ALL).unwrap_or(index % self.cpus.len());
             let vtime = self.cpus[home].queue.vtime(&PARAMS, self.now);
+            let asleep = Asleep { vtime, cpu: vtime, clock: VTime::default() };
             let burst = Ticks::MAX;
             self.vcpus.push(Vcpu {
                 vm,
                 allowed,
                 load,
                 state: State::Blocked,
-                vtime,
+                asleep,
                 home,
                 burst,
                 since: self.now,
@@ -133,11 +135,6 @@ impl Machine {
             self.events.push(Reverse((self.now, Event::Wake(index))));
         }
         vm
-    }
-
-    /// A VM of hogs that may run everywhere.
-    pub fn hogs(&mut self, weight: u32, n: usize) -> usize {
-        self.vm(weight, (0..n).map(|_| (Load::Hog, CpuSet::ALL)))
     }
 
     pub fn set_weight(&mut self, vm: usize, weight: u32) {
@@ -221,9 +218,17 @@ impl Machine {
         for cpu in 0..self.cpus.len() {
             if let Some(vcpu) = self.cpus[cpu].running.filter(|&it| self.vcpus[it].vm == vm) {
                 let rate = self.rate(vcpu);
+                self.advance_clock(vm, cpu);
                 self.cpus[cpu].queue.set_rate(self.now, rate);
             }
         }
+    }
+
+    /// Adds what the vCPU of `vm` that runs on this CPU has run.
+    fn advance_clock(&mut self, vm: usize, cpu: usize) {
+        let ran = self.cpus[cpu].queue.uncharged(self.now);
+        let vm = &mut self.vms[vm];
+        vm.clock = vm.clock.after(Rate::of(vm.weight, 1).advance(ran) as i64);
     }
 
     fn views(&self) -> impl Iterator<Item = CpuView> + Clone {
@@ -248,8 +253,10 @@ impl Machine {
         self.runnable(vcpu, 1);
         let (home, rate) = (self.vcpus[vcpu].home, self.rate(vcpu));
         let now = self.now;
-        let vtime = self.cpus[home].queue.woken(&PARAMS, now, self.vcpus[vcpu].vtime, rate);
-        let cpu = self.place(vcpu, vtime, home);
+        let (asleep, clock) = (self.vcpus[vcpu].asleep, self.vms[self.vcpus[vcpu].vm].clock);
+        let from = self.cpus[home].queue.vtime(&PARAMS, now);
+        let vtime = asleep.vtime_at(&PARAMS, from, clock, rate);
+        let cpu = self.place(vcpu, woken(&PARAMS, from, vtime, rate), home);
         if self.cpus[cpu].queue.is_idle() {
             self.leave_idle(cpu);
         }
@@ -261,8 +268,7 @@ impl Machine {
             Load::Random(run, _) => 1 + self.random.below(2 * run),
             Load::Dodger(_) => PARAMS.longest_slice,
         };
-        let from = self.cpus[home].queue.vtime(&PARAMS, now);
-        let waiting = self.waits(vcpu, self.vcpus[vcpu].vtime, cpu);
+        let waiting = self.waits(vcpu, vtime, cpu);
         self.cpus[cpu].queue.wake(&PARAMS, now, waiting, from);
         self.kick(cpu);
     }
@@ -300,22 +306,22 @@ impl Machine {
         }
     }
 
-    fn stop(&mut self, cpu: usize) -> Option<usize> {
-        let vtime = self.cpus[cpu].queue.stop(&PARAMS, self.now)?;
-        let vcpu = self.cpus[cpu].running.take()?;
+    /// The one that runs stops: it and its virtual time.
+    fn stop(&mut self, cpu: usize) -> (usize, VTime) {
+        let vcpu = self.cpus[cpu].running.take().unwrap();
+        self.advance_clock(self.vcpus[vcpu].vm, cpu);
+        let vtime = self.cpus[cpu].queue.stop(&PARAMS, self.now).unwrap();
         self.cpus[cpu].epoch += 1;
         let it = &mut self.vcpus[vcpu];
         let ran = self.now - it.since;
         it.got += ran;
         it.burst = it.burst.saturating_sub(ran);
-        it.vtime = vtime;
-        Some(vcpu)
+        (vcpu, vtime)
     }
 
     /// The one that runs makes way for the first that waits.
     fn reschedule(&mut self, cpu: usize) {
-        let vcpu = self.stop(cpu).unwrap();
-        let vtime = self.vcpus[vcpu].vtime;
+        let (vcpu, vtime) = self.stop(cpu);
         let to = self.place(vcpu, vtime, cpu);
         self.insert(vcpu, vtime, to);
         self.dispatch(cpu);
@@ -370,7 +376,7 @@ impl Machine {
     }
 
     fn block(&mut self, cpu: usize) {
-        let vcpu = self.stop(cpu).unwrap();
+        let (vcpu, vtime) = self.stop(cpu);
         let sleep = match self.vcpus[vcpu].load {
             Load::Hog => Ticks::MAX / 2,
             Load::Bursts(_, sleep) | Load::Dodger(sleep) => sleep,
@@ -378,6 +384,8 @@ impl Machine {
         };
         self.vcpus[vcpu].state = State::Blocked;
         self.runnable(vcpu, -1);
+        let clock = self.vms[self.vcpus[vcpu].vm].clock;
+        self.vcpus[vcpu].asleep = Asleep { vtime, cpu: self.cpus[cpu].queue.vtime(&PARAMS, self.now), clock };
         self.events.push(Reverse((self.now + sleep, Event::Wake(vcpu))));
         self.dispatch(cpu);
     }
@@ -445,24 +453,5 @@ impl Random {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % bound.max(1)
-    }
-}
-
-/// What vCPUs of these weights that never block get of `cpus` CPUs: in proportion to their weights, but
-/// none more than one CPU.
-pub fn ideal(cpus: usize, weights: &[f64]) -> Vec<f64> {
-    let mut shares = alloc::vec![0.0; weights.len()];
-    let mut open: Vec<usize> = (0..weights.len()).collect();
-    let mut left = cpus as f64;
-    loop {
-        let total: f64 = open.iter().map(|&it| weights[it]).sum();
-        let full = open.iter().copied().filter(|&it| weights[it] * left >= total).collect::<Vec<_>>();
-        if full.is_empty() || open.is_empty() {
-            open.iter().for_each(|&it| shares[it] = weights[it] * left / total);
-            return shares;
-        }
-        full.iter().for_each(|&it| shares[it] = 1.0);
-        left -= full.len() as f64;
-        open.retain(|it| !full.contains(it));
     }
 }

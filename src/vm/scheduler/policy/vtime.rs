@@ -14,8 +14,8 @@ const _: () = assert!((UNIT_WEIGHT * crate::vm::bundle::MAX_VCPUS as u64) << FRA
 
 /// A point in virtual time, in ticks of a vCPU whose rate is one.
 ///
-/// It wraps. Two points compare by their signed difference, so they must be less than 2^63 ticks apart: 16 days
-/// of a 1 GHz counter at the steepest rate, 292 years at the usual one.
+/// It wraps. Two points compare by their signed difference, so they must be less than 2^63 ticks apart: 16
+/// days of a 1 GHz counter at the steepest rate, 292 years at the usual one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct VTime(u64);
 
