@@ -140,13 +140,15 @@ pub(super) fn make_ready(task: &Arc<Task>) {
     task.share.one_more();
     let home = task.home();
     let home_vtime = percpu::cpu(home).map_or(VTime::default(), |cpu| cpu.scheduler.vtime_at(now));
-    let cpu = place(task, policy::woken(params(), home_vtime, task.vtime(), task.share.rate()), home);
+    let rate = task.share.rate();
+    let vtime = task.asleep().vtime_at(params(), home_vtime, task.share.clock(), rate);
+    let cpu = place(task, policy::woken(params(), home_vtime, vtime, rate), home);
     let idle = now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed));
     task.times.idle.add(idle);
     let mut queue = cpu.scheduler.queue.lock();
     task.set_state(State::Waiting(cpu.index));
     leave_idle(&mut queue, now);
-    queue.wake(params(), now, waiting(task.clone(), task.vtime()), home_vtime);
+    queue.wake(params(), now, waiting(task.clone(), vtime), home_vtime);
     cpu.scheduler.joined(cpu, queue, now);
 }
 
@@ -155,8 +157,9 @@ pub(super) fn take_out(cpu: usize, task: &Arc<Task>) -> bool {
     let Some(cpu) = percpu::cpu(cpu) else { return false };
     let mut queue = cpu.scheduler.queue.lock();
     let Some(found) = queue.remove(|waiting| Arc::ptr_eq(waiting, task)) else { return false };
-    found.task.park(found.vtime);
-    cpu.scheduler.publish(&queue, timer::about_now());
+    let now = timer::about_now();
+    found.task.park(found.vtime, queue.vtime(params(), now));
+    cpu.scheduler.publish(&queue, now);
     true
 }
 
@@ -277,6 +280,7 @@ impl CpuScheduler {
         }
         let now = timer::about_now();
         let mut queue = self.queue.lock();
+        task.share.charge(queue.uncharged(now));
         queue.set_rate(now, task.share.rate());
         if queue.preempts(params(), now) || queue.expired(params(), now) {
             return true;
@@ -314,7 +318,7 @@ impl CpuScheduler {
                 break Some(next);
             }
             // Halted after it had been put here.
-            next.task.park(next.vtime);
+            next.task.park(next.vtime, queue.vtime(params(), now));
         };
         let next = next.map(|next| self.start(own, &mut queue, next, now));
         self.publish(&queue, now);
@@ -367,6 +371,7 @@ impl CpuScheduler {
         fate: Fate,
         now: u64,
     ) -> Option<(Arc<Task>, VTime)> {
+        task.share.charge(queue.uncharged(now));
         let mut vtime = queue.stop(params(), now).unwrap_or(queue.vtime(params(), now));
         self.current.store(NOBODY, Ordering::Relaxed);
         task.times.run.add(now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed)));
@@ -378,7 +383,7 @@ impl CpuScheduler {
                 }
             }
             Fate::Blocked(until) => {
-                task.set_vtime(vtime);
+                task.fall_asleep(vtime, queue.vtime(params(), now));
                 task.share.one_less();
                 // From here on whoever wants it wakes it; what was wanted before is looked for now.
                 task.set_state(State::Blocked);
@@ -394,7 +399,7 @@ impl CpuScheduler {
                 task.share.one_more();
             }
             Fate::Parked => {
-                task.park(vtime);
+                task.park(vtime, queue.vtime(params(), now));
                 if !task.is_to_start() || !task.take_from(State::Parked) {
                     return None;
                 }
@@ -598,7 +603,7 @@ pub fn nap(task: &Task) -> bool {
     let now = timer::about_now();
     task.times.since.store(now, Ordering::Relaxed);
     let mut queue = scheduler.queue.lock();
-    queue.slept(params(), now, slept, || furthest(now));
+    task.share.charge(queue.slept(params(), now, slept, || furthest(now)));
     scheduler.publish(&queue, now);
     quiet
 }

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use bitflags::bitflags;
 use spin::{Mutex, MutexGuard, Once};
 
-use super::policy::{CpuSet, Rate, VTime};
+use super::policy::{Asleep, CpuSet, Rate, Ticks, VTime};
 use super::{cpu, make_ready};
 use crate::arch::aarch64::{gic, percpu, timer};
 use crate::vm::instance::Vm;
@@ -22,17 +22,28 @@ pub struct Share {
     dedicated: bool,
     /// How many of the vCPUs run or wait for a CPU.
     runnable: AtomicU32,
+    /// See [`Asleep::clock`].
+    clock: AtomicU64,
 }
 
 impl Share {
     /// The share of a VM with the given weight, or whose vCPUs own their CPUs.
     pub fn new(weight: u32, dedicated: bool) -> Self {
-        Self { weight, dedicated, runnable: AtomicU32::new(0) }
+        Self { weight, dedicated, runnable: AtomicU32::new(0), clock: AtomicU64::new(0) }
     }
 
     /// At which rate the virtual time of each of the VM's vCPUs passes now.
     pub(super) fn rate(&self) -> Rate {
         Rate::of(self.weight, self.runnable.load(Ordering::Relaxed).max(1))
+    }
+
+    /// One of the vCPUs has run for `ticks`.
+    pub(super) fn charge(&self, ticks: Ticks) {
+        self.clock.fetch_add(Rate::of(self.weight, 1).advance(ticks), Ordering::Relaxed);
+    }
+
+    pub(super) fn clock(&self) -> VTime {
+        VTime::from_raw(self.clock.load(Ordering::Relaxed))
     }
 
     pub(super) fn one_more(&self) {
@@ -137,8 +148,8 @@ pub struct Task {
     on: AtomicBool,
     /// An order to start it waits at the VM's power controller.
     start: AtomicBool,
-    /// Its virtual time when it last left a CPU.
-    vtime: AtomicU64,
+    /// What [`Asleep`] holds, from when it last left a CPU.
+    asleep: [AtomicU64; 3],
     /// The CPU that it last ran on.
     home: AtomicU32,
     /// The CPUs that it may run on.
@@ -159,7 +170,7 @@ impl Task {
             holds: AtomicU32::new(Hold::VM.bits()),
             on: AtomicBool::new(false),
             start: AtomicBool::new(false),
-            vtime: AtomicU64::new(0),
+            asleep: [const { AtomicU64::new(0) }; 3],
             home: AtomicU32::new(allowed.iter().next().unwrap_or(0) as u32),
             allowed,
             share,
@@ -205,17 +216,23 @@ impl Task {
         self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    pub(super) fn vtime(&self) -> VTime {
-        VTime::from_raw(self.vtime.load(Ordering::Relaxed))
+    /// Where it stood when it left a CPU.
+    pub(super) fn asleep(&self) -> Asleep {
+        let [vtime, cpu, clock] =
+            self.asleep.each_ref().map(|word| VTime::from_raw(word.load(Ordering::Relaxed)));
+        Asleep { vtime, cpu, clock }
     }
 
-    pub(super) fn set_vtime(&self, vtime: VTime) {
-        self.vtime.store(vtime.raw(), Ordering::Relaxed);
+    /// It leaves, at `vtime`, a CPU that has come as far as `cpu`.
+    pub(super) fn fall_asleep(&self, vtime: VTime, cpu: VTime) {
+        for (word, time) in self.asleep.iter().zip([vtime, cpu, self.share.clock()]) {
+            word.store(time.raw(), Ordering::Relaxed);
+        }
     }
 
-    /// It does not run or wait any more: it is parked, at `vtime`.
-    pub(super) fn park(&self, vtime: VTime) {
-        self.set_vtime(vtime);
+    /// It does not run or wait any more: it is parked, as in [`Task::fall_asleep`].
+    pub(super) fn park(&self, vtime: VTime, cpu: VTime) {
+        self.fall_asleep(vtime, cpu);
         self.share.one_less();
         self.set_state(State::Parked);
     }

@@ -427,7 +427,7 @@ fn folding_twice_changes_nothing() {
     machine.level(0, 33, true);
     let _ = machine.fold(0);
     let saved = machine.vgic.save();
-    let _ = machine.vgic.fold(0, 0, |_| ListRegister::from_bits(u64::MAX));
+    let _ = machine.vgic.fold(0, || 0, |_| ListRegister::from_bits(u64::MAX));
     assert_eq!(machine.vgic.save(), saved);
 }
 

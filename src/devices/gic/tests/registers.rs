@@ -30,7 +30,7 @@ struct Idle {
 impl Host for Idle {
     fn fold(&self, vgic: &mut Vgic, vcpu: usize) -> VcpuSet {
         let lists = self.lists.lock().unwrap();
-        vgic.fold(vcpu, 0, |n| lists.get(n).copied().unwrap_or_default())
+        vgic.fold(vcpu, || 0, |n| lists.get(n).copied().unwrap_or_default())
     }
 
     fn kick(&self, vcpus: VcpuSet) {

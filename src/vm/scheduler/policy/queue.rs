@@ -222,29 +222,32 @@ impl<T> RunQueue<T> {
         self.running.map_or(0, |running| now.saturating_sub(running.charged))
     }
 
-    /// The one that runs has slept for so long with nothing else here to run: it is as if that time had not been. After
-    /// more than a moment, sleep counts as any other (see [`Self::woken`]); `furthest` is as for
-    /// [`Self::leave_idle`] then.
+    /// The one that runs has slept for so long, with nothing else here to run: it is as if that time had not been.
+    /// After more than a moment it counts as any other sleep (see [`Self::woken`]); `furthest` is as for
+    /// [`Self::leave_idle`] then. Returns the ticks by which its VM's clock is to be advanced.
     pub fn slept(
         &mut self,
         params: &Params,
         now: Ticks,
         slept: Ticks,
         furthest: impl FnOnce() -> Option<VTime>,
-    ) {
-        let Some(running) = &mut self.running else { return };
+    ) -> Ticks {
+        let Some(running) = &mut self.running else { return 0 };
         running.charged = running.charged.saturating_add(slept).min(now);
         running.started = running.started.saturating_add(slept).min(now);
-        if slept > params.shortest_slice
-            && let Some(Running { rate, .. }) = self.running
-            && let Some(vtime) = self.stop(params, now)
-        {
+        if slept <= params.shortest_slice {
+            return 0;
+        }
+        let rate = running.rate;
+        let uncharged = self.uncharged(now);
+        if let Some(vtime) = self.stop(params, now) {
             if let Some(furthest) = furthest() {
                 self.leave_idle(furthest);
             }
             let vtime = self.woken(params, now, vtime, rate);
             self.start(params, now, vtime, rate);
         }
+        uncharged
     }
 
     /// The rate of the one that runs.
