@@ -112,8 +112,12 @@ pub fn init_cpu() {
 /// Sets this CPU's `alarm` to go off once the physical counter reaches `deadline`, or takes it back.
 pub fn set(alarm: Alarm, deadline: Option<u64>) {
     let alarms = &percpu::this_cpu().alarms;
-    alarms.slot(alarm).store(deadline.unwrap_or(NEVER), Ordering::Relaxed);
-    alarms.rearm();
+    let slot = alarms.slot(alarm);
+    let deadline = deadline.unwrap_or(NEVER);
+    if slot.load(Ordering::Relaxed) != deadline {
+        slot.store(deadline, Ordering::Relaxed);
+        alarms.rearm();
+    }
 }
 
 /// Whether this CPU's `alarm` is set.

@@ -15,7 +15,7 @@ use crate::platform::crash;
 use crate::vm::vcpu::VcpuId;
 use crate::vm::{control, watchdog};
 
-/// The policy's constants in ticks of this machine's counter.
+/// The policy's constants in ticks of this machine's counter; set before any CPU schedules.
 static PARAMS: Once<Params> = Once::new();
 /// The CPUs that no vCPU owns, a bit each.
 static SHARED_CPUS: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -143,7 +143,7 @@ pub(super) fn make_ready(task: &Arc<Task>) {
     let rate = task.share.rate();
     let vtime = task.asleep().vtime_at(params(), home_vtime, task.share.clock(), rate);
     let cpu = place(task, policy::woken(params(), home_vtime, vtime, rate), home);
-    let idle = now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed));
+    let idle = task.lap(now);
     task.times.idle.add(idle);
     let mut queue = cpu.scheduler.queue.lock();
     task.set_state(State::Waiting(cpu.index));
@@ -157,9 +157,8 @@ pub(super) fn take_out(cpu: usize, task: &Arc<Task>) -> bool {
     let Some(cpu) = percpu::cpu(cpu) else { return false };
     let mut queue = cpu.scheduler.queue.lock();
     let Some(found) = queue.remove(|waiting| Arc::ptr_eq(waiting, task)) else { return false };
-    let now = timer::about_now();
-    found.task.park(found.vtime, queue.vtime(params(), now));
-    cpu.scheduler.publish(&queue, now);
+    found.task.park(found.vtime, queue.reached());
+    cpu.scheduler.publish(&queue, timer::about_now());
     true
 }
 
@@ -217,7 +216,7 @@ impl CpuScheduler {
         // While somebody waits, that one's virtual time counts, and it stands.
         let rate = queue.running_rate().filter(|_| queue.waiting() == 0).map_or(0, Rate::raw);
         self.waiting.store(queue.waiting(), Ordering::SeqCst);
-        self.vtime.store(queue.vtime(params(), now).raw(), Ordering::Relaxed);
+        self.vtime.store(queue.reached().raw(), Ordering::Relaxed);
         self.level.store(queue.view(params(), now, 0).level.raw(), Ordering::Relaxed);
         self.published.store(now, Ordering::Relaxed);
         self.rate.store(rate, Ordering::Relaxed);
@@ -318,7 +317,7 @@ impl CpuScheduler {
                 break Some(next);
             }
             // Halted after it had been put here.
-            next.task.park(next.vtime, queue.vtime(params(), now));
+            next.task.park(next.vtime, queue.reached());
         };
         let next = next.map(|next| self.start(own, &mut queue, next, now));
         self.publish(&queue, now);
@@ -372,9 +371,9 @@ impl CpuScheduler {
         now: u64,
     ) -> Option<(Arc<Task>, VTime)> {
         task.share.charge(queue.uncharged(now));
-        let mut vtime = queue.stop(params(), now).unwrap_or(queue.vtime(params(), now));
+        let mut vtime = queue.stop(params(), now).unwrap_or(queue.reached());
         self.current.store(NOBODY, Ordering::Relaxed);
-        task.times.run.add(now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed)));
+        task.times.run.add(task.lap(now));
         match fate {
             Fate::Preempted => {}
             Fate::Yielded => {
@@ -383,7 +382,7 @@ impl CpuScheduler {
                 }
             }
             Fate::Blocked(until) => {
-                task.fall_asleep(vtime, queue.vtime(params(), now));
+                task.fall_asleep(vtime, queue.reached());
                 task.share.one_less();
                 // From here on whoever wants it wakes it; what was wanted before is looked for now.
                 task.set_state(State::Blocked);
@@ -399,7 +398,7 @@ impl CpuScheduler {
                 task.share.one_more();
             }
             Fate::Parked => {
-                task.park(vtime, queue.vtime(params(), now));
+                task.park(vtime, queue.reached());
                 if !task.is_to_start() || !task.take_from(State::Parked) {
                     return None;
                 }
@@ -444,7 +443,7 @@ impl CpuScheduler {
         let Waiting { vtime, task, .. } = next;
         task.set_state(State::Running(own.index));
         task.set_home(own.index);
-        task.times.steal.add(now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed)));
+        task.times.steal.add(task.lap(now));
         let id = task.id();
         self.current.store((id.vm as u64) << 32 | id.index as u64, Ordering::Relaxed);
         self.switches.store(self.switches.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -595,7 +594,7 @@ pub fn nap(task: &Task) -> bool {
         return false;
     }
     let now = timer::about_now();
-    task.times.run.add(now.saturating_sub(task.times.since.swap(now, Ordering::Relaxed)));
+    task.times.run.add(task.lap(now));
     task.share.one_less();
     let (slept, quiet) = scheduler.doze(own);
     task.share.one_more();

@@ -18,6 +18,8 @@ use crate::vm::vcpu::{Attention, Counter, Exit, Shared, VcpuId, VcpuOps};
 #[derive(Debug)]
 pub struct Share {
     weight: u32,
+    /// The rate when one of the vCPUs is runnable.
+    alone: Rate,
     /// Each of the vCPUs owns its CPU.
     dedicated: bool,
     /// How many of the vCPUs run or wait for a CPU.
@@ -29,17 +31,26 @@ pub struct Share {
 impl Share {
     /// The share of a VM with the given weight, or whose vCPUs own their CPUs.
     pub fn new(weight: u32, dedicated: bool) -> Self {
-        Self { weight, dedicated, runnable: AtomicU32::new(0), clock: AtomicU64::new(0) }
+        Self {
+            weight,
+            alone: Rate::of(weight, 1),
+            dedicated,
+            runnable: AtomicU32::new(0),
+            clock: AtomicU64::new(0),
+        }
     }
 
     /// At which rate the virtual time of each of the VM's vCPUs passes now.
     pub(super) fn rate(&self) -> Rate {
-        Rate::of(self.weight, self.runnable.load(Ordering::Relaxed).max(1))
+        match self.runnable.load(Ordering::Relaxed) {
+            0 | 1 => self.alone,
+            runnable => Rate::of(self.weight, runnable),
+        }
     }
 
     /// One of the vCPUs has run for `ticks`.
     pub(super) fn charge(&self, ticks: Ticks) {
-        self.clock.fetch_add(Rate::of(self.weight, 1).advance(ticks), Ordering::Relaxed);
+        self.clock.fetch_add(self.alone.advance(ticks), Ordering::Relaxed);
     }
 
     pub(super) fn clock(&self) -> VTime {
@@ -204,6 +215,14 @@ impl Task {
 
     pub(super) fn set_state(&self, state: State) {
         self.state.store(state.encode(), Ordering::SeqCst);
+    }
+
+    /// How long it has done what it did, which ends at `now`.
+    pub(super) fn lap(&self, now: u64) -> u64 {
+        // Whoever has taken the task out of its state is the only one to write this.
+        let since = self.times.since.load(Ordering::Relaxed);
+        self.times.since.store(now, Ordering::Relaxed);
+        now.saturating_sub(since)
     }
 
     /// Takes it from `from` into `Waking`, if that is where it is.

@@ -134,6 +134,11 @@ impl<T> RunQueue<T> {
         self.reached = self.reached.later(furthest);
     }
 
+    /// What [`Self::vtime`] was when the queue was last changed.
+    pub fn reached(&self) -> VTime {
+        self.reached
+    }
+
     /// How many vCPUs wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
