@@ -428,7 +428,7 @@ impl Vm {
     /// What the vCPU `vcpu` is to start with: the turn of the first one may be to load the VM first.
     pub fn take_start(&self, vcpu: usize) -> Option<Start> {
         if vcpu == 0 && self.loads.swap(false, Ordering::SeqCst) {
-            let (event, detail) = match self.boot() {
+            let (event, detail) = match scheduler::while_away(|| self.boot()) {
                 Ok(()) => (Event::Booted, None),
                 Err(error) => (Event::BootFailed, Some((vcpu, error.to_string()))),
             };

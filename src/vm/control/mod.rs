@@ -284,6 +284,8 @@ impl Machine {
             Action::Release => {
                 if let Some(vm) = slot.vm.take() {
                     vm.dismantle();
+                    // Its memory is scrubbed.
+                    scheduler::while_away(|| drop(vm));
                 }
                 settle_housekeeper();
             }
@@ -341,7 +343,7 @@ impl Slot {
         let name = &self.spec.name;
         let (old, new) = (before.state(), self.phase.state());
         match new {
-            State::Starting if old == State::Defined => {
+            State::Starting if matches!(old, State::Defined | State::Stopped) => {
                 log::info!("VM {name} starts: {} vCPUs, {} MiB", self.spec.vcpus, self.spec.memory >> 20)
             }
             State::Starting if old != State::Starting => log::info!("VM {name} resets"),

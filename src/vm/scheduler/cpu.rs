@@ -20,6 +20,9 @@ static PARAMS: Once<Params> = Once::new();
 /// The CPUs that no vCPU owns, a bit each.
 static SHARED_CPUS: AtomicU64 = AtomicU64::new(u64::MAX);
 
+/// The CPUs that are busy with something long, a bit each.
+static AWAY_CPUS: AtomicU64 = AtomicU64::new(0);
+
 type Queue = RunQueue<Arc<Task>>;
 
 /// A vCPU that is blocked until an interrupt, of which its own timer may be the cause.
@@ -103,12 +106,31 @@ fn allowed(task: &Task) -> CpuSet {
     }
 }
 
+/// Of these, the CPUs that are not away; all, if all are.
+fn preferred(task: &Task) -> CpuSet {
+    let allowed = allowed(task);
+    let present = CpuSet::from_bits(allowed.bits() & !AWAY_CPUS.load(Ordering::SeqCst));
+    if present.is_empty() { allowed } else { present }
+}
+
+/// Does something on this CPU that takes long and cannot be interrupted, while those that wait for the CPU go
+/// elsewhere, if they may.
+pub fn while_away<R>(work: impl FnOnce() -> R) -> R {
+    let own = percpu::this_cpu();
+    let bit = CpuSet::of(own.index).bits();
+    AWAY_CPUS.fetch_or(bit, Ordering::SeqCst);
+    own.scheduler.evacuate(own);
+    let result = work();
+    AWAY_CPUS.fetch_and(!bit, Ordering::SeqCst);
+    result
+}
+
 /// Where `task`, of virtual time `vtime` among the tasks of `home`, should go.
 fn place(task: &Task, vtime: VTime, home: usize) -> &'static PerCpu {
     let now = timer::about_now();
     let views = percpu::all().map(|cpu| cpu.scheduler.view(cpu.index, now));
     // A VM is only started if the CPUs that are left to it exist.
-    policy::place(params(), vtime, task.share.rate(), home, allowed(task), views)
+    policy::place(params(), vtime, task.share.rate(), home, preferred(task), views)
         .and_then(percpu::cpu)
         .unwrap_or_else(percpu::this_cpu)
 }
@@ -258,11 +280,11 @@ impl CpuScheduler {
         self.joined(cpu, queue, now);
     }
 
-    /// Moves every task that waits here and may not be here any more.
+    /// Moves every task that waits here and should not.
     fn evacuate(&self, own: &PerCpu) {
         loop {
             let mut queue = self.queue.lock();
-            let Some(found) = queue.remove(|task| !allowed(task).contains(own.index)) else { return };
+            let Some(found) = queue.remove(|task| !preferred(task).contains(own.index)) else { return };
             found.task.set_state(State::Waking);
             self.publish(&queue, timer::about_now());
             drop(queue);

@@ -24,7 +24,7 @@ use cpu::make_ready;
 #[cfg(target_os = "none")]
 pub use cpu::{
     CpuScheduler, Snapshot, alarm, dedicate, is_contended, must_leave, nap, reserve, run_cpu, shared_cpus,
-    snapshot, undedicate,
+    snapshot, undedicate, while_away,
 };
 #[cfg(target_os = "none")]
 pub use task::{Hold, Share, Task};
