@@ -345,6 +345,11 @@ impl Vm {
         &self.tasks
     }
 
+    /// How many interrupts the guest has acknowledged on `vcpu`.
+    pub fn interrupts_taken(&self, vcpu: usize) -> u64 {
+        self.gic.lock().taken(vcpu)
+    }
+
     /// Its memory.
     pub fn memory(&self) -> &GuestRam<stage2::Stage2Tlb> {
         &self.memory

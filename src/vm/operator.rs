@@ -67,6 +67,8 @@ pub struct VcpuStatus {
     pub idle: u64,
     /// How often it left its guest, by cause.
     pub exits: ExitCounters,
+    /// How many interrupts its guest was given and has acknowledged.
+    pub injected: u64,
     /// How often it was moved to another CPU.
     pub migrations: u64,
 }

@@ -91,6 +91,9 @@ impl Vgic {
             let lr = read(n);
             let Some(cpu) = self.vcpus.get_mut(vcpu) else { break };
             let Some(&intid) = cpu.slots.get(n) else { break };
+            if cpu.offered >> n & 1 != 0 && !lr.is_pending() {
+                cpu.taken = cpu.taken.wrapping_add(1);
+            }
             if let Some(bank) = intid.word().checked_sub(1) {
                 if let Some(spi) = self.spis.get_mut(bank) {
                     spi.bank.settle(intid.bit(), lr);
@@ -121,15 +124,17 @@ impl Vgic {
         let mut used = 0;
         for lane in Ones(private) {
             let intid = IntId::at(0, lane);
-            write(used, cpu.load(intid, *groups, *version, false));
-            cpu.occupy(&mut used, intid);
+            let lr = cpu.load(intid, *groups, *version, false);
+            write(used, lr);
+            cpu.occupy(&mut used, intid, lr);
         }
         for bank in Ones(cpu.spi_words) {
             let (Some(&mine), Some(spi)) = (cpu.spis.get(bank), spis.get_mut(bank)) else { continue };
             for lane in Ones(mine) {
                 let intid = IntId::at(bank + 1, lane);
-                write(used, spi.load(intid, *groups, vcpu, false));
-                cpu.occupy(&mut used, intid);
+                let lr = spi.load(intid, *groups, vcpu, false);
+                write(used, lr);
+                cpu.occupy(&mut used, intid, lr);
             }
         }
         cpu.used = used;
@@ -161,7 +166,7 @@ impl Vgic {
                 },
             };
             write(fill.used, lr);
-            cpu.occupy(&mut fill.used, intid);
+            cpu.occupy(&mut fill.used, intid, lr);
         }
         if let Some(cpu) = self.vcpus.get_mut(vcpu) {
             cpu.used = fill.used;
@@ -191,9 +196,10 @@ impl Vcpu {
     }
 
     /// Notes that the next list register holds this.
-    fn occupy(&mut self, used: &mut usize, intid: IntId) {
+    fn occupy(&mut self, used: &mut usize, intid: IntId, lr: ListRegister) {
         if let Some(slot) = self.slots.get_mut(*used) {
             *slot = intid;
+            self.offered = self.offered & !(1 << *used) | u16::from(lr.is_pending()) << *used;
             *used += 1;
         }
     }

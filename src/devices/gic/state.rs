@@ -52,6 +52,10 @@ pub(super) struct Vcpu {
     pub slots: [IntId; MAX_LIST_REGISTERS],
     /// How many of `slots` are.
     pub used: usize,
+    /// Which of `slots` were pending then, a bit each.
+    pub offered: u16,
+    /// How many interrupts the guest has acknowledged, as far as the list registers tell.
+    pub taken: u64,
     /// How many active interrupts the last fill left outside.
     pub left_active: u32,
 }
@@ -72,6 +76,8 @@ impl Vcpu {
             spi_words: 0,
             slots: [IntId::default(); MAX_LIST_REGISTERS],
             used: 0,
+            offered: 0,
+            taken: 0,
             left_active: 0,
         }
     }
@@ -305,6 +311,12 @@ impl Vgic {
     /// runs: whoever moves a vCPU onto a physical CPU makes them so, and ends them when it leaves.
     pub fn holds_hardware(&self, vcpu: usize) -> u32 {
         self.vcpus.get(vcpu).map_or(0, |cpu| cpu.links & cpu.private.held())
+    }
+
+    /// How many interrupts the guest has acknowledged on `vcpu` since it was made. One that comes again while it is
+    /// handled may be counted once.
+    pub fn taken(&self, vcpu: usize) -> u64 {
+        self.vcpus.get(vcpu).map_or(0, |cpu| cpu.taken)
     }
 
     /// Whether an interrupt is waiting that the CPU interface of `vcpu` would signal, and that therefore ends

@@ -121,13 +121,14 @@ fn overview(operator: &dyn Operator, vms: &[VmStatus]) -> Table {
 }
 
 fn details(vm: &VmStatus, vcpus: &[VcpuStatus]) -> [(&'static str, Report); 3] {
-    const TIMES: &[Column; 6] = &[
+    const TIMES: &[Column; 7] = &[
         Column::new("vcpu", "VCPU"),
         Column::new("activity", "ACTIVITY"),
         Column::new("run", "RUN"),
         Column::new("steal", "STEAL"),
         Column::new("idle", "IDLE"),
-        Column::new("migrations", "MIGRATIONS"),
+        Column::new("injected", "INJECTED"),
+        Column::new("migrations", "MOVED"),
     ];
     const CAUSES: &[Column; 9] = &[
         Column::new("vcpu", "VCPU"),
@@ -155,6 +156,7 @@ fn details(vm: &VmStatus, vcpus: &[VcpuStatus]) -> [(&'static str, Report); 3] {
             Value::Time(vcpu.run),
             Value::Time(vcpu.steal),
             Value::Time(vcpu.idle),
+            Value::Count(vcpu.injected),
             Value::Count(vcpu.migrations),
         ]
     });

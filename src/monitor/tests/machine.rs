@@ -52,6 +52,7 @@ impl Machine {
             steal: 200_000,
             idle: 81_300_000,
             exits: ExitCounters { calls: 5, mmio: 100, interrupts: 42, ..ExitCounters::default() },
+            injected: 12,
             migrations: 3,
         };
         Self {

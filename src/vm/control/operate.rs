@@ -113,6 +113,7 @@ impl Operator for Machine {
                 steal: timer::microseconds(steal),
                 idle: timer::microseconds(idle),
                 exits: task.shared.exits(),
+                injected: vm.interrupts_taken(task.id().index),
                 migrations,
             }
         };
