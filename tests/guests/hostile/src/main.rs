@@ -1,4 +1,4 @@
-//! A guest that attacks its hypervisor, the same way every time.
+//! A guest that attacks its hypervisor, on every CPU the same way every time.
 //!
 //! It proves that nothing which a guest can do by itself kills, hangs or reads the hypervisor: each operation
 //! ends in a result or in a fault of the guest's own. All CPUs attack at once, one mode after the other, each

@@ -103,11 +103,13 @@ global_asm!(
     "    hold work_hold_30, 30",
 );
 
+type Read = fn() -> u64;
+
 /// A system register, with the bits of it that can be anything.
 struct Register {
     name: &'static str,
     mask: u64,
-    read: fn() -> u64,
+    read: Read,
     write: fn(u64),
 }
 
@@ -148,7 +150,7 @@ const KEYS: [Register; 10] = registers!(
 );
 
 /// Registers that this program depends on, and never changes.
-const IN_USE: [(&str, fn() -> u64); 7] = [
+const IN_USE: [(&str, Read); 7] = [
     ("SCTLR_EL1", || read_sysreg!("sctlr_el1")),
     ("CPACR_EL1", || read_sysreg!("cpacr_el1")),
     ("TTBR0_EL1", || read_sysreg!("ttbr0_el1")),
