@@ -20,19 +20,12 @@ const INTERVAL: u64 = 1_000_000;
 const PATIENCE: u32 = 4;
 
 /// What the watchdog remembers of a CPU.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Watched {
     /// A number that has changed if the CPU has come on.
     progress: AtomicU64,
     /// For how many looks it has not.
     looks: AtomicU32,
-}
-
-impl Watched {
-    /// Nothing has been seen.
-    pub const fn new() -> Self {
-        Self { progress: AtomicU64::new(0), looks: AtomicU32::new(0) }
-    }
 }
 
 /// Makes this CPU look from now on, if it is one of those that do and does not yet.

@@ -98,9 +98,9 @@ pub unsafe fn prepare(start: PhysAddr, index: usize, affinity: u64) -> u64 {
         affinity,
         gic_target: AtomicUsize::new(0),
         gic_private: AtomicU64::new(0),
-        alarms: Alarms::new(),
-        scheduler: CpuScheduler::new(),
-        watched: Watched::new(),
+        alarms: Alarms::default(),
+        scheduler: CpuScheduler::default(),
+        watched: Watched::default(),
     };
     // SAFETY: the caller's promise; the first field is written as a whole.
     unsafe { (&raw mut (*area).cpu).write(cpu) };

@@ -35,12 +35,14 @@ pub struct Alarms {
     armed: AtomicU64,
 }
 
-impl Alarms {
+impl Default for Alarms {
     /// No alarm is set.
-    pub const fn new() -> Self {
+    fn default() -> Self {
         Self { deadlines: [const { AtomicU64::new(NEVER) }; ALARMS], armed: AtomicU64::new(NEVER) }
     }
+}
 
+impl Alarms {
     fn slot(&self, alarm: Alarm) -> &AtomicU64 {
         let [guest, slice, sleeper, control, watchdog] = &self.deadlines;
         match alarm {

@@ -344,7 +344,7 @@ impl Slot {
         let (old, new) = (before.state(), self.phase.state());
         match new {
             State::Starting if matches!(old, State::Defined | State::Stopped) => {
-                log::info!("VM {name} starts: {} vCPUs, {} MiB", self.spec.vcpus, self.spec.memory >> 20)
+                log::info!("VM {name} starts: {} vCPUs, {} MiB", self.spec.vcpus, self.spec.memory >> 20);
             }
             State::Starting if old != State::Starting => log::info!("VM {name} resets"),
             State::Stopped if matches!(old, State::Stopping) => log::info!("VM {name} is off"),

@@ -184,9 +184,9 @@ pub(super) fn take_out(cpu: usize, task: &Arc<Task>) -> bool {
     true
 }
 
-impl CpuScheduler {
+impl Default for CpuScheduler {
     /// Nothing to run.
-    pub const fn new() -> Self {
+    fn default() -> Self {
         Self {
             queue: Mutex::new(RunQueue::new()),
             sleepers: Mutex::new(Vec::new()),
@@ -205,7 +205,9 @@ impl CpuScheduler {
             turns: AtomicU64::new(0),
         }
     }
+}
 
+impl CpuScheduler {
     /// Whether the CPU sleeps.
     pub fn is_idle(&self) -> bool {
         self.idle.load(Ordering::SeqCst)
