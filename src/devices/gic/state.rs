@@ -313,6 +313,12 @@ impl Vgic {
         self.vcpus.get(vcpu).map_or(0, |cpu| cpu.links & cpu.private.held())
     }
 
+    /// Takes the linked PPIs of `vcpu` (a bit for each INTID) whose physical interrupts are to be deactivated on the CPU
+    /// where it is loaded, as [`Fill::release`](super::Fill::release) would. To be asked for before it leaves that CPU.
+    pub fn take_release(&mut self, vcpu: usize) -> u32 {
+        self.vcpus.get_mut(vcpu).map_or(0, |cpu| core::mem::take(&mut cpu.release))
+    }
+
     /// How many interrupts the guest has acknowledged on `vcpu` since it was made. One that comes again while it is
     /// handled may be counted once.
     pub fn taken(&self, vcpu: usize) -> u64 {

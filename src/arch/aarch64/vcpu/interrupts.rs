@@ -107,6 +107,8 @@ pub fn virtual_timer_deadline(offset: u64) -> Option<u64> {
 /// here, into agreement: one that the guest has not ended yet must not come again before it has.
 pub fn adopt_timer(vgic: &mut Vgic, vcpu: usize) {
     if is_timer_linked() {
+        // Of a vCPU that was not loaded no physical interrupt is active.
+        vgic.take_release(vcpu);
         if vgic.holds_hardware(vcpu) >> VIRTUAL_TIMER.number() & 1 != 0 {
             gic::activate_private(irq::virtual_timer());
         }

@@ -290,8 +290,9 @@ impl<M: Machine> Vcpu<M> {
                 true => VcpuSet::EMPTY,
                 false => interrupts::fold(&mut vgic, self.id.index, self.el1.cntv_ctl),
             };
-            // The physical interrupt of a pending timer goes with its vCPU; its next load makes it active.
-            interrupts::release(vgic.holds_hardware(self.id.index));
+            // The physical interrupt of a pending timer goes with its vCPU; its next load makes it active. One that the
+            // guest has no use for any more must not stay behind either.
+            interrupts::release(vgic.holds_hardware(self.id.index) | vgic.take_release(self.id.index));
             others
         };
         interrupts::empty(&mut self.list_registers);
@@ -337,11 +338,20 @@ impl<M: Machine> Vcpu<M> {
         self.kick(others.without(vcpu));
     }
 
-    /// Folds the list registers, which stay so unless something is pending that ends a wait; tells whether.
-    fn collect_interrupts(&mut self) -> bool {
+    /// Folds the list registers, which stay so unless something is pending that ends a wait. `Err`: nothing is, until
+    /// a timer of the guest's is due at the given time on the physical counter.
+    fn collect_interrupts(&mut self) -> Result<(), Option<u64>> {
         let vcpu = self.id.index;
+        // Read before their interrupts are looked for: a timer that is due a moment later has not been missed, but has
+        // a deadline in the past.
+        let virtual_deadline = interrupts::virtual_timer_deadline(self.machine.time_offset());
+        let (physical_deadline, level) = self.physical_timer_now();
         let mut vgic = self.machine.gic().lock();
-        let others = interrupts::fold(&mut vgic, vcpu, mrs!("cntv_ctl_el0"));
+        let mut others = interrupts::fold(&mut vgic, vcpu, mrs!("cntv_ctl_el0"));
+        if level != self.physical_timer_line {
+            self.physical_timer_line = level;
+            others |= vgic.set_level(vcpu, interrupts::PHYSICAL_TIMER, level).without(vcpu);
+        }
         let interface = CpuInterface::from_vmcr(gic::virtual_machine_control());
         let pending = vgic.has_pending(vcpu, interface) || interrupts::is_timer_new(&vgic, vcpu);
         self.is_folded = !pending;
@@ -350,7 +360,10 @@ impl<M: Machine> Vcpu<M> {
         }
         drop(vgic);
         self.kick(others);
-        pending
+        match pending {
+            true => Ok(()),
+            false => Err([virtual_deadline, physical_deadline].into_iter().flatten().min()),
+        }
     }
 
     /// A synchronous exception from the guest.
@@ -430,25 +443,18 @@ impl<M: Machine> Vcpu<M> {
             if self.shared.attention.peek() != 0 && self.shared.attention.take() & Attention::STOP != 0 {
                 return ControlFlow::Break(Exit::Stopped);
             }
-            if self.collect_interrupts() {
-                return ControlFlow::Continue(());
-            }
+            let Err(timer) = self.collect_interrupts() else { return ControlFlow::Continue(()) };
             if until.is_some_and(|until| until <= timer::now()) {
                 // Nothing is pending that would be delivered; what is there is loaded on the way out.
                 self.shared.attention.raise(Attention::INTERRUPTS);
                 return ControlFlow::Continue(());
             }
             if until.is_some() || !self.machine.nap(self.id.index) {
+                let until = [until, timer].into_iter().flatten().min();
                 return ControlFlow::Break(Exit::Waiting { until });
             }
             self.interrupt()?;
         }
-    }
-
-    /// When the first of the guest's timers that is not due yet will be, on the physical counter.
-    fn next_timer(&self) -> Option<u64> {
-        let virtual_timer = interrupts::virtual_timer_deadline(self.machine.time_offset());
-        [virtual_timer, self.physical_timer.deadline(CNTPCT_EL0.get())].into_iter().flatten().min()
     }
 
     /// A physical interrupt.
@@ -524,7 +530,7 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
 
     fn run(&mut self) -> Exit {
         self.load();
-        let mut exit = loop {
+        let exit = loop {
             if self.shared.attention.peek() != 0
                 && let ControlFlow::Break(exit) = self.attend()
             {
@@ -547,9 +553,6 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
                 break exit;
             }
         };
-        if let Exit::Waiting { until } = &mut exit {
-            *until = [*until, self.next_timer()].into_iter().flatten().min();
-        }
         self.put();
         exit
     }
