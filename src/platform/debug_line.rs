@@ -57,6 +57,11 @@ pub fn attach(mut uart: Pl011) {
     LINE.lock().uart = Some(uart);
 }
 
+/// Whether there is such a line.
+pub fn is_attached() -> bool {
+    LINE.lock().uart.is_some()
+}
+
 /// Has `notify` called when something has come in, from the interrupt's handler and without a lock held. The UART's
 /// interrupt must be routed to [`interrupt`].
 pub fn listen(notify: fn()) {

@@ -8,11 +8,15 @@ use crate::arch::aarch64::timer;
 struct ConsoleLog;
 
 impl Log for ConsoleLog {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // It takes note at `info` of each packet that it does not know, and every gdb sends some.
+        !metadata.target().starts_with("gdbstub") || log::max_level() >= LevelFilter::Debug
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         let now = timer::microseconds_since_boot();
         let level = match record.level() {
             Level::Error => "error: ",

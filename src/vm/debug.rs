@@ -1,6 +1,7 @@
 //! What a debugger wants of vCPUs, and what it is told of them.
 
 use alloc::string::String;
+use core::fmt;
 
 /// What a vCPU is to do when the VM goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,27 @@ pub enum Point {
         access: Access,
     },
 }
+
+/// How a vCPU runs in a debugger's hands.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// What its hardware looks out for.
+    pub points: &'a [Point],
+    /// Whether it executes one instruction only, and then stops with [`Stop::Stepped`].
+    pub step: bool,
+}
+
+/// The hardware cannot look out for so many [`Point`]s, or for one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyPoints;
+
+impl fmt::Display for TooManyPoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the CPU has too few breakpoint or watchpoint registers")
+    }
+}
+
+impl core::error::Error for TooManyPoints {}
 
 /// Why a vCPU has stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]

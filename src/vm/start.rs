@@ -7,7 +7,7 @@ use super::{control, scheduler};
 use crate::arch::aarch64::{cpu, irq, percpu};
 use crate::mm::frames;
 use crate::platform::board::{Board, Gic};
-use crate::platform::{console, layout, power};
+use crate::platform::{console, debug_line, layout, power};
 
 /// Says what this is and what it runs on.
 pub fn announce(board: &Board, image: u64) {
@@ -33,8 +33,12 @@ pub fn start_all(board: &Board) -> ! {
     if let Some(interrupt) = board.uart.as_ref().and_then(|uart| uart.interrupt) {
         irq::register(interrupt, console::interrupt);
     }
+    if let Some(interrupt) = board.debug_uart.as_ref().and_then(|uart| uart.interrupt) {
+        irq::register(interrupt, debug_line::interrupt);
+    }
     let Some(bundle) = bundle(board) else { power::off() };
     control::start(board.model, bundle);
+    control::gdb::start(board.bootargs);
     log::info!("EL2 uses {} KiB of RAM, {} KiB are free", layout::footprint() >> 10, frames::free() >> 10);
     scheduler::run_cpu()
 }

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::debug::{Setup, Stop, TooManyPoints};
 use super::trace::ExitTrace;
 use crate::mm::addr::Ipa;
 
@@ -91,6 +92,8 @@ pub enum Exit {
     SystemReset,
     /// The vCPU cannot go on.
     Crashed(Crash),
+    /// The debugger is to be told of this.
+    Debug(Stop),
 }
 
 /// What made a vCPU unable to go on.
@@ -224,6 +227,13 @@ pub trait VcpuOps: Send {
     /// Return addresses of the functions that the guest is in, the innermost first, as far as it keeps frame
     /// records and they can be read.
     fn backtrace(&self) -> Vec<u64>;
+
+    /// Puts the vCPU, which does not run, into the hands of a debugger from now on, or takes it from it. A step that
+    /// was ordered before is over.
+    ///
+    /// # Errors
+    /// [`TooManyPoints`]; then everything stays as it was.
+    fn debug(&mut self, setup: Option<Setup<'_>>) -> Result<(), TooManyPoints>;
 }
 
 /// What other CPUs want of a vCPU; it looks before each entry into the guest. Whoever raises a flag also

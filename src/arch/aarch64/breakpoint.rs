@@ -29,7 +29,7 @@ pub fn stop(syndrome: Syndrome, address: u64) -> Option<Stop> {
 }
 
 /// A value register and its control register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pair {
     /// `DBGBVR<n>_EL1` or `DBGWVR<n>_EL1`.
     pub value: u64,

@@ -4,6 +4,7 @@
 //! and interrupt handlers [`post`] what has happened and [`request`] attention; orders of the operator are given
 //! here too. So nothing that is decided about a VM ever races with another decision.
 
+pub mod gdb;
 mod operate;
 
 use alloc::collections::VecDeque;
@@ -17,13 +18,14 @@ use spin::{Mutex, Once};
 
 use crate::vm::bundle::{Bundle, Reaction, VmSpec, WhenAllOff};
 use crate::vm::crash;
+use crate::vm::debug::Stop;
 
 use crate::arch::aarch64::timer::{self, Alarm};
 use crate::arch::aarch64::{gic, irq, percpu};
 use crate::monitor::port;
 use crate::platform::power;
 use crate::vm::instance::Vm;
-use crate::vm::lifecycle::{self, Action, Backoff, Ending, Event, Phase, State};
+use crate::vm::lifecycle::{self, Action, Backoff, Ending, Event, Halted, Phase, State};
 use crate::vm::operator::{Operator, Order, Refusal};
 use crate::vm::scheduler::{self, Task};
 use crate::vm::vcpu::VcpuId;
@@ -78,6 +80,8 @@ struct Slot {
     restarts: u32,
     /// Why it is as it is, where that is not the operator's doing.
     reason: Option<String>,
+    /// A debugger has it.
+    debugged: bool,
 }
 
 /// Whether the control plane wants to run on the CPU of this index.
@@ -125,6 +129,7 @@ pub fn start(model: &str, bundle: &'static Bundle<'static>) {
             started: 0,
             restarts: 0,
             reason: None,
+            debugged: false,
         })
     };
     let vcpus = bundle.vms().iter().map(|vm| vm.vcpus as usize).sum();
@@ -157,9 +162,8 @@ pub fn operator() -> Option<&'static dyn Operator> {
 pub fn run() {
     WANTED.store(false, Ordering::SeqCst);
     let Some(machine) = MACHINE.get() else { return };
-    while let Some(happening) = { POSTED.lock().pop_front() } {
-        machine.hear(happening);
-    }
+    machine.hear_all();
+    gdb::serve();
     let now = timer::now();
     let mut next: Option<u64> = None;
     for slot in &machine.slots {
@@ -172,12 +176,8 @@ pub fn run() {
             slot.deadline = None;
             machine.happens(&mut slot, Event::Timeout);
         }
-        if let Phase::Halting(_) = slot.phase {
-            if slot.vm.as_ref().is_none_or(|vm| vm.is_halted()) {
-                machine.happens(&mut slot, Event::AllHalted);
-            } else {
-                slot.deadline.get_or_insert(now.saturating_add(timer::ticks(HALT_POLL)));
-            }
+        if !machine.settle(&mut slot) {
+            slot.deadline.get_or_insert(now.saturating_add(timer::ticks(HALT_POLL)));
         }
         next = [next, slot.deadline, slot.button].into_iter().flatten().min();
     }
@@ -215,6 +215,24 @@ fn settle_housekeeper() {
 }
 
 impl Machine {
+    /// Deals with everything that has been posted.
+    fn hear_all(&self) {
+        while let Some(happening) = { POSTED.lock().pop_front() } {
+            self.hear(happening);
+        }
+    }
+
+    /// Lets a VM whose vCPUs are on their way out of the guest arrive at its goal. `false`: they are not all out yet.
+    fn settle(&self, slot: &mut Slot) -> bool {
+        if let Phase::Halting(_) = slot.phase {
+            if slot.vm.as_ref().is_some_and(|vm| !vm.is_halted()) {
+                return false;
+            }
+            self.happens(slot, Event::AllHalted);
+        }
+        true
+    }
+
     /// Something has happened to a VM by itself.
     fn hear(&self, happening: Happening) {
         let Some(slot) = self.slots.get(happening.vm) else { return };
@@ -225,6 +243,9 @@ impl Machine {
                     log::error!("VM {} crashed on vCPU {vcpu}: {what}", slot.spec.name);
                     if let Some(vm) = &slot.vm {
                         crash::report(vm, vcpu);
+                    }
+                    if slot.debugged {
+                        gdb::report(VcpuId { vm: slot.id, index: vcpu }, Stop::Crashed(what.clone()));
                     }
                 }
                 Event::BootFailed => log::error!("VM {} cannot start: {what}", slot.spec.name),
@@ -253,6 +274,9 @@ impl Machine {
         }
         slot.phase = transition.phase;
         slot.announce(before);
+        if slot.debugged {
+            gdb::report_change(slot.id, before, slot.phase);
+        }
         Ok(())
     }
 
@@ -266,20 +290,21 @@ impl Machine {
             }
             Action::Load => {
                 slot.reason = None;
-                slot.with_vm(Vm::load);
+                slot.switch_on(Vm::load);
             }
-            Action::Run => {
-                if slot.phase != Phase::Paused {
-                    slot.started = timer::now();
-                }
-                slot.with_vm(Vm::release);
+            Action::Run if matches!(slot.phase, Phase::Starting(_)) => {
+                slot.started = timer::now();
+                slot.switch_on(Vm::release);
             }
+            Action::Run => slot.with_vm(Vm::release),
             Action::Halt => slot.with_vm(Vm::halt),
             Action::PressPowerButton => {
                 slot.with_vm(|vm| vm.power_button(true));
                 slot.button = Some(timer::now().saturating_add(timer::ticks(PRESS)));
                 slot.deadline = Some(timer::now().saturating_add(timer::ticks(GRACE)));
             }
+            // It is to be looked at.
+            Action::React(_) if slot.debugged && slot.phase == Phase::Halting(Halted::Crash) => {}
             Action::React(ending) => slot.react(ending),
             Action::Release => {
                 if let Some(vm) = slot.vm.take() {
@@ -313,9 +338,21 @@ impl Slot {
         }
     }
 
-    /// Whether nothing will happen to the VM until the operator gives an order.
+    /// Takes `step` towards the VM's first instruction, which it does not execute where a debugger has it.
+    fn switch_on(&self, step: fn(&Arc<Vm>)) {
+        self.with_vm(|vm| match self.debugged {
+            true => gdb::advance(vm, step),
+            false => step(vm),
+        });
+    }
+
+    /// Whether nothing will happen to the VM until the operator gives an order, and nobody looks at it.
     fn is_done(&self) -> bool {
-        matches!(self.phase, Phase::Defined | Phase::Stopped | Phase::Crashed) && self.deadline.is_none()
+        match self.phase {
+            Phase::Defined | Phase::Stopped => self.deadline.is_none(),
+            Phase::Crashed => self.deadline.is_none() && !self.debugged,
+            _ => false,
+        }
     }
 
     /// Does what the VM's description says about its end.

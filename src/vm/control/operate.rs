@@ -23,6 +23,16 @@ use crate::vm::vcpu::{VcpuId, VcpuOps};
 /// filling memory for it.
 const PATIENCE: u64 = 500_000;
 
+/// Waits until the tasks, which are halted, have left their CPUs. `false`: they have not in a time that should do.
+pub(super) fn all_parked(tasks: &[Arc<Task>]) -> bool {
+    let deadline = timer::now().saturating_add(timer::ticks(PATIENCE));
+    let parked = || tasks.iter().all(|task| task.is_parked());
+    while !parked() && timer::now() < deadline {
+        core::hint::spin_loop();
+    }
+    parked()
+}
+
 impl Machine {
     fn slot(&self, vm: usize) -> Result<spin::MutexGuard<'_, Slot>, Refusal> {
         let count = self.slots.len();
@@ -53,12 +63,8 @@ impl Machine {
         let count = vm.tasks().len();
         let task =
             vm.task(vcpu).ok_or_else(|| Refusal(format!("there is no vCPU {vcpu}, but {count} vCPUs")))?;
-        let deadline = timer::now().saturating_add(timer::ticks(PATIENCE));
         task.halt(Hold::LOOK);
-        while !task.is_parked() && timer::now() < deadline {
-            core::hint::spin_loop();
-        }
-        let result = if task.is_parked() {
+        let result = if all_parked(core::slice::from_ref(task)) {
             let gone = || Refusal(String::from("the vCPU does not exist any more"));
             task.vcpu().as_deref().map(|vcpu| look(&vm, vcpu)).ok_or_else(gone)
         } else {
@@ -205,8 +211,9 @@ impl Operator for Machine {
         }
     }
 
-    fn debug(&self, _: Option<usize>) -> Result<(), Refusal> {
-        Err(Refusal("there is no second serial line".to_string()))
+    fn debug(&self, vm: Option<usize>) -> Result<(), Refusal> {
+        let machine = super::MACHINE.get().ok_or_else(|| Refusal("there is no VM".to_string()))?;
+        super::gdb::choose(machine, vm)
     }
 
     fn power(&self, restart: bool) {

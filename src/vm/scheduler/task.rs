@@ -10,6 +10,7 @@ use spin::{Mutex, MutexGuard, Once};
 use super::policy::{Asleep, CpuSet, Rate, Ticks, VTime};
 use super::{cpu, make_ready};
 use crate::arch::aarch64::{gic, percpu, timer};
+use crate::vm::control;
 use crate::vm::instance::Vm;
 use crate::vm::operator::Activity;
 use crate::vm::vcpu::{Attention, Counter, Exit, Shared, VcpuId, VcpuOps};
@@ -300,13 +301,8 @@ impl Task {
             if self.is_halted() {
                 return Fate::Parked;
             }
-            if self.start.load(Ordering::Relaxed) {
-                self.start.store(false, Ordering::SeqCst);
-                let Some(start) = self.vm().and_then(|vm| vm.take_start(self.id.index)) else {
-                    return Fate::Parked;
-                };
-                vcpu.start_at(start.entry, start.context);
-                self.on.store(true, Ordering::Relaxed);
+            if self.start.load(Ordering::Relaxed) && !self.obey_start(vcpu.as_mut()) {
+                return Fate::Parked;
             }
             match vcpu.run() {
                 Exit::Preempted => return Fate::Preempted,
@@ -317,6 +313,11 @@ impl Task {
                     self.on.store(false, Ordering::Relaxed);
                     return Fate::Parked;
                 }
+                Exit::Debug(stop) => {
+                    self.hold(Hold::DEBUGGER);
+                    control::gdb::report(self.id, stop);
+                    return Fate::Parked;
+                }
                 exit => {
                     self.hold(Hold::REPORT);
                     if let Some(vm) = self.vm() {
@@ -325,6 +326,25 @@ impl Task {
                     return Fate::Parked;
                 }
             }
+        }
+    }
+
+    /// Obeys the order to start `vcpu`, which is this one's. `false`: it is off nevertheless.
+    fn obey_start(&self, vcpu: &mut dyn VcpuOps) -> bool {
+        self.start.store(false, Ordering::SeqCst);
+        let Some(start) = self.vm().and_then(|vm| vm.take_start(self.id.index)) else { return false };
+        vcpu.start_at(start.entry, start.context);
+        self.on.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// Obeys an order to start it here and now, as far as that can be done while it is held: it is on then, and about
+    /// to execute its first instruction.
+    pub fn start_held(&self) {
+        if let Some(vcpu) = self.vcpu.lock().as_mut()
+            && self.start.load(Ordering::SeqCst)
+        {
+            self.obey_start(vcpu.as_mut());
         }
     }
 
@@ -408,6 +428,16 @@ impl Task {
         self.on.store(false, Ordering::Relaxed);
         self.start.store(false, Ordering::SeqCst);
         self.shared.attention.take();
+    }
+
+    /// Whether its guest has switched it on.
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// The vCPU itself, unless it runs.
+    pub fn try_vcpu(&self) -> Option<MutexGuard<'_, Option<Box<dyn VcpuOps>>>> {
+        self.vcpu.try_lock()
     }
 
     /// The vCPU itself; waits while it runs.

@@ -278,6 +278,11 @@ pub fn set_virtual_control(maintenance: Maintenance, trap_deactivate: bool) {
     dispatch!(gic => gic.set_virtual_control(maintenance.bits() | 1, trap_deactivate));
 }
 
+/// Keeps all interrupts from the guest (`GICH_HCR.En` or `ICH_HCR_EL2.En`), until [`set_virtual_control`].
+pub fn withhold_interrupts() {
+    dispatch!(gic => gic.set_virtual_control(gic.virtual_control() & !1, false));
+}
+
 /// How many interrupts the guest has ended that were in no list register (EOIcount), since
 /// [`set_virtual_control`].
 #[inline]

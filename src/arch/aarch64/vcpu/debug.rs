@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::breakpoint::{Pair, Registers};
 use super::super::syndrome::SysReg;
 use super::super::sysreg::{mrs, msr};
 
@@ -33,10 +34,12 @@ const DBGDTRRX_EL0: SysReg = SysReg::new(2, 3, 0, 5, 0);
 
 /// `MDSCR_EL1` (D24.3.20): breakpoints and watchpoints are enabled.
 const MDE: u64 = 1 << 15;
+/// `MDSCR_EL1`: software step is enabled.
+const SS: u64 = 1;
 /// `MDSCR_EL1`: EL0's accesses to the communications channel trap to EL1.
 const TDCC: u64 = 1 << 12;
 /// The bits of `MDSCR_EL1` that are self-hosted debug's: MDE, KDE, TDCC and SS.
-const SELF_HOSTED: u64 = MDE | 1 << 13 | TDCC | 1;
+const SELF_HOSTED: u64 = MDE | 1 << 13 | TDCC | SS;
 
 /// How many breakpoints, and watchpoints, the architecture has names for.
 const MAX_POINTS: usize = 16;
@@ -74,6 +77,19 @@ impl DebugState {
         }
     }
 
+    /// Gives this CPU a debugger's points and its wish for a step instead. KDE stays clear: with `MDCR_EL2.TDE` it
+    /// would have EL2 debug itself (D2.4).
+    pub fn load_foreign(&self, points: &Registers, step: bool) {
+        let armed = !points.breakpoints.is_empty() || !points.watchpoints.is_empty();
+        let mdscr = self.mdscr & TDCC | if armed { MDE } else { 0 } | if step { SS } else { 0 };
+        // SAFETY: debug exceptions are not generated in EL2, for KDE is clear.
+        unsafe { msr!("mdscr_el1", mdscr) };
+        if armed {
+            write_pairs(0, &points.breakpoints);
+            write_pairs(2, &points.watchpoints);
+        }
+    }
+
     fn load_points(&self) {
         for (number, registers) in self.points.iter().enumerate() {
             for (kind, value) in registers.iter().enumerate().filter(|(kind, _)| number < count(*kind)) {
@@ -100,17 +116,12 @@ impl DebugState {
         }
     }
 
-    /// Writes `value` to `register`; `None` where there is no such register. The vCPU is loaded.
+    /// Writes `value` to `register`; `None` where there is no such register. The vCPU is loaded, and this CPU is to
+    /// be given its debug registers again.
     pub fn write(&mut self, register: SysReg, value: u64) -> Option<()> {
         match register {
-            MDSCR_EL1 => {
-                self.mdscr = value & SELF_HOSTED;
-                self.load();
-            }
-            OSLAR_EL1 => {
-                self.os_lock = value & 1 != 0;
-                self.load();
-            }
+            MDSCR_EL1 => self.mdscr = value & SELF_HOSTED,
+            OSLAR_EL1 => self.os_lock = value & 1 != 0,
             DBGCLAIMSET_EL1 => self.claim_tags |= value as u8,
             DBGCLAIMCLR_EL1 => self.claim_tags &= !(value as u8),
             _ if is_external(register) => {}
@@ -154,6 +165,20 @@ fn point(register: SysReg) -> Option<(usize, usize)> {
     (space == (2, 0, 0) && number < count(kind)).then_some((number, kind))
 }
 
+/// Writes all registers of `kind` and the control registers next to them; those without a pair are switched off.
+fn write_pairs(kind: usize, pairs: &[Pair]) {
+    for number in 0..count(kind) {
+        let Pair { value, control } = pairs.get(number).copied().unwrap_or_default();
+        write_point(number, kind, value);
+        write_point(number, kind + 1, control);
+    }
+}
+
+/// How many breakpoints and how many watchpoints this CPU has.
+pub fn counts() -> (usize, usize) {
+    (count(0), count(2))
+}
+
 /// How many registers of `kind` this CPU has: `ID_AA64DFR0_EL1.BRPs` or `.WRPs` plus one.
 fn count(kind: usize) -> usize {
     let shift = if kind < 2 { 12 } else { 20 };
@@ -175,7 +200,7 @@ macro_rules! points {
         }
 
         fn write_point(number: usize, kind: usize, value: u64) {
-            // SAFETY: debug exceptions cannot be taken to or from EL2 (see `DebugState::load`).
+            // SAFETY: debug exceptions are not generated in EL2 (see `DebugState::load` and `load_foreign`).
             unsafe {
                 match (number, kind) {
                     $(

@@ -56,6 +56,21 @@ pub fn instruction_abort(frame: &mut GuestFrame, address: u64, status: FaultStat
     synchronous(frame, syndrome, Some(address));
 }
 
+/// An exception that was taken to EL2 and that EL1 would have taken with the same syndrome.
+pub fn as_it_came(frame: &mut GuestFrame, syndrome: Syndrome) {
+    synchronous(frame, syndrome, None);
+}
+
+/// Whether the guest is about to execute the first instruction of one of the vectors at `base`, as after an
+/// exception.
+pub fn is_at_vector(frame: &GuestFrame, base: u64) -> bool {
+    const VECTORS: u64 = 0x800;
+    const STRIDE: u64 = 0x80;
+    let offset = frame.pc.wrapping_sub(base);
+    let entered = pstate::DAIF | pstate::EL1H;
+    offset < VECTORS && offset % STRIDE == 0 && frame.pstate & (pstate::DAIF | pstate::MODE) == entered
+}
+
 /// Enters the guest's synchronous vector. EL1's registers are those of this CPU, for the vCPU is loaded.
 fn synchronous(frame: &mut GuestFrame, syndrome: Syndrome, address: Option<u64>) {
     let vector = match frame.pstate & pstate::MODE {

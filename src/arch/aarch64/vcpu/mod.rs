@@ -4,6 +4,7 @@
 //! what it traps on, enter it again, and put its registers away when something must be decided elsewhere.
 //! Exits that a guest takes often are answered without leaving that loop.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -27,15 +28,18 @@ use crate::devices::gic::device::{Host, VgicDevice};
 use crate::devices::gic::{CpuInterface, GicVersion, SgiGroup, VcpuSet, Vgic};
 use crate::mm::addr::Ipa;
 use crate::persist::{Persist, RestoreError};
+use crate::vm::debug::{Setup, TooManyPoints};
 use crate::vm::vcpu::{Attention, Crash, Exit, FpuRegs, Regs, RegsError, Shared, VcpuId, VcpuOps};
 use context::{El1Context, PointerKeys};
 use debug::DebugState;
+use debugger::Debugger;
 pub use traps::init_cpu;
 
 mod abort;
 mod backtrace;
 pub mod context;
 mod debug;
+mod debugger;
 mod inject;
 pub mod interrupts;
 mod sysregs;
@@ -183,6 +187,8 @@ pub struct Vcpu<M: Machine> {
     el1: El1Context,
     keys: Option<PointerKeys>,
     debug: DebugState,
+    /// The debugger that has the vCPU, if one has.
+    debugger: Option<Box<Debugger>>,
     fpu: FpuRegs,
     interface: gic::VirtualInterface,
 }
@@ -233,6 +239,7 @@ impl<M: Machine> Vcpu<M> {
             el1: El1Context::reset(),
             keys,
             debug: DebugState::reset(),
+            debugger: None,
             fpu: FpuRegs::default(),
             interface: gic::VirtualInterface::default(),
         }
@@ -247,14 +254,14 @@ impl<M: Machine> Vcpu<M> {
             stage2::forget_address_spaces();
         }
         // HPMN keeps all event counters with EL1, which cannot reach them (D24.5.1).
-        MDCR_EL2.set(traps::MDCR | MDCR_EL2.get() & 0x1f);
+        MDCR_EL2.set(traps::MDCR | debugger::routing(&self.debugger) | MDCR_EL2.get() & 0x1f);
         VMPIDR_EL2.set(1 << 31 | self.machine.affinity(vcpu));
         CNTVOFF_EL2.set(self.machine.time_offset());
         if let Some(keys) = &self.keys {
             keys.restore();
         }
         self.el1.restore();
-        self.debug.load();
+        self.load_debug_registers();
         // SAFETY: the layout is asserted where the type is defined; CPTR_EL2 lets EL2 use the registers.
         unsafe { fpu_restore(&self.fpu) };
         gic::restore_virtual_interface(&self.interface);
@@ -270,11 +277,17 @@ impl<M: Machine> Vcpu<M> {
             self.is_folded = false;
             interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
         }
+        if self.debugger.is_some() {
+            self.enter_debugged();
+        }
         barrier::isb(barrier::SY);
     }
 
     /// Takes the vCPU's registers off this CPU.
     fn put(&mut self) {
+        if self.debugger.is_some() {
+            self.leave_debugged();
+        }
         self.el1.save();
         // SAFETY: the timer is the guest's, and it is not running here any more.
         unsafe { msr!("cntv_ctl_el0", 0u64) };
@@ -335,6 +348,9 @@ impl<M: Machine> Vcpu<M> {
         others |= change(&mut vgic);
         interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
         drop(vgic);
+        if let Some(debugger) = &self.debugger {
+            debugger.withhold_interrupts();
+        }
         self.kick(others.without(vcpu));
     }
 
@@ -386,6 +402,9 @@ impl<M: Machine> Vcpu<M> {
                 self.call(syndrome.imm16())
             }
             ExceptionClass::INSTRUCTION_ABORT_LOWER => abort::instruction(self, syndrome),
+            class if self.debugger.is_some() && debugger::is_debug_exception(class) => {
+                self.debug_exception(syndrome)
+            }
             _ => {
                 self.shared.undefined.count();
                 inject::undefined(&mut self.frame);
@@ -438,6 +457,9 @@ impl<M: Machine> Vcpu<M> {
     /// Waits until an interrupt is pending for the guest, the physical counter has reached `until`, or somebody
     /// wants the vCPU: here, as long as nobody else wants the CPU.
     fn wait_for_interrupt(&mut self, until: Option<u64>) -> ControlFlow<Exit> {
+        if self.debugger.as_ref().is_some_and(|debugger| debugger.is_stepping()) {
+            return ControlFlow::Continue(());
+        }
         loop {
             // What is asked for besides a stop is to look at the interrupts, which follows.
             if self.shared.attention.peek() != 0 && self.shared.attention.take() & Attention::STOP != 0 {
@@ -554,11 +576,18 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
             }
         };
         self.put();
+        if matches!(exit, Exit::Debug(_)) {
+            self.end_step();
+        }
         exit
     }
 
     fn start_at(&mut self, pc: u64, argument: u64) {
-        *self = Self::new(self.id, self.machine.clone());
+        let mut debugger = self.debugger.take();
+        if let Some(debugger) = &mut debugger {
+            debugger.restart();
+        }
+        *self = Self { debugger, ..Self::new(self.id, self.machine.clone()) };
         self.frame.pc = pc;
         self.frame.set(0, argument);
     }
@@ -603,6 +632,13 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
 
     fn backtrace(&self) -> Vec<u64> {
         backtrace::of(self)
+    }
+
+    fn debug(&mut self, setup: Option<Setup<'_>>) -> Result<(), TooManyPoints> {
+        let debugger = setup.map(|setup| Debugger::new(setup, self.frame.pstate)).transpose()?;
+        self.end_step();
+        self.debugger = debugger;
+        Ok(())
     }
 }
 

@@ -66,7 +66,10 @@ fn write<M: Machine>(vcpu: &mut Vcpu<M>, register: SysReg, value: u64) -> Option
         CNTP_TVAL_EL0 => vcpu.physical_timer.set_value(CNTPCT_EL0.get(), value),
         CNTP_CTL_EL0 => vcpu.physical_timer.set_control(value),
         CNTP_CVAL_EL0 => vcpu.physical_timer.set_compare(value),
-        _ => vcpu.debug.write(register, value)?,
+        _ => {
+            vcpu.debug.write(register, value)?;
+            vcpu.load_debug_registers();
+        }
     }
     if matches!(register, CNTP_TVAL_EL0 | CNTP_CTL_EL0 | CNTP_CVAL_EL0) {
         vcpu.update_physical_timer();
