@@ -1,6 +1,10 @@
 //! QEMU: finding or installing it, and the command line of a machine.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
@@ -264,4 +268,10 @@ fn load(files: &[(PathBuf, u64)], command: &mut Command) {
         let file = file.display();
         command.arg("-device").arg(format!("loader,file={file},addr={address:#x},force-raw=on"));
     }
+}
+
+/// A TCP port on loopback that nobody listens to now.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no TCP port on loopback is free")?;
+    Ok(listener.local_addr()?.port())
 }

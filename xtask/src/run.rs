@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
     time::{Duration, Instant},
 };
 
@@ -19,7 +18,7 @@ use crate::{
     paths::Paths,
     process::shown,
     progress::note,
-    qemu::{Boot, Machine, Monitor, Qemu},
+    qemu::{Boot, Machine, Monitor, Qemu, free_port},
     symbolize::Symbols,
 };
 
@@ -144,10 +143,4 @@ fn check_name(name: &str, contents: Option<&Contents>) -> Result<()> {
     let names: Vec<&str> = contents.guests.iter().map(|guest| guest.name.as_str()).collect();
     ensure!(names.contains(&name), "--gdb {name}: there is no such VM; there are {}", names.join(", "));
     Ok(())
-}
-
-/// A TCP port on loopback that nobody listens to now.
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no TCP port on loopback is free")?;
-    Ok(listener.local_addr()?.port())
 }

@@ -2,6 +2,7 @@
 //! side.
 
 mod registry;
+mod remote;
 mod script;
 mod subject;
 
@@ -24,7 +25,7 @@ use crate::{
     guests::Guests,
     paths::Paths,
     process::{last_lines, shown},
-    qemu::{Monitor, Qemu},
+    qemu::{Monitor, Qemu, free_port},
     symbolize::Symbols,
 };
 use script::Test;
@@ -84,6 +85,8 @@ fn selected(filter: Option<&str>) -> Result<Vec<Test>> {
 struct Prepared<'a> {
     test: &'a Test,
     command: Command,
+    /// Where the debugger's line is.
+    debug_port: Option<u16>,
     log: PathBuf,
     /// Files of its own; they stay if it fails, so that it can be repeated by hand.
     directory: PathBuf,
@@ -99,10 +102,12 @@ fn prepare<'a>(paths: &Paths, firmware: &Firmware, tests: &'a [Test]) -> Result<
     for test in tests {
         let directory = paths.cache_dir("test-files")?.join(&test.name);
         fs::create_dir_all(&directory)?;
-        let (machine, boot) = kit.prepare(test, &directory).with_context(|| format!("test {}", test.name))?;
+        let (mut machine, boot) =
+            kit.prepare(test, &directory).with_context(|| format!("test {}", test.name))?;
+        machine.debug_port = test.debugged.then(free_port).transpose()?;
         let command = qemu.command(&machine, &boot, Monitor::None)?;
         let log = logs.join(format!("{}.log", test.name));
-        prepared.push(Prepared { test, command, log, directory });
+        prepared.push(Prepared { test, command, debug_port: machine.debug_port, log, directory });
     }
     Ok(prepared)
 }
@@ -134,10 +139,10 @@ impl Suite<'_> {
     }
 
     fn run_one(&self, prepared: Prepared) -> Result<()> {
-        let Prepared { test, command, log, directory } = prepared;
+        let Prepared { test, command, debug_port, log, directory } = prepared;
         let shown = shown(&command);
         let mut console = Console::start(command, Input::Scripted, &log, false)?;
-        let result = test.play(&mut console);
+        let result = test.play(&mut console, debug_port);
         console.stop()?;
         if result.is_ok() {
             fs::remove_dir_all(&directory)?;

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use regex::bytes::Regex;
 
+use super::remote::Remote;
 use crate::{
     console::{Console, Event},
     qemu::Machine,
@@ -27,6 +28,8 @@ pub struct Test {
     pub subject: Subject,
     /// Polyvisor's own boot arguments.
     pub arguments: Option<String>,
+    /// Whether the second serial line leads to [`Dialogue::debugger`].
+    pub debugged: bool,
     /// The dialogue; the machine is stopped behind it.
     pub steps: Vec<Step>,
 }
@@ -108,13 +111,15 @@ pub type Talk = fn(&mut Dialogue) -> Result<()>;
 /// What a [`Talk`] talks to.
 pub struct Dialogue<'a> {
     console: &'a mut Console,
+    debug_port: Option<u16>,
 }
 
 impl Test {
     /// A test on QEMU `virt`.
     pub fn new(name: impl Into<String>, proves: impl Into<String>, subject: Subject) -> Self {
         let (name, proves) = (name.into(), proves.into());
-        Self { name, proves, machine: Machine::virt(), subject, arguments: None, steps: Vec::new() }
+        let machine = Machine::virt();
+        Self { name, proves, machine, subject, arguments: None, debugged: false, steps: Vec::new() }
     }
 
     /// On another machine.
@@ -127,6 +132,11 @@ impl Test {
     pub fn arguments(mut self, arguments: &str) -> Self {
         self.arguments = Some(arguments.to_owned());
         self
+    }
+
+    /// Lets a debugger have the VM called `vm`.
+    pub fn debugged(self, vm: &str) -> Self {
+        Self { debugged: true, ..self.arguments(&format!("gdb={vm}")) }
     }
 
     /// The console shows `pattern`, a regular expression.
@@ -176,8 +186,9 @@ impl Test {
     }
 
     /// Holds the dialogue. No test passes in which the hypervisor panicked, whatever was expected.
-    pub fn play(&self, console: &mut Console) -> Result<()> {
-        self.steps.iter().try_for_each(|step| step.play(console))?;
+    pub fn play(&self, console: &mut Console, debug_port: Option<u16>) -> Result<()> {
+        let mut dialogue = Dialogue { console, debug_port };
+        self.steps.iter().try_for_each(|step| step.play(&mut dialogue))?;
         let meant = self.steps.iter().any(|step| matches!(step, Step::Panic(_)));
         ensure!(meant || !console.panicked(), "the hypervisor panicked behind the last step");
         Ok(())
@@ -213,6 +224,11 @@ impl Dialogue<'_> {
         self.expect_within(pattern, PATIENCE)
     }
 
+    /// Begins a session of a debugger.
+    pub fn debugger(&self) -> Result<Remote> {
+        Remote::connect(self.debug_port.context("the test has no debugger")?)
+    }
+
     /// As [`Self::expect`], within the time.
     pub fn expect_within(&mut self, pattern: &str, time: Duration) -> Result<String> {
         match self.console.wait(Some(&Regex::new(pattern)?), within(time))? {
@@ -230,11 +246,12 @@ fn within(time: Duration) -> Option<Instant> {
 }
 
 impl Step {
-    fn play(&self, console: &mut Console) -> Result<()> {
+    fn play(&self, dialogue: &mut Dialogue) -> Result<()> {
+        let Dialogue { console, .. } = dialogue;
         match self {
             Self::Send(keys) => console.send(keys),
-            Self::Talk(talk) => talk(&mut Dialogue { console }),
-            Self::Expect(pattern, time) => Dialogue { console }.expect_within(pattern, *time).map(drop),
+            Self::Talk(talk) => talk(dialogue),
+            Self::Expect(pattern, time) => dialogue.expect_within(pattern, *time).map(drop),
             Self::Off(time) => match console.wait(None, within(*time))? {
                 Event::Exit(status) => {
                     ensure!(status.success(), "the machine ended, but with {status}");
