@@ -423,7 +423,7 @@ impl CpuScheduler {
             }
             Fate::Parked => {
                 task.park(vtime, queue.reached());
-                if !task.is_to_start() || !task.take_from(State::Parked) {
+                if !task.is_to_go_on() || !task.take_from(State::Parked) {
                     return None;
                 }
                 task.share.one_more();
@@ -496,6 +496,8 @@ impl CpuScheduler {
         };
         let now = timer::about_now();
         let mut queue = self.queue.lock();
+        // Somebody else may have come first.
+        stolen.task.set_state(State::Waiting(own.index));
         leave_idle(&mut queue, now);
         queue.insert(params(), now, stolen);
         let stolen = queue.pop()?;

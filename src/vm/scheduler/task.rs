@@ -287,10 +287,11 @@ impl Task {
         self.shared.attention.peek() != 0
     }
 
-    /// Whether it is to start, and may.
-    pub(super) fn is_to_start(&self) -> bool {
+    /// Whether it is to run, and may: for one that has just been parked, whoever wanted that may have changed
+    /// his mind before it was.
+    pub(super) fn is_to_go_on(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.start.load(Ordering::SeqCst) && !self.is_halted()
+        (self.on.load(Ordering::Relaxed) || self.start.load(Ordering::SeqCst)) && !self.is_halted()
     }
 
     /// Runs it on this CPU until it leaves.
@@ -302,6 +303,10 @@ impl Task {
                 return Fate::Parked;
             }
             if self.start.load(Ordering::Relaxed) && !self.obey_start(vcpu.as_mut()) {
+                return Fate::Parked;
+            }
+            if !self.on.load(Ordering::Relaxed) {
+                // Reset while it was on its way here.
                 return Fate::Parked;
             }
             match vcpu.run() {
@@ -411,8 +416,13 @@ impl Task {
     }
 
     /// Whether it is halted and has left its CPU.
-    pub fn is_parked(&self) -> bool {
-        self.state() == State::Parked
+    pub fn is_parked(self: &Arc<Self>) -> bool {
+        match self.state() {
+            State::Parked => true,
+            // It left its CPU for a queue as it was halted.
+            State::Waiting(cpu) => self.is_halted() && cpu::take_out(cpu, self),
+            _ => false,
+        }
     }
 
     /// Takes back why it was halted. If nothing else holds it and its guest has it switched on, it goes on.
