@@ -135,11 +135,22 @@ impl Area {
     }
 }
 
+/// How a chunk stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chunk {
+    /// The guest has never had it.
+    Untouched,
+    /// The guest has it.
+    Mapped,
+    /// The guest had it before its memory was cleared, and what it wrote is still there.
+    Left,
+}
+
 /// What changes as memory is populated.
 struct Population<R: Stage2Regime> {
     tables: Tables<R>,
-    /// For each area, whether each chunk is mapped.
-    mapped: Vec<Vec<bool>>,
+    /// The chunks of each area.
+    chunks: Vec<Vec<Chunk>>,
 }
 
 /// The memory of one VM.
@@ -160,11 +171,11 @@ impl<R: Stage2Regime> GuestRam<R> {
             .map(|&(base, size, kind)| Area::reserve(base, size, kind))
             .collect::<Result<_, _>>()?;
         let ram = areas.iter().filter(|area| area.kind == Kind::Ram).map(|area| area.range.clone()).collect();
-        let mapped = areas
+        let chunks = areas
             .iter()
-            .map(|area| vec![false; ((area.range.end.0 - area.range.start.0) / CHUNK) as usize])
+            .map(|area| vec![Chunk::Untouched; ((area.range.end.0 - area.range.start.0) / CHUNK) as usize])
             .collect();
-        Ok(Self { areas, ram, population: Mutex::new(Population { tables, mapped }) })
+        Ok(Self { areas, ram, population: Mutex::new(Population { tables, chunks }) })
     }
 
     /// Sees to it that the chunk around `ipa` is mapped.
@@ -187,13 +198,15 @@ impl<R: Stage2Regime> GuestRam<R> {
         for area in &self.areas {
             population.tables.unmap(area.range.start.0, area.range.end.0 - area.range.start.0)?;
         }
-        population.mapped.iter_mut().flatten().for_each(|mapped| *mapped = false);
+        let mapped = population.chunks.iter_mut().flatten().filter(|chunk| **chunk == Chunk::Mapped);
+        mapped.for_each(|chunk| *chunk = Chunk::Left);
         Ok(())
     }
 
     /// Bytes that are mapped now.
     pub fn populated(&self) -> u64 {
-        self.population.lock().mapped.iter().flatten().filter(|mapped| **mapped).count() as u64 * CHUNK
+        let population = self.population.lock();
+        population.chunks.iter().flatten().filter(|chunk| **chunk == Chunk::Mapped).count() as u64 * CHUNK
     }
 
     /// Lets `change` see the tables, to map what is not memory.
@@ -219,9 +232,9 @@ impl<R: Stage2Regime> GuestRam<R> {
         let start = ipa.align_down(CHUNK);
         let chunk = ((start.0 - area.range.start.0) / CHUNK) as usize;
         let mut population = self.population.lock();
-        let Population { tables, mapped } = &mut *population;
-        let Some(done) = mapped.get_mut(number).and_then(|area| area.get_mut(chunk)) else { return Ok(()) };
-        if *done {
+        let Population { tables, chunks } = &mut *population;
+        let Some(chunk) = chunks.get_mut(number).and_then(|area| area.get_mut(chunk)) else { return Ok(()) };
+        if *chunk == Chunk::Mapped {
             return Ok(());
         }
         let Some((frames, offset)) = area.block(start) else { return Ok(()) };
@@ -233,7 +246,7 @@ impl<R: Stage2Regime> GuestRam<R> {
         };
         let output = super::addr::PhysAddr(frames.address().0 + offset);
         tables.map(start.0, output, CHUNK, attributes)?;
-        *done = true;
+        *chunk = Chunk::Mapped;
         Ok(())
     }
 
@@ -268,12 +281,11 @@ impl<R: Stage2Regime> GuestRam<R> {
 impl<R: Stage2Regime> Drop for GuestRam<R> {
     /// Leaves nothing of the guest in memory that others will get.
     fn drop(&mut self) {
-        let Population { tables, mapped } = self.population.get_mut();
-        for (area, mapped) in self.areas.iter().zip(mapped) {
-            for chunk in
-                mapped.iter().enumerate().filter_map(|(chunk, mapped)| mapped.then_some(chunk as u64))
-            {
-                if let Some((frames, offset)) = area.block(Ipa(area.range.start.0 + chunk * CHUNK)) {
+        let Population { tables, chunks } = self.population.get_mut();
+        for (area, chunks) in self.areas.iter().zip(chunks) {
+            let used = (0u64..).zip(chunks).filter(|(_, chunk)| **chunk != Chunk::Untouched);
+            for (number, _) in used {
+                if let Some((frames, offset)) = area.block(Ipa(area.range.start.0 + number * CHUNK)) {
                     frames.zero(offset as usize, CHUNK as usize);
                     // A guest with its caches off must not find what the guest wrote past them.
                     tables.tlb().flush(frames.as_ptr().wrapping_add(offset as usize), CHUNK as usize);
@@ -374,14 +386,20 @@ mod tests {
 
     #[test]
     fn memory_is_scrubbed_when_it_is_given_back() {
-        let memory = memory(&[(RAM, CHUNK, Kind::Ram)]).unwrap();
-        memory.write(Ipa(GIB + 5000), b"secret").unwrap();
-        let at =
-            memory.areas[0].block(Ipa(GIB + 5000)).map(|(frames, offset)| frames.as_ptr() as u64 + offset);
-        drop(memory);
-        // SAFETY: on the host, free frames are ordinary memory; another test may own them by now and have zeroed them.
-        let found = unsafe { core::slice::from_raw_parts(at.unwrap() as *const u8, 6) };
-        assert_ne!(found, b"secret");
+        for cleared in [false, true] {
+            let memory = memory(&[(RAM, CHUNK, Kind::Ram)]).unwrap();
+            let ipa = Ipa(GIB + 5000);
+            memory.write(ipa, b"secret").unwrap();
+            if cleared {
+                memory.clear().unwrap();
+            }
+            let at = memory.areas[0].block(ipa).map(|(frames, offset)| frames.as_ptr() as u64 + offset);
+            drop(memory);
+            // SAFETY: on the host, free frames are ordinary memory; another test may own them by now and have zeroed
+            // them.
+            let found = unsafe { core::slice::from_raw_parts(at.unwrap() as *const u8, 6) };
+            assert_ne!(found, b"secret", "cleared before: {cleared}");
+        }
     }
 
     #[test]
