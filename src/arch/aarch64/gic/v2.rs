@@ -1,5 +1,7 @@
 //! GICv2 with virtualization extensions (IHI 0048B), memory-mapped.
 
+use aarch64_cpu::asm::barrier;
+
 use super::{MASK_NOTHING, PRIORITIES, PRIORITY, Registers, VirtualInterface, offset};
 use crate::devices::gic::ListRegister;
 use crate::mm::addr::PhysAddr;
@@ -106,13 +108,16 @@ impl Gic {
     }
 
     pub fn send_sgi(&self, sgi: u32, target: usize) {
-        aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::ISHST);
+        barrier::dsb(barrier::ISHST);
         self.distributor.write(offset::SGIR, 1 << (16 + target) | sgi);
     }
 
     #[inline]
     pub fn acknowledge(&self) -> u32 {
-        self.cpu.read(gicc::IAR)
+        let iar = self.cpu.read(gicc::IAR);
+        // What a kick is about must not be read ahead of it: the load is not ordered after that of a device.
+        barrier::dmb(barrier::ISHLD);
+        iar
     }
 
     #[inline]
