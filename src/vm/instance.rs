@@ -427,6 +427,7 @@ impl Vm {
         for task in self.tasks.iter() {
             task.leave();
         }
+        scheduler::forget(&self.tasks);
         scheduler::undedicate(self.owned);
     }
 

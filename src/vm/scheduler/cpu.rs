@@ -98,6 +98,16 @@ pub fn undedicate(owned: CpuSet) {
     SHARED_CPUS.fetch_or(owned.bits(), Ordering::SeqCst);
 }
 
+/// Forgets the timers of `tasks`, which are parked for good.
+pub fn forget(tasks: &[Arc<Task>]) {
+    for cpu in percpu::all() {
+        // A CPU that has just found one of them blocked sets its timer before it unlocks its queue.
+        let _queue = cpu.scheduler.queue.lock();
+        let is_one = |sleeper: &Sleeper| tasks.iter().any(|task| Arc::ptr_eq(task, &sleeper.task));
+        cpu.scheduler.sleepers.lock().retain(|sleeper| !is_one(sleeper));
+    }
+}
+
 /// The CPUs that `task` may run on now.
 fn allowed(task: &Task) -> CpuSet {
     match task.owns_cpu() {

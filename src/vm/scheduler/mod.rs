@@ -9,7 +9,8 @@
 //! A vCPU stays loaded on its CPU until another one gets that CPU. While it waits for an interrupt and nobody
 //! else wants the CPU, the CPU sleeps with the vCPU loaded ([`nap`]), so that waking it up costs no switch.
 //!
-//! Locks: a CPU's queue is a leaf. No other lock is taken under it, and never two queues at once. Whoever
+//! Locks: a CPU's queue is a leaf. No lock but that of the CPU's sleepers is taken under it, and never two queues at
+//! once. Whoever
 //! wants something of a CPU raises a flag and kicks it; what is asked for is then looked for under the lock
 //! by the CPU itself.
 
@@ -23,8 +24,8 @@ mod task;
 use cpu::make_ready;
 #[cfg(target_os = "none")]
 pub use cpu::{
-    CpuScheduler, Snapshot, alarm, dedicate, is_contended, must_leave, nap, reserve, run_cpu, shared_cpus,
-    snapshot, undedicate, while_away,
+    CpuScheduler, Snapshot, alarm, dedicate, forget, is_contended, must_leave, nap, reserve, run_cpu,
+    shared_cpus, snapshot, undedicate, while_away,
 };
 #[cfg(target_os = "none")]
 pub use task::{Hold, Share, Task};
