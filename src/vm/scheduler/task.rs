@@ -384,6 +384,8 @@ impl Task {
 
     fn unpark(self: &Arc<Self>) {
         if !self.is_halted() && self.take_from(State::Parked) {
+            // It has not been idle, but off or held.
+            self.lap(timer::about_now());
             make_ready(self);
         }
     }
@@ -399,7 +401,7 @@ impl Task {
         loop {
             let done = match self.state() {
                 State::Parked => true,
-                State::Blocked => self.exchange(State::Blocked, State::Parked),
+                State::Blocked => self.halt_blocked(),
                 State::Waiting(cpu) => cpu::take_out(cpu, self),
                 State::Running(_) => {
                     self.raise(Attention::STOP);
@@ -413,6 +415,18 @@ impl Task {
             }
             core::hint::spin_loop();
         }
+    }
+
+    /// Parks it if it waits for an interrupt; `false` if it does not.
+    fn halt_blocked(&self) -> bool {
+        if !self.take_from(State::Blocked) {
+            return false;
+        }
+        let idle = self.lap(timer::about_now());
+        self.times.idle.add(idle);
+        // Nobody has wanted it to start meanwhile, for it is on.
+        self.set_state(State::Parked);
+        true
     }
 
     /// Whether it is halted and has left its CPU.
