@@ -394,14 +394,14 @@ impl Vm {
         self.loads.store(true, Ordering::SeqCst);
         if let Some(first) = self.tasks.first() {
             first.start();
-            first.release(Hold::VM | Hold::REPORT);
+            first.release(Hold::VM);
         }
     }
 
-    /// Lets the vCPUs run that are switched on.
+    /// Lets the vCPUs run that are switched on. One that has reported what concerns its VM is not let go on.
     pub fn release(self: &Arc<Self>) {
         for task in self.tasks.iter() {
-            task.release(Hold::VM | Hold::REPORT);
+            task.release(Hold::VM);
         }
     }
 

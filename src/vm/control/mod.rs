@@ -55,6 +55,8 @@ static HOUSEKEEPER: AtomicUsize = AtomicUsize::new(0);
 static WANTED: AtomicBool = AtomicBool::new(false);
 static POSTED: Mutex<VecDeque<Happening>> = Mutex::new(VecDeque::new());
 static MACHINE: Once<Machine> = Once::new();
+/// Held by the control plane while it runs: a new housekeeper waits until the one before it is done.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// All VMs of the bundle.
 struct Machine {
@@ -75,7 +77,7 @@ struct Slot {
     /// When the power button, which is pressed, is let go of.
     button: Option<u64>,
     backoff: Option<Backoff>,
-    /// When it last started to run.
+    /// When it was last switched on.
     started: u64,
     restarts: u32,
     /// Why it is as it is, where that is not the operator's doing.
@@ -117,6 +119,7 @@ pub fn post(happening: Happening) {
 
 /// Takes over the VMs of `bundle` on a machine of this model, and starts those that start with it.
 pub fn start(model: &str, bundle: &'static Bundle<'static>) {
+    let _turn = TURN.lock();
     let slot = |(id, spec): (usize, &'static VmSpec)| {
         Mutex::new(Slot {
             id,
@@ -160,6 +163,7 @@ pub fn operator() -> Option<&'static dyn Operator> {
 
 /// Runs on the housekeeper: deals with everything that has been posted or is due.
 pub fn run() {
+    let _turn = TURN.lock();
     WANTED.store(false, Ordering::SeqCst);
     let Some(machine) = MACHINE.get() else { return };
     machine.hear_all();
@@ -228,6 +232,10 @@ impl Machine {
             if slot.vm.as_ref().is_some_and(|vm| !vm.is_halted()) {
                 return false;
             }
+            // What they have reported on their way out may change the goal.
+            if POSTED.lock().iter().any(|happening| happening.vm == slot.id) {
+                return false;
+            }
             self.happens(slot, Event::AllHalted);
         }
         true
@@ -290,6 +298,8 @@ impl Machine {
             }
             Action::Load => {
                 slot.reason = None;
+                // If it does not get any further, it has not run for long.
+                slot.started = timer::now();
                 slot.switch_on(Vm::load);
             }
             Action::Run if matches!(slot.phase, Phase::Starting(_)) => {

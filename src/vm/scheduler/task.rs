@@ -447,8 +447,9 @@ impl Task {
         }
     }
 
-    /// Forgets, while parked, that its guest had it switched on.
+    /// Forgets, while parked, that its guest had it switched on, and what it has reported.
     pub fn switch_off(&self) {
+        self.holds.fetch_and(!Hold::REPORT.bits(), Ordering::SeqCst);
         self.on.store(false, Ordering::Relaxed);
         self.start.store(false, Ordering::SeqCst);
         self.shared.attention.take();
