@@ -1,6 +1,7 @@
-//! The tests under QEMU: what there is ([`registry`]), what a test is ([`script`]), and running them side by
-//! side.
+//! The tests under QEMU: what there is ([`registry`]), what a test is ([`script`], [`operator`]), and running
+//! them side by side.
 
+mod operator;
 mod registry;
 mod remote;
 mod script;

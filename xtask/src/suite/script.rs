@@ -215,7 +215,12 @@ impl TestGuest {
 impl Dialogue<'_> {
     /// Type a line.
     pub fn line(&mut self, text: &str) -> Result<()> {
-        self.console.send(&format!("{text}\n"))
+        self.keys(&format!("{text}\n"))
+    }
+
+    /// Press keys, as [`Test::keys`].
+    pub fn keys(&mut self, keys: &str) -> Result<()> {
+        self.console.send(keys)
     }
 
     /// The console shows `pattern`, a regular expression, behind what it was last expected to show; the text

@@ -10,8 +10,11 @@ use guest_support::{
     cpu,
     exception::on_irq,
     machine::{self, Machine, RTC, UART_INTID, UNCLAIMED},
-    mmio, print, println, psci, read_sysreg,
+    mmio,
+    mmu::{Memory, Window},
+    print, println, psci, read_sysreg,
     timer::{Timer, microseconds},
+    write_sysreg,
 };
 
 const TIMER: Timer = Timer::Virtual;
@@ -67,12 +70,18 @@ fn command(machine: &'static Machine, line: &str) {
             println!("off    switch the machine off");
             println!("reset  start the machine afresh");
             println!("crash  touch an address at which there is nothing");
+            println!("lose   lose the exception vectors too, so that no program is left to notice");
         }
         "info" => info(machine),
         "time" => time(machine),
         "off" => psci::system_off(),
         "reset" => psci::system_reset(),
         "crash" => {
+            mmio::read32(UNCLAIMED);
+        }
+        "lose" => {
+            write_sysreg!("vbar_el1", Window::A.map(UNCLAIMED, Memory::Normal));
+            cpu::isb();
             mmio::read32(UNCLAIMED);
         }
         other => println!("`{other}` is no command here; `help` lists what is"),

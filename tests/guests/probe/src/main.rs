@@ -11,6 +11,10 @@
 //! are only reported, as `harmless` or `refused`: without a translation at Stage 2 they have no effect, and
 //! whether that is a fault is up to the CPU.
 //!
+//! With `ram=mark` instead it writes to all of its own RAM, says `probe: marked N KiB` and sleeps for ever. With
+//! `ram=search` it looks for anything that anybody has left there, and says `probe: N KiB searched, N words are
+//! not zero`. The RAM that one VM gives back may be the next one's.
+//!
 //! A guest knows intermediate physical addresses only. Where its own RAM is, such an address means its own
 //! RAM, whatever the machine has there: those places are named and not tried. On QEMU's own machine, flash
 //! (address 0) is reached, and an address where nothing is, is refused.

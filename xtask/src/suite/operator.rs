@@ -1,0 +1,140 @@
+//! The operator, as a test plays him: commands go to the monitor with `--json`, and their answers are parsed.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::script::Dialogue;
+
+/// Time between two looks at something that is on its way.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long what is on its way may take: many times what it does take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A VM, as `list` answers; what the tests look at.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Vm {
+    /// Its name.
+    pub name: String,
+    /// Where it is in its life.
+    pub state: String,
+    /// How many vCPUs it has.
+    pub vcpus: u32,
+    /// How often it has started by itself again.
+    pub restarts: u32,
+    /// Why it is in that state, where there is more to say.
+    pub reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct List {
+    vms: Vec<Vm>,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    memory_free: u64,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    ok: bool,
+    #[serde(default)]
+    result: Value,
+    #[serde(default)]
+    error: String,
+}
+
+impl Dialogue<'_> {
+    /// Gives the monitor a command: what it answers, or why it refuses.
+    pub fn command(&mut self, command: &str) -> Result<Result<Value, String>> {
+        self.line(&format!("{command} --json"))?;
+        let text = self.expect(r#"\{"ok":[^\r\n]*\}\r?\n"#)?;
+        let answer: Answer = serde_json::from_str(&text).with_context(|| format!("`{command}`: {text}"))?;
+        Ok(if answer.ok { Ok(answer.result) } else { Err(answer.error) })
+    }
+
+    /// Gives the monitor a command, which it must not refuse.
+    pub fn ask(&mut self, command: &str) -> Result<Value> {
+        self.command(command)?.map_err(|error| anyhow!("`{command}` is refused: {error}"))
+    }
+
+    /// All VMs.
+    pub fn vms(&mut self) -> Result<Vec<Vm>> {
+        Ok(serde_json::from_value::<List>(self.ask("list")?)?.vms)
+    }
+
+    /// The VM of this name.
+    pub fn vm(&mut self, name: &str) -> Result<Vm> {
+        let vm = self.vms()?.into_iter().find(|vm| vm.name == name);
+        vm.with_context(|| format!("`list` has no VM {name}"))
+    }
+
+    /// Waits until `done` says that it is.
+    pub fn await_that(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> Result<bool>) -> Result<()> {
+        let start = Instant::now();
+        while !done(self)? {
+            ensure!(start.elapsed() < PATIENCE, "{what} has not come true within {} s", PATIENCE.as_secs());
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Waits until the VM is in this state.
+    pub fn await_state(&mut self, name: &str, state: &str) -> Result<()> {
+        self.await_that(&format!("VM {name} is {state}"), |dialogue| Ok(dialogue.vm(name)?.state == state))
+    }
+
+    /// Waits until all VMs are in this state.
+    pub fn await_all(&mut self, state: &str) -> Result<()> {
+        self.await_that(&format!("all VMs are {state}"), |dialogue| {
+            Ok(dialogue.vms()?.iter().all(|vm| vm.state == state))
+        })
+    }
+
+    /// Destroys all VMs and waits until they are gone.
+    pub fn destroy_all(&mut self) -> Result<()> {
+        // It is refused for those that do not exist, and obeyed for the others.
+        let _ = self.command("destroy all")?;
+        self.await_all("defined")
+    }
+
+    /// Bytes of RAM that are free.
+    pub fn free_memory(&mut self) -> Result<u64> {
+        Ok(serde_json::from_value::<Info>(self.ask("info")?)?.memory_free)
+    }
+
+    /// Waits until as much RAM is free as was: VMs that are gone give theirs back bit by bit.
+    pub fn await_memory(&mut self, free: u64) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            match self.free_memory()? {
+                now if now == free => return Ok(()),
+                now if start.elapsed() > PATIENCE => {
+                    bail!(
+                        "{now} bytes of RAM are free, {} less than before",
+                        i128::from(free) - i128::from(now)
+                    )
+                }
+                _ => thread::sleep(LOOK),
+            }
+        }
+    }
+
+    /// Attaches the operator to a VM's console.
+    pub fn attach(&mut self, name: &str) -> Result<()> {
+        self.line(&format!("console {name}"))?;
+        self.expect(&format!(r"\[{name}: Ctrl-\] leaves it\]")).map(drop)
+    }
+
+    /// Goes back from a VM's console to the monitor.
+    pub fn detach(&mut self) -> Result<()> {
+        self.keys("\x1d")?;
+        self.expect("polyvisor> ").map(drop)
+    }
+}

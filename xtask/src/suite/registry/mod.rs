@@ -1,0 +1,65 @@
+//! Every test under QEMU.
+
+mod boards;
+mod debuggers;
+mod lifecycle;
+mod mistakes;
+mod neighbours;
+mod operator;
+mod payloads;
+mod systems;
+
+use super::script::Test;
+
+/// What Polyvisor prints first; once per machine, whatever its VMs do.
+const BANNER: &str = r"polyvisor: Polyvisor \d+\.\d+\.\d+ on ";
+/// What Polyvisor prints last when it cannot start.
+const STOPS: &str = r"polyvisor stops\.";
+/// The last line of the Linux guest's `/init` before its shell.
+const LINUX_READY: &str = r"guest ready: Linux [^\n]*";
+const LINUX_PROMPT: &str = r"guest:~# ";
+/// The built-in guest's prompt.
+const HELLO_PROMPT: &str = r"guest> ";
+
+/// All tests, the quick ones first.
+pub fn all() -> Vec<Test> {
+    let mut tests = boards::tests();
+    tests.extend(payloads::tests());
+    tests.extend(debuggers::tests());
+    tests.extend(mistakes::tests());
+    tests.extend(lifecycle::tests());
+    tests.extend(neighbours::tests());
+    tests.extend(systems::tests());
+    tests.extend(operator::tests());
+    tests
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use regex::bytes::Regex;
+
+    use super::{super::script::Step, *};
+
+    #[test]
+    fn every_test_has_a_name_of_its_own_and_proves_something() {
+        let tests = all();
+        let names: HashSet<_> = tests.iter().map(|test| test.name.as_str()).collect();
+        assert_eq!(names.len(), tests.len());
+        for test in &tests {
+            assert!(!test.steps.is_empty() && test.proves.len() > 10, "{}", test.name);
+            for step in &test.steps {
+                if let Step::Expect(pattern, _) | Step::Count(pattern, _) = step {
+                    assert!(Regex::new(pattern).is_ok(), "{pattern}");
+                }
+            }
+            // The name is a file name too.
+            assert!(
+                test.name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)),
+                "{}",
+                test.name
+            );
+        }
+    }
+}
