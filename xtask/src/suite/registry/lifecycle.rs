@@ -4,7 +4,7 @@ use anyhow::ensure;
 
 use super::{
     super::script::{Dialogue, Subject, Test, TestGuest},
-    BANNER, HELLO_PROMPT, LINUX_PROMPT,
+    BANNER, HELLO_PROMPT, LINUX_PROMPT, MONITOR,
 };
 
 pub fn tests() -> Vec<Test> {
@@ -49,7 +49,7 @@ fn random() -> Test {
         "a thousand random orders for three VMs: nothing leaks, nothing hangs",
         Subject::Manifest(THREE.to_owned()),
     )
-    .expect(r"3 VMs\. Type help")
+    .expect(MONITOR)
     .talk(|dialogue| {
         dialogue.ask("watch off")?;
         dialogue.await_all("running")?;
@@ -85,7 +85,7 @@ fn cycles() -> Test {
         "a VM that is created and destroyed a thousand times costs no memory",
         Subject::Manifest(THREE.to_owned()),
     )
-    .expect(r"3 VMs\. Type help")
+    .expect(MONITOR)
     .talk(|dialogue| {
         dialogue.ask("watch off")?;
         dialogue.destroy_all()?;
@@ -159,6 +159,7 @@ fn crash() -> Test {
          again",
         two(r#""stop""#),
     )
+    .expect(MONITOR)
     .line("console left")
     .expect(HELLO_PROMPT)
     .line("lose")
@@ -192,6 +193,7 @@ fn crash_powers_off() -> Test {
         "the crash of a VM that the machine is there for switches the machine off",
         two(r#""poweroff""#),
     )
+    .expect(MONITOR)
     .line("console left")
     .expect(HELLO_PROMPT)
     .line("lose")
@@ -269,6 +271,7 @@ fn stop() -> Test {
         "Debian shuts down when the operator asks it to; a guest that does not listen is switched off",
         Subject::Manifest(MANIFEST.to_owned()),
     )
+    .expect(MONITOR)
     .line("console polite")
     .expect(LINUX_PROMPT)
     .keys("\x1d")

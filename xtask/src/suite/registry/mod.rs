@@ -15,6 +15,8 @@ use super::script::Test;
 const BANNER: &str = r"polyvisor: Polyvisor \d+\.\d+\.\d+ on ";
 /// What Polyvisor prints last when it cannot start.
 const STOPS: &str = r"polyvisor stops\.";
+/// The monitor's greeting, where there are several VMs: whoever types before it is not heard.
+const MONITOR: &str = r"VMs\. Type help for the commands; TAB completes them\.";
 /// The last line of the Linux guest's `/init` before its shell.
 const LINUX_READY: &str = r"guest ready: Linux [^\n]*";
 const LINUX_PROMPT: &str = r"guest:~# ";

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     super::script::{Dialogue, Subject, Test},
-    BANNER, LINUX_PROMPT, LINUX_READY,
+    BANNER, LINUX_PROMPT, LINUX_READY, MONITOR,
 };
 use crate::qemu::Machine;
 
@@ -64,7 +64,7 @@ fn two_vms_on_a_pi() -> Test {
         Subject::Manifest(MANIFEST.to_owned()),
     )
     .on(Machine::raspi4b())
-    .expect(r"2 VMs\. Type help")
+    .expect(MONITOR)
     .talk(|dialogue| {
         for (name, number) in [("pi", 2222), ("pie", 1111)] {
             dialogue.attach(name)?;
@@ -88,7 +88,7 @@ fn four_vms() -> Test {
          fourth responsive",
         Subject::Manifest(include_str!("../../../../docs/examples/four-vms.toml").to_owned()),
     )
-    .expect(r"4 VMs\. Type help for the commands; TAB completes them\.")
+    .expect(MONITOR)
     // Whose line it is stands before it, in the VM's colour.
     .expect(r"web(\x1b\[[0-9;]*m)?\| \[ +\d+\.\d+\] ")
     .talk(boot_all)
