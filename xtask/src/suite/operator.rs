@@ -9,12 +9,10 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::script::Dialogue;
+use super::script::{Dialogue, PATIENCE};
 
 /// Time between two looks at something that is on its way.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long what is on its way may take: many times what it does take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A VM, as `list` answers; what the tests look at.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

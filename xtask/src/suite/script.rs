@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long a step may take: many times what it does take, so that only a hang is too slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One test: a machine, what it starts with, and a dialogue on its console.
 #[derive(Debug, Clone)]
