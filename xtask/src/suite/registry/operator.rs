@@ -45,18 +45,19 @@ fn several_vms() -> Test {
     .count(BANNER, 1)
 }
 
+/// QEMU leaves 960 MiB of RAM to what it loads there.
 fn two_vms_on_a_pi() -> Test {
     const MANIFEST: &str = r#"
         [[vm]]
         name = "pi"
         guest = "linux-6.12"
         vcpus = 2
-        memory = "512M"
+        memory = "256M"
 
         [[vm]]
         name = "pie"
         guest = "linux-6.12"
-        memory = "512M"
+        memory = "256M"
     "#;
     Test::new(
         "raspi4b-two-vms",
