@@ -7,7 +7,7 @@ use super::{
     super::script::{Dialogue, Subject, Test, TestGuest},
     LINUX_PROMPT,
 };
-use crate::{guests::DEFAULT_KERNEL, qemu::Machine, size::Size};
+use crate::{qemu::Machine, size::Size};
 
 pub fn tests() -> Vec<Test> {
     let mut tests = vec![weights(), left_in_memory()];
@@ -128,6 +128,10 @@ fn hostile(gic: u8) -> Test {
     .off()
 }
 
+/// The kernel that comes and goes on its CPUs. The deadline server of newer ones, 6.12 among them, may still be
+/// queued on a CPU that dies: on a busy host they warn "Dying CPU not properly vacated!", bare on QEMU as well.
+const HOTPLUG_KERNEL: &str = "linux-6.1";
+
 /// More vCPUs than CPUs, which come and go.
 fn hotplug(gic: u8) -> Test {
     Test::new(
@@ -136,7 +140,7 @@ fn hotplug(gic: u8) -> Test {
             "Debian's kernel with eight vCPUs on two CPUs unplugs and replugs seven of them without a warning \
              (GICv{gic})"
         ),
-        Subject::Guest(TestGuest { vcpus: 8, ..TestGuest::new(DEFAULT_KERNEL) }),
+        Subject::Guest(TestGuest { vcpus: 8, ..TestGuest::new(HOTPLUG_KERNEL) }),
     )
     .on(Machine { gic, cpus: 2, memory: Size::gib(1), ..Machine::virt() })
     .expect(r"guest ready: Linux [^\n]*, 8 CPUs")
