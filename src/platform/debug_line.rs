@@ -95,13 +95,14 @@ pub fn interrupt() {
 /// 0.
 pub fn receive(buffer: &mut [u8]) -> usize {
     let mut line = LINE.lock();
+    // Not behind the loop: what is taken from the UART interrupts no more, so 0 would be a lie.
+    line.collect();
     let mut received = 0;
     for slot in buffer {
         let Some(byte) = line.input.pop_front() else { break };
         *slot = byte;
         received += 1;
     }
-    line.collect();
     received
 }
 

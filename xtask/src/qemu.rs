@@ -79,7 +79,9 @@ impl Qemu {
             Monitor::None => command.args(["-monitor", "none", "-serial", "stdio"]),
         };
         if let Some(port) = machine.debug_port {
-            command.arg("-serial").arg(format!("tcp:127.0.0.1:{port},server=on,wait=off"));
+            // A debugger asks and waits: no answer is to wait for company.
+            let line = format!("tcp:127.0.0.1:{port},server=on,wait=off,nodelay=on");
+            command.arg("-serial").arg(line);
         }
         Ok(command)
     }

@@ -68,7 +68,9 @@ pub fn is_at_vector(frame: &GuestFrame, base: u64) -> bool {
     const STRIDE: u64 = 0x80;
     let offset = frame.pc.wrapping_sub(base);
     let entered = pstate::DAIF | pstate::EL1H;
-    offset < VECTORS && offset % STRIDE == 0 && frame.pstate & (pstate::DAIF | pstate::MODE) == entered
+    offset < VECTORS
+        && offset.is_multiple_of(STRIDE)
+        && frame.pstate & (pstate::DAIF | pstate::MODE) == entered
 }
 
 /// Enters the guest's synchronous vector. EL1's registers are those of this CPU, for the vCPU is loaded.
