@@ -86,9 +86,15 @@ pub fn reserve(tasks: usize) {
 
 /// Keeps shared vCPUs off the CPUs `owned` from now on; those that are there leave at once.
 pub fn dedicate(owned: CpuSet) {
+    if owned.is_empty() {
+        return;
+    }
     SHARED_CPUS.fetch_and(!owned.bits(), Ordering::SeqCst);
-    for cpu in percpu::all().filter(|cpu| owned.contains(cpu.index)) {
-        cpu.scheduler.evacuate(cpu);
+    for cpu in percpu::all() {
+        if owned.contains(cpu.index) {
+            cpu.scheduler.evacuate(cpu);
+        }
+        // One of the others may be a watchman now.
         cpu.scheduler.call(cpu);
     }
 }
@@ -311,6 +317,7 @@ impl CpuScheduler {
         if !allowed(task).contains(own.index) {
             return true;
         }
+        watchdog::arm();
         let now = timer::about_now();
         let mut queue = self.queue.lock();
         task.share.charge(queue.uncharged(now));
@@ -565,7 +572,6 @@ pub fn run_cpu() -> ! {
     let own = percpu::this_cpu();
     let scheduler = &own.scheduler;
     scheduler.started.store(timer::now(), Ordering::Relaxed);
-    watchdog::arm();
     crash::stuck_on_request(own.index);
     let mut leaving = None;
     loop {
@@ -582,6 +588,7 @@ pub fn run_cpu() -> ! {
             leaving = Some((task, fate));
         } else {
             timer::set(Alarm::Slice, None);
+            watchdog::arm();
             scheduler.doze(own);
             irq::handle_idle();
         }
