@@ -254,6 +254,8 @@ impl Debuggee for Guest {
     }
 
     fn reset(&mut self) -> Result<(), Refused> {
+        // What has happened by now is no matter of the VM's next life.
+        self.machine.hear_all();
         {
             let mut slot = self.slot();
             slot.debugged = true;

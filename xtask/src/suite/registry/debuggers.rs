@@ -1,5 +1,7 @@
 //! The remote debugger.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, bail, ensure};
 
 use super::{
@@ -34,6 +36,8 @@ fn debug_hello(dialogue: &mut Dialogue) -> Result<()> {
     const STEPS: usize = 8;
     /// More bytes than the loop has in which it waits for input.
     const LOOP: u64 = 64;
+    /// More time than a typed line takes to the guest's serial port.
+    const ARRIVAL: Duration = Duration::from_millis(300);
     let mut gdb = dialogue.debugger()?;
     gdb.monitor("reset")?;
     let entry = gdb.pc()?;
@@ -55,10 +59,12 @@ fn debug_hello(dialogue: &mut Dialogue) -> Result<()> {
     gdb.run()?;
     dialogue.expect(HELLO_PROMPT)?;
     gdb.interrupt()?;
-    // It waits for its console in a loop. With an interrupt pending it stays there nevertheless, step by step.
+    // It waits for its console in a loop. Once what is typed has arrived, an interrupt is pending; it stays there
+    // nevertheless, step by step.
     dialogue.line("help")?;
     let held = gdb.pc()?;
-    for _ in 0..STEPS {
+    let arrived = Instant::now() + ARRIVAL;
+    while Instant::now() < arrived {
         let pc = gdb.step()?;
         ensure!(pc.abs_diff(held) < LOOP, "a step from {held:#x} led to {pc:#x}");
     }
