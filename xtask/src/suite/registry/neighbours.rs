@@ -76,6 +76,7 @@ fn weights() -> Test {
 }
 
 fn hostile(gic: u8) -> Test {
+    const ROUNDS_OF_QUESTIONS: usize = 4;
     const MANIFEST: &str = r#"
         [machine]
         memory = "1G"
@@ -83,7 +84,7 @@ fn hostile(gic: u8) -> Test {
         [[vm]]
         name = "good"
         guest = "work"
-        append = "rounds=100"
+        append = "rounds=0"
         vcpus = 2
         memory = "64M"
 
@@ -107,22 +108,15 @@ fn hostile(gic: u8) -> Test {
     .on(Machine { gic, ..Machine::virt() })
     .expect(r"hostile: mmio: [1-9]")
     .talk(|dialogue| {
-        let mut answers = 0;
-        dialogue.await_that("the work is done", |dialogue| {
-            for command in ["stats bad", "sched", "trace bad.1 3", "regs bad.3"] {
-                match dialogue.command(command)? {
-                    Ok(_) => answers += 1,
-                    // The host may not have let that CPU run.
-                    Err(why) => ensure!(why.contains("has not left EL2"), "`{command}` is refused: {why}"),
-                }
+        for command in ["stats bad", "sched", "trace bad.1 3", "regs bad.3"].repeat(ROUNDS_OF_QUESTIONS) {
+            if let Err(why) = dialogue.command(command)? {
+                // The host may not have let that CPU run.
+                ensure!(why.contains("has not left EL2"), "`{command}` is refused: {why}");
             }
-            Ok(dialogue.vm("good")?.state == "stopped")
-        })?;
-        ensure!(answers >= 8, "the monitor answered {answers} times before the work was done");
-        Ok(())
+        }
+        dialogue.expect(r"work: round [1-9]\d\d ok").map(drop)
     })
-    .line("log good 20")
-    .expect(r"work: done, 0 errors")
+    .count(r"work: ERROR", 0)
     .count(r"hostile: (LEAK|BROKEN)", 0)
     .line("poweroff")
     .off()
