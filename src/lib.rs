@@ -12,6 +12,8 @@ pub mod devices;
 pub mod gdb;
 pub mod mm;
 pub mod monitor;
+pub mod net;
 pub mod persist;
 pub mod platform;
+pub mod storage;
 pub mod vm;

@@ -12,3 +12,4 @@ pub mod irq;
 pub mod pl011;
 pub mod pl031;
 pub mod pl061;
+pub mod virtio;

@@ -1,35 +1,233 @@
 //! Guest memory as loaders and devices see it: bytes behind intermediate physical addresses.
 
-use core::{error::Error, fmt, ops::Range};
+use core::{error::Error, fmt, marker::PhantomData, ops::Range, ptr::NonNull, sync::atomic};
 
 use super::addr::Ipa;
 
 /// The memory of one VM, reached by copying.
 ///
-/// Addresses may come from the guest, so every method checks the whole range. Nothing is handed out by
-/// reference: vCPUs write the same bytes at any time.
+/// Addresses may come from the guest, so every method checks the whole range. vCPUs write the same bytes at any
+/// time, so no reference to them is ever made: [`GuestSlice`] copies.
 pub trait GuestMemory: Send + Sync {
     /// The ranges of RAM, in ascending order; none is empty and none overlap.
     fn ram(&self) -> &[Range<Ipa>];
+
+    /// Guest memory from `ipa` on, at most `len` bytes (not 0): as far as it lies in one piece, which is at least to the
+    /// end of the page. This is the host's access: it also reaches memory that is read-only for the guest
+    /// (flash).
+    ///
+    /// # Errors
+    /// There is no memory at `ipa`.
+    fn slice(&self, ipa: Ipa, len: u64) -> Result<GuestSlice<'_>, MemoryError>;
+
+    /// Calls `access` with each piece of `[ipa, ipa + len)`, in order.
+    ///
+    /// # Errors
+    /// A part of the range that has no memory behind it; what lies before has been accessed.
+    fn for_each_piece(
+        &self,
+        ipa: Ipa,
+        len: u64,
+        access: &mut dyn FnMut(GuestSlice<'_>),
+    ) -> Result<(), MemoryError> {
+        let unbacked = MemoryError::Unbacked { ipa, len };
+        let end = ipa.checked_add(len).ok_or(unbacked)?;
+        let mut at = ipa;
+        while at < end {
+            let piece = self.slice(at, end.0 - at.0).map_err(|error| match error {
+                MemoryError::Unbacked { .. } => unbacked,
+                MemoryError::OutOfFrames { .. } => error,
+            })?;
+            at = Ipa(at.0 + piece.len() as u64);
+            access(piece);
+        }
+        Ok(())
+    }
 
     /// Copies guest memory from `ipa` on into all of `buffer`.
     ///
     /// # Errors
     /// A part of the range that has no memory behind it; `buffer` is then unspecified.
-    fn read(&self, ipa: Ipa, buffer: &mut [u8]) -> Result<(), MemoryError>;
+    fn read(&self, ipa: Ipa, buffer: &mut [u8]) -> Result<(), MemoryError> {
+        let mut rest = &mut *buffer;
+        self.for_each_piece(ipa, rest.len() as u64, &mut |piece| {
+            if let Some(into) = rest.split_off_mut(..piece.len()) {
+                piece.read(0, into);
+            }
+        })
+    }
 
-    /// Copies `bytes` into guest memory from `ipa` on. This is the host's access: it also reaches memory that
-    /// is read-only for the guest (flash).
+    /// Copies `bytes` into guest memory from `ipa` on.
     ///
     /// # Errors
     /// A part of the range that has no memory behind it; what lies before may have been written.
-    fn write(&self, ipa: Ipa, bytes: &[u8]) -> Result<(), MemoryError>;
+    fn write(&self, ipa: Ipa, bytes: &[u8]) -> Result<(), MemoryError> {
+        let mut rest = bytes;
+        self.for_each_piece(ipa, bytes.len() as u64, &mut |piece| {
+            if let Some(from) = rest.split_off(..piece.len()) {
+                piece.write(0, from);
+            }
+        })
+    }
 
-    /// Makes `len` bytes from `ipa` on read as zero. Costs nothing where the guest has touched nothing yet.
+    /// Makes `len` bytes from `ipa` on read as zero.
     ///
     /// # Errors
     /// A part of the range that has no memory behind it; what lies before may have been cleared.
-    fn zero(&self, ipa: Ipa, len: u64) -> Result<(), MemoryError>;
+    fn zero(&self, ipa: Ipa, len: u64) -> Result<(), MemoryError> {
+        self.for_each_piece(ipa, len, &mut |piece| piece.fill(0))
+    }
+}
+
+/// A piece of guest memory that cannot go away as long as this exists. What lies outside it is never touched: an
+/// access that does not fit does nothing and says so.
+#[derive(Clone, Copy)]
+pub struct GuestSlice<'a> {
+    start: NonNull<u8>,
+    len: usize,
+    memory: PhantomData<&'a ()>,
+}
+
+impl<'a> GuestSlice<'a> {
+    /// The piece of `len` bytes at `start`.
+    ///
+    /// # Safety
+    /// For `'a`, this is memory that nothing but guests and other slices access, and that may be read and written.
+    pub unsafe fn new(start: NonNull<u8>, len: usize) -> Self {
+        Self { start, len, memory: PhantomData }
+    }
+
+    /// How many bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// `len` bytes from `offset` on; `None` where that is not inside.
+    pub fn part(&self, offset: usize, len: usize) -> Option<Self> {
+        // SAFETY: `at` has checked that this lies inside, for which `new` was promised the same.
+        self.at(offset, len).map(|start| unsafe { Self::new(start, len) })
+    }
+
+    /// Where `len` bytes from `offset` on lie.
+    #[inline]
+    fn at(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
+        let inside = offset <= self.len && len <= self.len - offset;
+        // SAFETY: inside the piece.
+        inside.then(|| unsafe { self.start.add(offset) })
+    }
+
+    /// Copies the bytes from `offset` on into all of `buffer`. `false`: they do not exist.
+    #[inline]
+    pub fn read(&self, offset: usize, buffer: &mut [u8]) -> bool {
+        let Some(from) = self.at(offset, buffer.len()) else { return false };
+        // SAFETY: by `new`. A guest that writes there at the same time gets what it asks for: the bytes mean nothing
+        // until they are checked.
+        unsafe { from.as_ptr().copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len()) };
+        true
+    }
+
+    /// Copies `bytes` to `offset`. `false`: there is no room.
+    #[inline]
+    pub fn write(&self, offset: usize, bytes: &[u8]) -> bool {
+        let Some(to) = self.at(offset, bytes.len()) else { return false };
+        // SAFETY: as in `read`.
+        unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        true
+    }
+
+    /// Gives every byte this value.
+    pub fn fill(&self, value: u8) {
+        // SAFETY: as in `read`.
+        unsafe { self.start.write_bytes(value, self.len) };
+    }
+
+    /// Copies as many bytes as both have to the start of `destination`, and tells how many. The two may be the same
+    /// memory.
+    #[inline]
+    pub fn copy_to(&self, destination: GuestSlice<'_>) -> usize {
+        let len = self.len.min(destination.len);
+        // SAFETY: as in `read`, for both.
+        unsafe { self.start.copy_to(destination.start, len) };
+        len
+    }
+
+    /// The little-endian word at `offset`, read at once; `None` where it is not inside or not aligned.
+    #[inline]
+    pub fn load<T: Word>(&self, offset: usize) -> Option<T> {
+        let at = self.at(offset, size_of::<T>())?.cast::<T>();
+        // SAFETY: as in `read`, and aligned. The access is atomic for other observers, as single-copy atomicity goes
+        // (Arm ARM B2.2.1).
+        at.is_aligned().then(|| T::from_le(unsafe { at.read_volatile() }))
+    }
+
+    /// Writes a little-endian word at `offset`, at once. `false`: it is not inside or not aligned.
+    #[inline]
+    pub fn store<T: Word>(&self, offset: usize, value: T) -> bool {
+        let Some(at) = self.at(offset, size_of::<T>()).map(|at| at.cast::<T>()) else { return false };
+        if at.is_aligned() {
+            // SAFETY: as in `load`.
+            unsafe { at.write_volatile(value.to_le()) };
+        }
+        at.is_aligned()
+    }
+
+    /// The first address.
+    pub fn as_ptr(&self) -> *const u8 {
+        self.start.as_ptr()
+    }
+}
+
+/// A range of guest memory by address, as a descriptor names it: nothing is known of it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it starts.
+    pub ipa: Ipa,
+    /// Bytes.
+    pub len: u32,
+}
+
+/// An unsigned word that is read and written at once.
+pub trait Word: Copy {
+    /// From little-endian to the host's order.
+    fn from_le(raw: Self) -> Self;
+    /// From the host's order to little-endian.
+    fn to_le(self) -> Self;
+}
+
+macro_rules! words {
+    ($($word:ty),*) => {$(
+        impl Word for $word {
+            #[inline]
+            fn from_le(raw: Self) -> Self {
+                <$word>::from_le(raw)
+            }
+
+            #[inline]
+            fn to_le(self) -> Self {
+                <$word>::to_le(self)
+            }
+        }
+    )*};
+}
+
+words!(u8, u16, u32, u64);
+
+/// What was read from guest memory before is read before whatever is read next, and everything before is done before
+/// whatever is written next. (Guests are other observers of ordinary memory, in the inner shareable domain.)
+pub fn fence() {
+    atomic::fence(atomic::Ordering::SeqCst);
+}
+
+/// The memory of a VM in the hands of those that need it now and then, such as device models. Between two visits, parts
+/// of it may be given back to the machine.
+pub trait SharedMemory: Send + Sync {
+    /// Lets `access` see the memory, all of which stays where it is until it returns.
+    fn with(&self, access: &mut dyn FnMut(&dyn GuestMemory));
 }
 
 /// Why guest memory could not be accessed.
@@ -66,14 +264,14 @@ impl Error for MemoryError {}
 pub mod test {
     //! Guest memory for tests.
 
-    use std::sync::Mutex;
+    use std::sync::atomic::AtomicU8;
 
-    use super::*;
+    use super::{super::addr::PAGE_SIZE, *};
 
     /// RAM and ROM in vectors. Fresh memory reads as [`FILL`], so that a test sees what was not written.
     pub struct TestMemory {
         ram: Vec<Range<Ipa>>,
-        regions: Vec<(Ipa, Mutex<Vec<u8>>)>,
+        regions: Vec<(Ipa, Vec<AtomicU8>)>,
     }
 
     /// What fresh memory reads as.
@@ -88,7 +286,7 @@ pub mod test {
 
         /// Adds memory that is not RAM.
         pub fn with_rom(mut self, base: Ipa, size: u64) -> Self {
-            self.regions.push((base, Mutex::new(vec![FILL; size as usize])));
+            self.regions.push((base, (0..size).map(|_| AtomicU8::new(FILL)).collect()));
             self
         }
 
@@ -98,19 +296,6 @@ pub mod test {
             self.read(ipa, &mut buffer).unwrap();
             buffer
         }
-
-        fn access(&self, ipa: Ipa, len: u64, copy: impl FnOnce(&mut [u8])) -> Result<(), MemoryError> {
-            for (base, bytes) in &self.regions {
-                let mut bytes = bytes.lock().unwrap();
-                let Some(start) = ipa.0.checked_sub(base.0) else { continue };
-                let Some(end) = start.checked_add(len) else { continue };
-                if let Some(range) = bytes.get_mut(start as usize..end as usize) {
-                    copy(range);
-                    return Ok(());
-                }
-            }
-            Err(MemoryError::Unbacked { ipa, len })
-        }
     }
 
     impl GuestMemory for TestMemory {
@@ -118,16 +303,24 @@ pub mod test {
             &self.ram
         }
 
-        fn read(&self, ipa: Ipa, buffer: &mut [u8]) -> Result<(), MemoryError> {
-            self.access(ipa, buffer.len() as u64, |range| buffer.copy_from_slice(range))
+        fn slice(&self, ipa: Ipa, len: u64) -> Result<GuestSlice<'_>, MemoryError> {
+            for (base, bytes) in &self.regions {
+                let Some(start) = ipa.0.checked_sub(base.0) else { continue };
+                if start < bytes.len() as u64 {
+                    // As far as a page goes, so that tests meet pieces.
+                    let len = len.min(PAGE_SIZE - start % PAGE_SIZE).min(bytes.len() as u64 - start);
+                    let start = NonNull::from(&bytes[start as usize]).cast();
+                    // SAFETY: inside the vector, whose bytes are cells, and which lives as long as this.
+                    return Ok(unsafe { GuestSlice::new(start, len as usize) });
+                }
+            }
+            Err(MemoryError::Unbacked { ipa, len })
         }
+    }
 
-        fn write(&self, ipa: Ipa, bytes: &[u8]) -> Result<(), MemoryError> {
-            self.access(ipa, bytes.len() as u64, |range| range.copy_from_slice(bytes))
-        }
-
-        fn zero(&self, ipa: Ipa, len: u64) -> Result<(), MemoryError> {
-            self.access(ipa, len, |range| range.fill(0))
+    impl SharedMemory for TestMemory {
+        fn with(&self, access: &mut dyn FnMut(&dyn GuestMemory)) {
+            access(self);
         }
     }
 }

@@ -7,12 +7,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
+use core::ptr::NonNull;
 
 use spin::Mutex;
 
 use super::addr::{GIB, Ipa, MIB, PAGE_SIZE};
 use super::frames::{self, Frames, OutOfFrames, Owner};
-use super::guest_memory::{GuestMemory, MemoryError};
+use super::guest_memory::{GuestMemory, GuestSlice, MemoryError, SharedMemory};
 use super::tables::{Attributes, TableError, Tables, Tlb};
 
 /// How much is zeroed and mapped at once.
@@ -220,7 +221,7 @@ impl<R: Stage2Regime> GuestRam<R> {
     /// # Errors
     /// [`MemoryError::Unbacked`] where there is no memory.
     pub fn read_coherent(&self, ipa: Ipa, buffer: &mut [u8]) -> Result<(), MemoryError> {
-        self.for_each_piece(ipa, buffer.len() as u64, |piece, len| self.flush(piece, len))?;
+        self.for_each_piece(ipa, buffer.len() as u64, &mut |piece| self.flush(piece))?;
         self.read(ipa, buffer)
     }
 
@@ -250,31 +251,8 @@ impl<R: Stage2Regime> GuestRam<R> {
         Ok(())
     }
 
-    /// Calls `access` with a pointer to, and the length of, each contiguous piece of `[ipa, ipa + len)`, in
-    /// order.
-    fn for_each_piece(
-        &self,
-        ipa: Ipa,
-        len: u64,
-        mut access: impl FnMut(*mut u8, usize),
-    ) -> Result<(), MemoryError> {
-        let unbacked = MemoryError::Unbacked { ipa, len };
-        let end = ipa.checked_add(len).ok_or(unbacked)?;
-        let mut at = ipa;
-        while at < end {
-            let (number, area) = self.area(at).ok_or(unbacked)?;
-            self.populate(number, area, at).map_err(|_| MemoryError::OutOfFrames { ipa: at })?;
-            let (frames, offset) = area.block(at).ok_or(unbacked)?;
-            // A chunk lies within one block, and was populated as a whole.
-            let piece = (at.align_down(CHUNK).0 + CHUNK).min(end.0) - at.0;
-            access(frames.as_ptr().wrapping_add(offset as usize), piece as usize);
-            at = Ipa(at.0 + piece);
-        }
-        Ok(())
-    }
-
-    fn flush(&self, start: *const u8, len: usize) {
-        self.population.lock().tables.tlb().flush(start, len);
+    fn flush(&self, piece: GuestSlice<'_>) {
+        self.population.lock().tables.tlb().flush(piece.as_ptr(), piece.len());
     }
 }
 
@@ -300,35 +278,45 @@ impl<R: Stage2Regime> GuestMemory for GuestRam<R> {
         &self.ram
     }
 
-    fn read(&self, ipa: Ipa, buffer: &mut [u8]) -> Result<(), MemoryError> {
-        let mut rest = &mut *buffer;
-        self.for_each_piece(ipa, rest.len() as u64, |piece, len| {
-            let (into, left) = core::mem::take(&mut rest).split_at_mut(len);
-            // SAFETY: the piece lies in frames of this VM, which nobody frees while it exists. A guest that
-            // writes there at the same time gets what it asks for: the bytes mean nothing until they are
-            // checked.
-            unsafe { core::ptr::copy_nonoverlapping(piece, into.as_mut_ptr(), len) };
-            rest = left;
-        })
+    fn slice(&self, ipa: Ipa, len: u64) -> Result<GuestSlice<'_>, MemoryError> {
+        let unbacked = MemoryError::Unbacked { ipa, len };
+        let (number, area) = self.area(ipa).ok_or(unbacked)?;
+        self.populate(number, area, ipa).map_err(|_| MemoryError::OutOfFrames { ipa })?;
+        let (frames, offset) = area.block(ipa).ok_or(unbacked)?;
+        // A chunk lies within one block, and was populated as a whole.
+        let rest = CHUNK - ipa.0 % CHUNK;
+        let start = NonNull::new(frames.as_ptr().wrapping_add(offset as usize)).ok_or(unbacked)?;
+        // SAFETY: the piece lies in frames of this VM, which nobody frees while this borrow lasts.
+        Ok(unsafe { GuestSlice::new(start, rest.min(len) as usize) })
+    }
+}
+
+/// The memory of a VM for a loader: what it writes is also seen by a guest whose caches are off.
+pub struct Loading<'a, R: Stage2Regime>(pub &'a GuestRam<R>);
+
+impl<R: Stage2Regime> GuestMemory for Loading<'_, R> {
+    fn ram(&self) -> &[Range<Ipa>] {
+        self.0.ram()
+    }
+
+    fn slice(&self, ipa: Ipa, len: u64) -> Result<GuestSlice<'_>, MemoryError> {
+        self.0.slice(ipa, len)
     }
 
     fn write(&self, ipa: Ipa, bytes: &[u8]) -> Result<(), MemoryError> {
-        let mut rest = bytes;
-        self.for_each_piece(ipa, bytes.len() as u64, |piece, len| {
-            let (from, left) = rest.split_at(len);
-            // SAFETY: as in `read`.
-            unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), piece, len) };
-            self.flush(piece, len);
-            rest = left;
-        })
+        self.0.write(ipa, bytes)?;
+        self.for_each_piece(ipa, bytes.len() as u64, &mut |piece| self.0.flush(piece))
     }
 
     fn zero(&self, ipa: Ipa, len: u64) -> Result<(), MemoryError> {
-        self.for_each_piece(ipa, len, |piece, len| {
-            // SAFETY: as in `read`.
-            unsafe { piece.write_bytes(0, len) };
-            self.flush(piece, len);
-        })
+        self.0.zero(ipa, len)?;
+        self.for_each_piece(ipa, len, &mut |piece| self.0.flush(piece))
+    }
+}
+
+impl<R: Stage2Regime> SharedMemory for GuestRam<R> {
+    fn with(&self, access: &mut dyn FnMut(&dyn GuestMemory)) {
+        access(self);
     }
 }
 

@@ -20,7 +20,7 @@ pub fn bundle() -> Option<&'static [u8]> {
     }
     let mut builder = BundleBuilder::new();
     let image = builder.blob(IMAGE);
-    let boot = BootSource::Kernel { image, initrd: None, append: String::new() };
+    let boot = BootSource::Kernel { image: image.into(), initrd: None, append: String::new() };
     builder.vm(VmSpec::new("hello", 1, 64 * MIB, boot));
     let bundle = builder.build().map_err(|error| log::error!("the built-in guest: {error}")).ok()?;
     Some(Vec::leak(bundle))

@@ -10,8 +10,9 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use spin::Mutex;
 
-use super::bundle::{BootSource, Bundle, VmSpec};
+use super::bundle::{BootSource, Bundle, FileSource, VmSpec};
 use super::control::{self, Happening};
+use super::devices::{Devices, GicHost};
 use super::fdt::MachineSpec;
 use super::lifecycle::Event;
 use super::loader::{self, LoadError, Source};
@@ -19,24 +20,17 @@ use super::machine;
 use super::psci::{self, Outcome, Power, Start};
 use super::scheduler::policy::CpuSet;
 use super::scheduler::{self, Hold, Share, Task};
-use super::vcpu::{Attention, Crash, Exit, Shared, VcpuId};
-use crate::arch::aarch64::vcpu::{CallExit, FaultIn, Machine, Vcpu, interrupts};
-use crate::arch::aarch64::{cache, gic, irq, percpu, stage2, timer};
-use crate::devices::bus::{Access, Bus, BusError, MmioDevice, Width};
-use crate::devices::flash::EmptyFlash;
-use crate::devices::gic::device::{Distributor, Host, Redistributors, VgicDevice};
-use crate::devices::gic::{ConfigError, GicVersion, VcpuSet, Vgic, VgicConfig};
-use crate::devices::irq::IrqLine;
-use crate::devices::pl011::{Pl011, SerialBackend};
-use crate::devices::pl031::Pl031;
-use crate::devices::pl061::Pl061;
+use super::vcpu::{Crash, Exit, Shared, VcpuId};
+use crate::arch::aarch64::vcpu::{CallExit, FaultIn, Machine, Vcpu};
+use crate::arch::aarch64::{cache, gic, percpu, stage2, timer};
+use crate::devices::bus::{Bus, BusError};
+use crate::devices::gic::ConfigError;
+use crate::devices::gic::device::VgicDevice;
+use crate::devices::pl011::Pl011;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::GuestMemory;
-use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};
+use crate::mm::guest_ram::{Found, GuestRam, Kind, Loading, ReserveError, Stage2Regime};
 use crate::mm::tables::{Attributes, TableError};
-use crate::monitor::port;
-use crate::mrs;
-use crate::platform::clock::WallClock;
 use crate::platform::entropy;
 
 /// A VM that cannot be made, or cannot boot.
@@ -75,6 +69,8 @@ pub enum VmError {
     Gic(ConfigError),
     /// Two devices overlap.
     Bus(BusError),
+    /// It boots from a disk that it does not have.
+    NoSuchDisk,
     /// The bundle's blobs.
     Bundle(super::bundle::VmError),
     /// The kernel, initrd or devicetree.
@@ -97,6 +93,7 @@ impl fmt::Display for VmError {
                 write!(f, "{vcpus} vCPUs are each to own a CPU, and {cpus} can be given to them")
             }
             Self::EmptyFirmware => f.write_str("the firmware is empty"),
+            Self::NoSuchDisk => f.write_str("it boots from a disk that it does not have"),
             Self::Stage2(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
             Self::Map(error) => error.fmt(f),
@@ -109,21 +106,6 @@ impl fmt::Display for VmError {
 }
 
 impl core::error::Error for VmError {}
-
-/// The vCPUs of a VM, as its interrupt controller reaches them.
-pub struct GicHost(Arc<[Arc<Task>]>);
-
-impl Host for GicHost {
-    fn fold(&self, vgic: &mut Vgic, vcpu: usize) -> VcpuSet {
-        interrupts::fold(vgic, vcpu, mrs!("cntv_ctl_el0"))
-    }
-
-    fn kick(&self, vcpus: VcpuSet) {
-        for task in vcpus.iter().filter_map(|vcpu| self.0.get(vcpu)) {
-            task.raise(Attention::INTERRUPTS);
-        }
-    }
-}
 
 impl Stage2Regime for stage2::Stage2Tlb {
     fn ram(&self) -> Attributes {
@@ -141,35 +123,6 @@ impl Stage2Regime for stage2::Stage2Tlb {
     }
 }
 
-/// The monitor as the other end of the UART of the VM of this number.
-struct ConsolePort(usize);
-
-impl SerialBackend for ConsolePort {
-    fn transmit(&self, byte: u8) -> bool {
-        port::transmit(self.0, byte)
-    }
-
-    fn input_wanted(&self) {
-        port::input_wanted();
-    }
-}
-
-/// The page with `GICC_DIR`, which stays out of the GICv2's hardware interface (see
-/// [`Vm::map_cpu_interface`]).
-struct DeactivateRegister(Arc<VgicDevice<GicHost>>);
-
-impl MmioDevice for DeactivateRegister {
-    fn read(&self, _: Access) -> u64 {
-        0
-    }
-
-    fn write(&self, access: Access, value: u64) {
-        if (access.offset, access.width) == (0, Width::Word) {
-            self.0.deactivate(access.vcpu, value as u32 & 0x3ff);
-        }
-    }
-}
-
 /// A virtual machine.
 pub struct Vm {
     id: usize,
@@ -177,11 +130,7 @@ pub struct Vm {
     bundle: &'static Bundle<'static>,
     memory: GuestRam<stage2::Stage2Tlb>,
     stage2: (u64, u64),
-    bus: Bus,
-    gic: Arc<VgicDevice<GicHost>>,
-    uart: Arc<Pl011>,
-    rtc: Arc<Pl031>,
-    gpio: Arc<Pl061>,
+    devices: Devices,
     tasks: Arc<[Arc<Task>]>,
     /// The CPUs that its vCPUs own.
     owned: CpuSet,
@@ -266,57 +215,14 @@ impl Vm {
         }
         let memory = GuestRam::reserve(tables, &areas).map_err(VmError::Memory)?;
 
-        let config = VgicConfig {
-            version,
-            vcpus: affinities.clone(),
-            spis: machine::SPI_COUNT,
-            list_registers: gic::list_registers(),
-            priority_bits: gic::virtual_priority_bits().min(5),
-        };
-        let vgic = VgicDevice::new(&config, GicHost(tasks.clone())).map_err(VmError::Gic)?;
-        let line = |spi| IrqLine::new(vgic.clone(), machine::spi_intid(spi));
-        let uart = Arc::new(Pl011::new(line(machine::UART_SPI), Arc::new(ConsolePort(id))));
-        let rtc = Arc::new(Pl031::new(line(machine::RTC_SPI), Arc::new(WallClock)));
-        let gpio = Arc::new(Pl061::new(line(machine::GPIO_SPI)));
-
-        let mut bus = Bus::new();
-        let mut claim = |region: machine::Region, name, device: Arc<dyn MmioDevice>| {
-            bus.claim(region.base, region.size, name, device).map_err(VmError::Bus)
-        };
-        claim(machine::UART, "uart", uart.clone())?;
-        claim(machine::RTC, "rtc", rtc.clone())?;
-        claim(machine::GPIO, "gpio", gpio.clone())?;
-        claim(machine::GIC_DIST, "gic-distributor", Arc::new(Distributor(vgic.clone())))?;
-        match version {
-            GicVersion::V2 => {
-                let page = machine::Region {
-                    base: Ipa(machine::GIC_CPU.base.0 + PAGE_SIZE),
-                    size: machine::GIC_CPU.size - PAGE_SIZE,
-                };
-                claim(page, "gic-deactivate", Arc::new(DeactivateRegister(vgic.clone())))?;
-            }
-            GicVersion::V3 => {
-                let size = machine::GIC_REDIST_STRIDE * u64::from(spec.vcpus);
-                let region = machine::Region { base: machine::GIC_REDIST.base, size };
-                claim(region, "gic-redistributors", Arc::new(Redistributors(vgic.clone())))?;
-            }
-        }
-        if flash > 0 {
-            let rest = machine::FLASH1.base.0 + machine::FLASH1.size - flash;
-            claim(machine::Region { base: Ipa(flash), size: rest }, "flash", Arc::new(EmptyFlash))?;
-        }
-
+        let devices = Devices::new(id, &affinities, flash, &tasks)?;
         let vm = Self {
             id,
             spec: spec.clone(),
             bundle,
             memory,
             stage2,
-            bus,
-            gic: vgic,
-            uart,
-            rtc,
-            gpio,
+            devices,
             tasks,
             owned,
             residents: percpu::all().map(|_| AtomicU32::new(0)).collect(),
@@ -335,6 +241,11 @@ impl Vm {
         Ok(vm)
     }
 
+    /// Its devices.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
     /// Its vCPU of the given index.
     pub fn task(&self, vcpu: usize) -> Option<&Arc<Task>> {
         self.tasks.get(vcpu)
@@ -347,7 +258,7 @@ impl Vm {
 
     /// How many interrupts the guest has acknowledged on `vcpu`.
     pub fn interrupts_taken(&self, vcpu: usize) -> u64 {
-        self.gic.lock().taken(vcpu)
+        self.devices.gic.lock().taken(vcpu)
     }
 
     /// Its memory.
@@ -357,7 +268,7 @@ impl Vm {
 
     /// The other end of its serial line.
     pub fn uart(&self) -> &Pl011 {
-        &self.uart
+        &self.devices.uart
     }
 
     /// The devicetree blob that it was last started with; empty before.
@@ -419,7 +330,7 @@ impl Vm {
 
     /// Presses the power button, or lets go of it.
     pub fn power_button(&self, pressed: bool) {
-        self.gpio.set_input(machine::POWER_BUTTON, pressed);
+        self.devices.power_button(pressed);
     }
 
     /// Takes apart what holds the VM together, so that it goes away with the last reference. No vCPU runs.
@@ -467,24 +378,16 @@ impl Vm {
     /// [`VmError::Bundle`] and [`VmError::Load`]: what the VM boots from cannot be loaded.
     fn boot(&self) -> Result<(), VmError> {
         self.memory.clear().map_err(VmError::Map)?;
-        self.uart.reset();
-        self.rtc.reset();
-        self.gpio.reset();
-        {
-            let mut vgic = self.gic.lock();
-            vgic.reset();
-            for vcpu in 0..self.vcpus() {
-                match interrupts::is_timer_linked() {
-                    true => vgic.link_hardware(vcpu, interrupts::VIRTUAL_TIMER, irq::virtual_timer() as u16),
-                    false => vgic.poll_input(vcpu, interrupts::VIRTUAL_TIMER),
-                }
-            }
-        }
+        self.devices.reset();
         let blob = |id| self.bundle.blob(id).map_err(VmError::Bundle);
+        let file = |file: &FileSource| match file {
+            FileSource::Blob(id) => blob(*id),
+            FileSource::OnDisk { .. } => Err(VmError::NoSuchDisk),
+        };
         let (source, bootargs) = match &self.spec.boot {
             BootSource::Kernel { image, initrd, append } => {
-                let initrd = initrd.map(blob).transpose()?;
-                (Source::Kernel { image: blob(*image)?, initrd }, append.as_str())
+                let initrd = initrd.as_ref().map(file).transpose()?;
+                (Source::Kernel { image: file(image)?, initrd }, append.as_str())
             }
             BootSource::Firmware { image } => (Source::Firmware { image: blob(*image)? }, ""),
         };
@@ -496,7 +399,7 @@ impl Vm {
             virtio_slots: 0,
             seed: entropy::seed(),
         };
-        let boot = loader::load(&self.memory, &source, &spec).map_err(VmError::Load)?;
+        let boot = loader::load(&Loading(&self.memory), &source, &spec).map_err(VmError::Load)?;
         cache::invalidate_instructions();
         self.time_offset.store(timer::now(), Ordering::Release);
         self.power.lock().reset(Start { entry: boot.entry.0, context: boot.x0 });
@@ -518,11 +421,11 @@ impl Machine for Vm {
     type GicHost = GicHost;
 
     fn gic(&self) -> &VgicDevice<GicHost> {
-        &self.gic
+        &self.devices.gic
     }
 
     fn bus(&self) -> &Bus {
-        &self.bus
+        &self.devices.bus
     }
 
     fn shared(&self, vcpu: usize) -> Arc<Shared> {
@@ -567,6 +470,10 @@ impl Machine for Vm {
             Ok(Found::Nothing) => FaultIn::Absent,
             Err(error) => FaultIn::Failed(error.to_string()),
         }
+    }
+
+    fn run_devices(&self) -> bool {
+        self.devices.work()
     }
 
     fn read_memory(&self, ipa: Ipa, buffer: &mut [u8]) -> Option<()> {

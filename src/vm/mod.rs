@@ -8,6 +8,8 @@ pub mod control;
 #[cfg(target_os = "none")]
 mod crash;
 pub mod debug;
+#[cfg(target_os = "none")]
+pub mod devices;
 pub mod fdt;
 #[cfg(target_os = "none")]
 pub mod instance;

@@ -247,6 +247,8 @@ impl Attention {
     pub const INTERRUPTS: u32 = 1 << 0;
     /// The vCPU must stop running.
     pub const STOP: u32 = 1 << 1;
+    /// A device of its VM has work left that a vCPU is to do.
+    pub const DEVICES: u32 = 1 << 2;
 
     /// Nothing wanted.
     pub const fn new() -> Self {

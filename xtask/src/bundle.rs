@@ -118,8 +118,8 @@ pub fn write(contents: &Contents, path: &Path) -> Result<()> {
             memory: guest.memory.bytes(),
             boot: match &guest.boot {
                 GuestBoot::Kernel { kernel, initrd, append } => BootSource::Kernel {
-                    image: blobs[kernel],
-                    initrd: initrd.as_ref().map(|initrd| blobs[initrd]),
+                    image: blobs[kernel].into(),
+                    initrd: initrd.as_ref().map(|initrd| blobs[initrd].into()),
                     append: append.clone(),
                 },
                 GuestBoot::Firmware(firmware) => BootSource::Firmware { image: blobs[firmware] },
@@ -129,6 +129,7 @@ pub fn write(contents: &Contents, path: &Path) -> Result<()> {
             on_stop: guest.on_stop,
             on_crash: guest.on_crash,
             colour: guest.colour,
+            devices: Vec::new(),
         });
     }
     builder.when_all_off(contents.when_all_off);

@@ -4,6 +4,7 @@ use spin::{Mutex, Once};
 
 use super::gic;
 use super::percpu::{self, PerCpu};
+use crate::mrs;
 use crate::platform::board::TimerInterrupts;
 use crate::vm::scheduler;
 
@@ -60,6 +61,13 @@ pub fn classify(intid: u32) -> Kind {
     } else {
         Kind::Device
     }
+}
+
+/// Whether an interrupt waits for this CPU, on which they are masked.
+pub fn is_pending() -> bool {
+    const IRQ: u64 = 1 << 7;
+    const FIQ: u64 = 1 << 6;
+    mrs!("isr_el1") & (IRQ | FIQ) != 0
 }
 
 /// Lets `handler` handle the shared interrupt `intid`, on this CPU.

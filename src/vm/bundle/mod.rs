@@ -31,7 +31,7 @@ use crate::mm::addr::{MIB, PAGE_SIZE};
 pub const MAGIC: [u8; 8] = *b"POLYVISR";
 /// The format that this module reads and writes. A manifest's encoding is not self-describing, so any change
 /// of [`Manifest`] is a new version.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Most bytes that a manifest may have.
 pub const MAX_MANIFEST: usize = MIB as usize;
@@ -53,6 +53,7 @@ struct BlobEntry {
 struct Manifest {
     blobs: Vec<BlobEntry>,
     vms: Vec<VmSpec>,
+    switches: Vec<SwitchSpec>,
     when_all_off: WhenAllOff,
 }
 
@@ -155,6 +156,7 @@ fn slice(bytes: &[u8], offset: u64, len: u64) -> Option<&[u8]> {
 #[derive(Debug, Clone)]
 pub struct Bundle<'a> {
     vms: Vec<VmSpec>,
+    switches: Vec<SwitchSpec>,
     when_all_off: WhenAllOff,
     blobs: Vec<&'a [u8]>,
 }
@@ -186,7 +188,12 @@ impl<'a> Bundle<'a> {
         let payload =
             slice(bytes, payload_start, header.total_len.saturating_sub(payload_start)).unwrap_or_default();
         let blobs = Self::locate(payload, &manifest.blobs)?;
-        Ok(Self { vms: manifest.vms, when_all_off: manifest.when_all_off, blobs })
+        Ok(Self {
+            vms: manifest.vms,
+            switches: manifest.switches,
+            when_all_off: manifest.when_all_off,
+            blobs,
+        })
     }
 
     /// The blobs that `entries` describe: in order, aligned, apart from each other, and intact.
@@ -220,6 +227,11 @@ impl<'a> Bundle<'a> {
         &self.vms
     }
 
+    /// The switches; [`NetSpec::switch`] is an index into these.
+    pub fn switches(&self) -> &[SwitchSpec] {
+        &self.switches
+    }
+
     /// A blob's bytes.
     ///
     /// # Errors
@@ -237,6 +249,7 @@ impl<'a> Bundle<'a> {
 pub struct BundleBuilder<'a> {
     blobs: Vec<&'a [u8]>,
     vms: Vec<VmSpec>,
+    switches: Vec<SwitchSpec>,
     when_all_off: WhenAllOff,
 }
 
@@ -261,6 +274,12 @@ impl<'a> BundleBuilder<'a> {
         self
     }
 
+    /// Adds a switch, and tells its index.
+    pub fn switch(&mut self, switch: SwitchSpec) -> u32 {
+        self.switches.push(switch);
+        u32::try_from(self.switches.len().saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
     /// Says what to do when no VM runs any more.
     pub fn when_all_off(&mut self, policy: WhenAllOff) -> &mut Self {
         self.when_all_off = policy;
@@ -283,7 +302,12 @@ impl<'a> BundleBuilder<'a> {
             });
             payload.extend_from_slice(blob);
         }
-        let manifest = Manifest { blobs, vms: self.vms.clone(), when_all_off: self.when_all_off };
+        let manifest = Manifest {
+            blobs,
+            vms: self.vms.clone(),
+            switches: self.switches.clone(),
+            when_all_off: self.when_all_off,
+        };
         manifest.validate()?;
         let manifest = postcard::to_allocvec(&manifest).map_err(BundleError::Manifest)?;
         let manifest_len = u32::try_from(manifest.len())

@@ -1,11 +1,13 @@
 //! What a bundle says of its VMs, and the bounds that this keeps to.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::VmError;
 use crate::mm::addr::MIB;
+use crate::net::Mac;
 use crate::vm::machine;
 
 /// Most vCPUs that a VM may have: one bit each in a `u64`. Its interrupt controller may allow fewer.
@@ -26,6 +28,12 @@ pub const MAX_NAME: usize = 63;
 /// too.
 pub const MAX_APPEND: usize = 2047;
 
+/// Longest name of a disk in bytes: what VIRTIO has room for in a serial number.
+pub const MAX_SERIAL: usize = 20;
+/// Most queues, or pairs of queues, that a device may have.
+pub const MAX_QUEUES: u16 = 8;
+/// Most ports that a console device may have.
+pub const MAX_PORTS: u32 = 8;
 /// A blob's index in its bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobId(pub(super) u32);
@@ -43,9 +51,9 @@ pub enum BootSource {
     /// A kernel that is loaded into RAM, as by QEMU's `-kernel`, `-initrd` and `-append`.
     Kernel {
         /// The kernel, in any format that [`crate::vm::loader`] knows.
-        image: BlobId,
+        image: FileSource,
         /// The initial RAM disk.
-        initrd: Option<BlobId>,
+        initrd: Option<FileSource>,
         /// The command line: at most [`MAX_APPEND`] bytes, no NUL.
         append: String,
     },
@@ -59,11 +67,15 @@ pub enum BootSource {
 impl BootSource {
     /// Every blob that the VM boots from.
     pub(super) fn blobs(&self) -> impl Iterator<Item = BlobId> {
-        let (image, initrd) = match self {
-            Self::Kernel { image, initrd, .. } => (*image, *initrd),
-            Self::Firmware { image } => (*image, None),
+        let blob = |file: &FileSource| match file {
+            FileSource::Blob(blob) => Some(*blob),
+            FileSource::OnDisk { .. } => None,
         };
-        [Some(image), initrd].into_iter().flatten()
+        let (image, initrd) = match self {
+            Self::Kernel { image, initrd, .. } => (blob(image), initrd.as_ref().and_then(blob)),
+            Self::Firmware { image } => (Some(*image), None),
+        };
+        [image, initrd].into_iter().flatten()
     }
 }
 
@@ -128,6 +140,129 @@ impl Reaction {
     }
 }
 
+/// A virtio device. The position in [`VmSpec::devices`] is its slot: number n is at the n-th transport of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceSpec {
+    /// A block device.
+    Disk(DiskSpec),
+    /// A network device.
+    Net(NetSpec),
+    /// A source of randomness.
+    Rng,
+    /// A memory balloon.
+    Balloon,
+    /// A socket device, by which VMs reach each other.
+    Vsock {
+        /// The VM's context id: 3 to `u32::MAX` - 1; unique in the bundle.
+        cid: u32,
+    },
+    /// A console device.
+    Console {
+        /// How many ports: 1 to [`MAX_PORTS`]. Port 0 is the console.
+        ports: u32,
+    },
+}
+
+/// A block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskSpec {
+    /// What the operator calls it, and the guest finds as its serial number: 1 to [`MAX_SERIAL`] printable ASCII
+    /// characters; unique in the VM.
+    pub name: String,
+    /// Where its sectors are.
+    pub source: DiskSource,
+    /// The guest cannot write it.
+    pub read_only: bool,
+    /// Request queues: 1 to [`MAX_QUEUES`].
+    pub queues: u16,
+    /// Plugged in when the VM starts; else the operator does it.
+    pub plugged: bool,
+}
+
+/// Where a disk's sectors are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskSource {
+    /// A file of the bundle. What the guest writes is kept in memory until the VM is destroyed.
+    File {
+        /// The image.
+        image: BlobId,
+        /// Bytes of the disk: at least the image's; more read as zero.
+        size: u64,
+    },
+    /// A physical disk, or a part of one.
+    Physical {
+        /// `disk0`, `disk1`, ... or the disk's serial number.
+        disk: String,
+        /// The part.
+        partition: Option<PartitionName>,
+    },
+}
+
+/// Which partition of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PartitionName {
+    /// The n-th of its table, from 1 on.
+    Number(u32),
+    /// A GPT partition by its name.
+    Label(String),
+    /// A GPT partition by its unique GUID in the usual text form, or an MBR partition as `ssssssss-nn`: the disk's signature
+    /// and the number, both in hexadecimal.
+    Uuid(String),
+}
+
+/// A network device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetSpec {
+    /// The switch that it is plugged into: an index into the bundle's.
+    pub switch: u32,
+    /// Its address: no group address.
+    pub mac: Mac,
+    /// The VLAN that it is a member of, untagged: 1 to 4094. Without one, frames pass as they are, tags included.
+    pub vlan: Option<u16>,
+    /// Most bytes a second that it may send.
+    pub rate: Option<u64>,
+    /// It can only send from its own MAC address, and, if there are any here, from these IPv4 addresses.
+    pub guard: Option<Vec<[u8; 4]>>,
+    /// Pairs of queues: 1 to [`MAX_QUEUES`].
+    pub queues: u16,
+    /// Largest packet: 68 to 65535 bytes.
+    pub mtu: u16,
+    /// Plugged in when the VM starts; else the operator does it.
+    pub plugged: bool,
+}
+
+/// A switch that connects VMs, and maybe the outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwitchSpec {
+    /// What the operator calls it; unique among switches. A name as of a VM.
+    pub name: String,
+    /// The physical network card that is plugged into it: `nic0`, `nic1`, ..., or its MAC address.
+    pub uplink: Option<String>,
+}
+
+/// A file that a VM boots from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileSource {
+    /// A blob of the bundle.
+    Blob(BlobId),
+    /// A file on one of the VM's own disks, read when the VM starts: on the only file system there, or in the partition that is
+    /// named.
+    OnDisk {
+        /// [`DiskSpec::name`].
+        disk: String,
+        /// Where on the disk; the whole disk if none.
+        partition: Option<PartitionName>,
+        /// From the root of the file system, with `/` between names.
+        path: String,
+    },
+}
+
+impl From<BlobId> for FileSource {
+    fn from(blob: BlobId) -> Self {
+        Self::Blob(blob)
+    }
+}
+
 /// The colour in which the operator's terminal shows a VM's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -166,6 +301,8 @@ pub struct VmSpec {
     pub on_crash: Reaction,
     /// The colour of its name.
     pub colour: Colour,
+    /// Its virtio devices: at most [`machine::MMIO_TRANSPORTS`].
+    pub devices: Vec<DeviceSpec>,
 }
 
 impl VmSpec {
@@ -182,6 +319,7 @@ impl VmSpec {
             on_stop: Reaction::default(),
             on_crash: Reaction::default(),
             colour: Colour::default(),
+            devices: Vec::new(),
         }
     }
 

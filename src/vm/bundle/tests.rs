@@ -17,7 +17,7 @@ fn sample() -> Vec<u8> {
     let flash = builder.blob(&firmware);
     assert_eq!(builder.blob(&copy), image, "the same contents are stored once");
     builder
-        .vm(spec("linux", BootSource::Kernel { image, initrd, append }))
+        .vm(spec("linux", BootSource::Kernel { image: image.into(), initrd: initrd.map(Into::into), append }))
         .vm(spec("u-boot", BootSource::Firmware { image: flash }));
     builder.build().unwrap()
 }
@@ -34,7 +34,11 @@ fn what_is_built_is_parsed() {
     let bundle = Bundle::parse(&file).unwrap();
     let [linux, uboot] = bundle.vms() else { panic!("{:?}", bundle.vms()) };
     assert_eq!((linux.name.as_str(), linux.vcpus, linux.memory), ("linux", 2, 256 * MIB));
-    let BootSource::Kernel { image, initrd: Some(initrd), append } = &linux.boot else { panic!() };
+    let BootSource::Kernel { image: FileSource::Blob(image), initrd: Some(FileSource::Blob(initrd)), append } =
+        &linux.boot
+    else {
+        panic!()
+    };
     assert_eq!(bundle.blob(*image).unwrap().len(), 5000);
     assert_eq!(bundle.blob(*initrd).unwrap(), []);
     assert_eq!(append, "console=ttyAMA0");
@@ -83,7 +87,7 @@ fn every_flipped_byte_is_an_error_or_padding() {
 
 #[test]
 fn the_builder_refuses_what_the_parser_would() {
-    let kernel = BootSource::Kernel { image: BlobId(0), initrd: None, append: String::new() };
+    let kernel = BootSource::Kernel { image: BlobId(0).into(), initrd: None, append: String::new() };
     let build = |vms: &[VmSpec]| {
         let mut builder = BundleBuilder::new();
         builder.blob(b"kernel");
@@ -113,11 +117,12 @@ fn the_builder_refuses_what_the_parser_would() {
         assert_eq!(refused(VmSpec { memory, ..good.clone() }), VmError::Memory { found: memory });
     }
     let with_append =
-        |append: String| spec("vm", BootSource::Kernel { image: BlobId(0), initrd: None, append });
+        |append: String| spec("vm", BootSource::Kernel { image: BlobId(0).into(), initrd: None, append });
     assert_eq!(build(&[with_append("x".repeat(MAX_APPEND))]), Ok(()));
     assert_eq!(refused(with_append("x".repeat(2048))), VmError::AppendLength { found: 2048 });
     assert_eq!(refused(with_append("quiet\0".into())), VmError::AppendNul { offset: 5 });
-    let initrd = BootSource::Kernel { image: BlobId(0), initrd: Some(BlobId(1)), append: String::new() };
+    let initrd =
+        BootSource::Kernel { image: BlobId(0).into(), initrd: Some(BlobId(1).into()), append: String::new() };
     assert_eq!(refused(spec("vm", initrd)), VmError::NoSuchBlob { found: 1, count: 1 });
 
     let scheduled = |scheduling| VmSpec { scheduling, ..good.clone() };
@@ -172,7 +177,7 @@ fn another_version_is_refused_by_number() {
     file[8..12].copy_from_slice(&1_u32.to_le_bytes());
     assert_eq!(
         Bundle::parse(&file).map(|_| ()).unwrap_err().to_string(),
-        "the bundle has format version 1, only version 2 is understood"
+        "the bundle has format version 1, only version 3 is understood"
     );
 }
 

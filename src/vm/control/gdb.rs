@@ -18,6 +18,7 @@ use crate::arch::aarch64::cache;
 use crate::gdb::{Debuggee, Refused, Stub};
 use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::GuestMemory;
+use crate::mm::guest_ram::Loading;
 use crate::platform::debug_line;
 use crate::vm::bundle::Arch;
 use crate::vm::debug::{Action, Point, Setup, Stop};
@@ -308,7 +309,7 @@ impl Debuggee for Guest {
 
     fn write(&mut self, ipa: u64, bytes: &[u8]) -> Result<(), Refused> {
         // To the point of coherency, which is beyond that of unification.
-        self.vm().ok_or(Refused)?.memory().write(Ipa(ipa), bytes).map_err(|_| Refused)?;
+        Loading(self.vm().ok_or(Refused)?.memory()).write(Ipa(ipa), bytes).map_err(|_| Refused)?;
         cache::invalidate_instructions();
         Ok(())
     }

@@ -368,6 +368,11 @@ impl Task {
         }
     }
 
+    /// Whether it runs on this CPU.
+    pub fn is_here(&self) -> bool {
+        self.state() == State::Running(percpu::this_cpu().index)
+    }
+
     /// Lets it run if it waits for an interrupt.
     pub(super) fn wake(self: &Arc<Self>) {
         if self.take_from(State::Blocked) {

@@ -88,6 +88,10 @@ pub trait Machine: Send + Sync + 'static {
     /// Reads guest memory; `None` where there is none.
     fn read_memory(&self, ipa: Ipa, buffer: &mut [u8]) -> Option<()>;
 
+    /// Does some of what is left to do for the VM's devices ([`Attention::DEVICES`]), for a bounded time; tells whether
+    /// there is more.
+    fn run_devices(&self) -> bool;
+
     /// Answers a call of the SMC calling convention: `registers` are x0 to x3, which it may change.
     fn call(&self, vcpu: usize, registers: &mut [u64; 4]) -> ControlFlow<CallExit>;
 
@@ -329,14 +333,25 @@ impl<M: Machine> Vcpu<M> {
     /// Answers what others want of the vCPU before it enters the guest.
     #[cold]
     fn attend(&mut self) -> ControlFlow<Exit> {
-        let wanted = self.shared.attention.take();
-        if wanted & Attention::STOP != 0 {
-            return ControlFlow::Break(Exit::Stopped);
+        loop {
+            let wanted = self.shared.attention.take();
+            if wanted & Attention::STOP != 0 {
+                // What is left to do for devices is done when the vCPU goes on.
+                self.shared.attention.raise(wanted & Attention::DEVICES);
+                return ControlFlow::Break(Exit::Stopped);
+            }
+            if wanted & Attention::DEVICES != 0 && self.machine.run_devices() {
+                self.shared.attention.raise(Attention::DEVICES);
+            }
+            if wanted & Attention::INTERRUPTS != 0 {
+                self.sync_interrupts(|_| VcpuSet::EMPTY);
+            }
+            // If this CPU is interrupted, the vCPU leaves its guest at once, and comes back here unless others are to
+            // run first.
+            if self.shared.attention.peek() == 0 || irq::is_pending() {
+                return ControlFlow::Continue(());
+            }
         }
-        if wanted & Attention::INTERRUPTS != 0 {
-            self.sync_interrupts(|_| VcpuSet::EMPTY);
-        }
-        ControlFlow::Continue(())
     }
 
     /// Folds the list registers, lets `change` act on the interrupt controller, and fills them again.
@@ -462,8 +477,17 @@ impl<M: Machine> Vcpu<M> {
         }
         loop {
             // What is asked for besides a stop is to look at the interrupts, which follows.
-            if self.shared.attention.peek() != 0 && self.shared.attention.take() & Attention::STOP != 0 {
-                return ControlFlow::Break(Exit::Stopped);
+            if self.shared.attention.peek() != 0 {
+                let wanted = self.shared.attention.take();
+                self.shared.attention.raise(wanted & Attention::DEVICES);
+                if wanted & Attention::STOP != 0 {
+                    return ControlFlow::Break(Exit::Stopped);
+                }
+                if wanted & Attention::DEVICES != 0 {
+                    // That comes first; a wait may end without a reason.
+                    self.shared.attention.raise(Attention::INTERRUPTS);
+                    return ControlFlow::Continue(());
+                }
             }
             let Err(timer) = self.collect_interrupts() else { return ControlFlow::Continue(()) };
             if until.is_some_and(|until| until <= timer::now()) {
