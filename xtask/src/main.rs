@@ -8,6 +8,7 @@ mod bundle;
 mod check;
 mod console;
 mod cpio;
+mod disk;
 mod firmware;
 mod flash;
 mod guests;
@@ -25,7 +26,7 @@ mod symbolize;
 mod toolchain;
 mod version;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -67,6 +68,14 @@ enum Task {
     },
     /// Measure in instructions, and compare with the targets
     Bench,
+    /// Make a disk image for guests and experiments
+    Disk {
+        /// What is on it
+        #[arg(value_enum)]
+        layout: disk::Layout,
+        /// The file, which must not exist
+        file: PathBuf,
+    },
     /// Write the files that a board boots from
     Image {
         /// Which board
@@ -97,6 +106,10 @@ fn execute(task: &Task) -> Result<()> {
         Task::TestQemu { list: true, filter } => suite::list(filter.as_deref()),
         Task::TestQemu { list: false, filter } => suite::run(&paths, filter.as_deref()),
         Task::Bench => bench::run(&paths),
+        Task::Disk { layout, file } => {
+            let _lock = paths.lock()?;
+            disk::make(&paths, &Guests::new(&paths), *layout, file)
+        }
         Task::Image { board, guest } => flash::write(&paths, *board, guest),
     }
 }

@@ -18,6 +18,8 @@ use crate::{
 
 /// The command line of a Linux guest that gets no other.
 pub const LINUX_APPEND: &str = "earlycon console=ttyAMA0";
+/// The installer's command line: it asks its questions on the console.
+const INSTALLER_APPEND: &str = "console=ttyAMA0 ---";
 /// The RAM of a guest that is given no size.
 pub const GUEST_MEMORY: Size = Size::mib(512);
 /// The RAM of a machine of which nothing is known: boards that are flashed have at least that much.
@@ -178,6 +180,10 @@ pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<GuestBoot> {
     if name == guests::U_BOOT.name {
         return Ok(GuestBoot::Firmware(guests.u_boot()?));
     }
+    if name == guests::INSTALLER.name {
+        let (kernel, initrd) = guests.installer()?;
+        return Ok(GuestBoot::Kernel { kernel, initrd: Some(initrd), append: INSTALLER_APPEND.to_owned() });
+    }
     if guests::KERNELS.iter().any(|item| item.name == name) {
         let (kernel, initrd) = (guests.kernel(name)?, Some(guests.initramfs()?));
         return Ok(GuestBoot::Kernel { kernel, initrd, append: LINUX_APPEND.to_owned() });
@@ -185,7 +191,8 @@ pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<GuestBoot> {
     if let Some(kernel) = firmware::payload(paths, name)? {
         return Ok(GuestBoot::Kernel { kernel, initrd: None, append: String::new() });
     }
-    let kernels = guests::KERNELS.iter().chain([&guests::U_BOOT]).map(|item| item.name.to_owned());
+    let kernels =
+        guests::KERNELS.iter().chain([&guests::INSTALLER, &guests::U_BOOT]).map(|item| item.name.to_owned());
     let known: Vec<String> = kernels.chain(firmware::payloads(paths)?).collect();
     bail!("there is no guest {name:?}; there are {}", known.join(", "));
 }

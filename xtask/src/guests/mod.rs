@@ -7,9 +7,7 @@
 use std::{
     cell::OnceCell,
     fs,
-    io::Read,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -22,96 +20,23 @@ use crate::{
     paths::Paths,
     process::find_program,
     progress::{Progress, note},
+    size::Size,
 };
+
+mod catalogue;
+mod root;
+mod unpack;
+
+use catalogue::{BUSYBOX, E2FSCK, RASPI_FIRMWARE};
+pub use catalogue::{DEFAULT_KERNEL, INSTALLER, Item, KERNELS, U_BOOT};
+use root::Entry;
+use unpack::{MODULES, unpack};
 
 const ARCHITECTURE: &str = "arm64";
 const RECORD: &str = "record.toml";
 /// Every suite that an item comes from.
 const SUITES: [&str; 3] = ["bookworm", "trixie", "sid"];
 const COMPONENTS: [&str; 2] = ["main", "non-free-firmware"];
-
-/// Something that is taken out of a Debian package.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Item {
-    /// What it is called here and on the command line.
-    pub name: &'static str,
-    suite: &'static str,
-    package: &'static str,
-    files: &'static [Wanted],
-    /// How the paths of kernel modules begin, below `lib/modules/RELEASE/kernel`. A flavour need not have them.
-    modules: &'static [&'static str],
-}
-
-/// A file inside a package.
-#[derive(Debug, PartialEq, Eq)]
-struct Wanted {
-    /// Directory that must be part of its path.
-    under: &'static str,
-    /// How the file name begins.
-    name: &'static str,
-    /// What it is called in the cache; `None` keeps the package's name.
-    renamed: Option<&'static str>,
-}
-
-const fn wanted(under: &'static str, name: &'static str, renamed: Option<&'static str>) -> Wanted {
-    Wanted { under, name, renamed }
-}
-
-const KERNEL_FILES: &[Wanted] = &[wanted("", "vmlinuz", Some("kernel"))];
-/// The kernel that also brings the devicetree of the Pi.
-const DEFAULT_KERNEL_FILES: &[Wanted] =
-    &[wanted("", "vmlinuz", Some("kernel")), wanted("broadcom/", "bcm2711-rpi-4-b.dtb", None)];
-
-/// What a kernel needs to notice the power button: its key, and who tells user space.
-const KERNEL_MODULES: &[&str] = &["drivers/input/evdev.ko", "drivers/input/keyboard/gpio_keys.ko"];
-/// The directory of an item that has a directory of modules for each kernel release.
-const MODULES: &str = "modules";
-
-/// The kernel that is booted unless another is asked for.
-pub const DEFAULT_KERNEL: &str = "linux-6.12";
-
-/// The Linux kernels, by version and flavour.
-pub const KERNELS: [Item; 5] = [
-    kernel("linux-6.1", "bookworm", "linux-image-arm64", KERNEL_FILES),
-    kernel(DEFAULT_KERNEL, "trixie", "linux-image-arm64", DEFAULT_KERNEL_FILES),
-    kernel("linux-newest", "sid", "linux-image-arm64", KERNEL_FILES),
-    kernel("linux-cloud", "trixie", "linux-image-cloud-arm64", KERNEL_FILES),
-    kernel("linux-rt", "trixie", "linux-image-rt-arm64", KERNEL_FILES),
-];
-
-const fn kernel(
-    name: &'static str,
-    suite: &'static str,
-    package: &'static str,
-    files: &'static [Wanted],
-) -> Item {
-    Item { name, suite, package, files, modules: KERNEL_MODULES }
-}
-
-const BUSYBOX: Item = Item {
-    name: "busybox",
-    suite: "trixie",
-    package: "busybox-static",
-    files: &[wanted("bin/", "busybox", Some("busybox"))],
-    modules: &[],
-};
-
-/// U-Boot for QEMU's arm64 `virt`, by its name on the command line.
-pub const U_BOOT: Item = Item {
-    name: "u-boot",
-    suite: "trixie",
-    package: "u-boot-qemu",
-    files: &[wanted("qemu_arm64/", "u-boot.bin", None)],
-    modules: &[],
-};
-
-const RASPI_FIRMWARE: Item = Item {
-    name: "raspi-firmware",
-    suite: "trixie",
-    package: "raspi-firmware",
-    files: &[wanted("raspi-firmware/", "start4.elf", None), wanted("raspi-firmware/", "fixup4.dat", None)],
-    modules: &[],
-};
 
 /// Which package an item was taken from.
 #[derive(Debug, Serialize, Deserialize)]
@@ -120,6 +45,9 @@ struct Record {
     version: String,
     suite: String,
     sha256: String,
+    /// The modules that were looked for.
+    #[serde(default)]
+    modules: Vec<String>,
 }
 
 /// The guests in the cache, and the way to get the missing ones.
@@ -143,6 +71,12 @@ impl<'a> Guests<'a> {
         Ok(self.item(item)?.join("kernel"))
     }
 
+    /// The kernel and the initramfs of Debian's installer.
+    pub fn installer(&self) -> Result<(PathBuf, PathBuf)> {
+        let directory = self.item(&INSTALLER)?;
+        Ok((directory.join("kernel"), directory.join("initrd")))
+    }
+
     /// U-Boot, to be placed at the start of flash.
     pub fn u_boot(&self) -> Result<PathBuf> {
         Ok(self.item(&U_BOOT)?.join("u-boot.bin"))
@@ -161,31 +95,73 @@ impl<'a> Guests<'a> {
 
     /// An initramfs with busybox, the test guest's `/init`, and the modules of every kernel in the cache.
     pub fn initramfs(&self) -> Result<PathBuf> {
-        let busybox = fs::read(self.item(&BUSYBOX)?.join("busybox"))?;
+        let mut archive = Archive::default();
+        for entry in self.userland()? {
+            match entry {
+                Entry::Directory(path) => archive.directory(&path)?,
+                Entry::File { path, executable, content } => {
+                    archive.file(&path, if executable { 0o755 } else { 0o644 }, &content)?;
+                }
+            }
+        }
+        archive.character_device("dev/console", 5, 1)?;
+        let path = self.paths.cache_dir("guests")?.join("initramfs.cpio");
+        fs::write(&path, archive.finish()?).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// An ext4 file system of this size in the file `image`, with the test guest's userland and, in `/boot`, the kernel of
+    /// that name and an initramfs that goes on to it.
+    pub fn root_image(&self, kernel: &str, size: Size, image: &Path) -> Result<()> {
+        let mut entries = self.userland()?;
+        entries.push(Entry::Directory("boot".to_owned()));
+        entries.push(Entry::file("boot/vmlinuz", fs::read(self.kernel(kernel)?)?));
+        entries.push(Entry::file("boot/initrd.img", fs::read(self.initramfs()?)?));
+        entries.push(Entry::file("etc/on-disk", Vec::new()));
+        root::make(self.paths, &entries, size, image)
+    }
+
+    /// What the test guest's root file system has in it.
+    fn userland(&self) -> Result<Vec<Entry>> {
         let source = self.paths.root.join("tests/guests/linux");
         let script = |name: &str| {
             let path = source.join(name);
             fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
         };
-        let mut archive = Archive::default();
-        for directory in ["bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "lib", "lib/modules"] {
-            archive.directory(directory)?;
-        }
-        archive.character_device("dev/console", 5, 1)?;
-        archive.file("bin/busybox", 0o755, &busybox)?;
-        archive.file("etc/profile", 0o644, &script("profile")?)?;
-        archive.file("etc/acpi/PWRF/00000080", 0o755, &script("power-button")?)?;
-        archive.file("init", 0o755, &script("init")?)?;
+        let directories = [
+            "bin",
+            "sbin",
+            "dev",
+            "etc",
+            "etc/udhcpc",
+            "etc/acpi",
+            "etc/acpi/PWRF",
+            "lib",
+            "lib/modules",
+            "mnt",
+            "proc",
+            "root",
+            "sys",
+            "tmp",
+        ];
+        let mut entries: Vec<_> = directories.map(|path| Entry::Directory(path.to_owned())).into();
+        let busybox = fs::read(self.item(&BUSYBOX)?.join("busybox"))?;
+        let e2fsck = fs::read(self.item(&E2FSCK)?.join("e2fsck"))?;
+        entries.push(Entry::program("bin/busybox", busybox));
+        entries.push(Entry::program("sbin/e2fsck", e2fsck));
+        entries.push(Entry::file("etc/profile", script("profile")?));
+        entries.push(Entry::program("etc/acpi/PWRF/00000080", script("power-button")?));
+        entries.push(Entry::program("etc/udhcpc/default.script", script("udhcpc")?));
+        entries.push(Entry::program("init", script("init")?));
         for release in self.releases()? {
             let directory = format!("lib/modules/{}", file_name(&release));
-            archive.directory(&directory)?;
+            entries.push(Entry::Directory(directory.clone()));
             for module in sorted_entries(&release)? {
-                archive.file(&format!("{directory}/{}", file_name(&module)), 0o644, &fs::read(&module)?)?;
+                let path = format!("{directory}/{}", file_name(&module));
+                entries.push(Entry::file(path, fs::read(&module)?));
             }
         }
-        let path = self.paths.cache_dir("guests")?.join("initramfs.cpio");
-        fs::write(&path, archive.finish()?).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(path)
+        Ok(entries)
     }
 
     /// The directories of modules in the cache, each named after its kernel's release. Flavours differ in it.
@@ -202,7 +178,7 @@ impl<'a> Guests<'a> {
 
     /// Gets everything, so that later runs need no network.
     pub fn fetch_all(&self) -> Result<()> {
-        for item in KERNELS.iter().chain([&BUSYBOX, &U_BOOT]) {
+        for item in KERNELS.iter().chain([&BUSYBOX, &E2FSCK, &INSTALLER, &U_BOOT]) {
             self.item(item)?;
         }
         Ok(())
@@ -224,7 +200,7 @@ impl<'a> Guests<'a> {
             if let Ok(text) = fs::read_to_string(directory.join(RECORD)) {
                 let record: Record = toml::from_str(&text)?;
                 let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let Record { package, version, suite, sha256 } = record;
+                let Record { package, version, suite, sha256, .. } = record;
                 lines.push(format!("{name:<14} {package} {version} ({suite}), sha256 {sha256}"));
             }
         }
@@ -235,9 +211,9 @@ impl<'a> Guests<'a> {
     /// The directory of a complete item.
     fn item(&self, item: &Item) -> Result<PathBuf> {
         let directory = self.paths.cache_dir("guests")?.join(item.name);
-        // An item that was fetched before modules were wanted has no directory of them.
-        let has_modules = item.modules.is_empty() || directory.join(MODULES).exists();
-        if directory.join(RECORD).exists() && has_modules {
+        if let Ok(text) = fs::read_to_string(directory.join(RECORD))
+            && toml::from_str::<Record>(&text)?.modules == item.modules
+        {
             return Ok(directory);
         }
         self.fetch(item, &directory).with_context(|| {
@@ -264,12 +240,20 @@ impl<'a> Guests<'a> {
             package.sha256
         );
 
+        if directory.exists() {
+            fs::remove_dir_all(directory)?;
+        }
         fs::create_dir_all(directory)?;
         let progress = Progress::start(format!("unpacking {}", package.name));
         unpack(&deb, item, directory)?;
         progress.done();
-        let record =
-            Record { package: package.name, version: package.version, suite: item.suite.to_owned(), sha256 };
+        let record = Record {
+            package: package.name,
+            version: package.version,
+            suite: item.suite.to_owned(),
+            sha256,
+            modules: item.modules.iter().map(|&module| module.to_owned()).collect(),
+        };
         note(format!("{}: {} {}, sha256 {}", item.name, record.package, record.version, record.sha256));
         fs::write(directory.join(RECORD), toml::to_string(&record)?)?;
         Ok(())
@@ -310,58 +294,6 @@ fn sorted_entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
-}
-
-/// Takes the files and modules of `item` out of its package.
-fn unpack(deb: &Path, item: &Item, directory: &Path) -> Result<()> {
-    let files = item.files;
-    if !item.modules.is_empty() {
-        fs::create_dir_all(directory.join(MODULES))?;
-    }
-    let mut dpkg = Command::new("dpkg-deb");
-    let mut child =
-        dpkg.arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped()).spawn().context("cannot run dpkg-deb")?;
-    let mut stream = child.stdout.take().context("dpkg-deb has no output")?;
-    let mut found = vec![false; files.len()];
-    for entry in tar::Archive::new(&mut stream).entries()? {
-        let mut entry = entry?;
-        let path = entry.path()?.into_owned();
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
-        else {
-            continue;
-        };
-        let parent = format!("{}/", parent.display());
-        let matches = |file: &Wanted| parent.ends_with(file.under) && name.starts_with(file.name);
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        if let Some(release) = release_of(&path, item.modules) {
-            let release = directory.join(MODULES).join(release);
-            fs::create_dir_all(&release)?;
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content)?;
-            fs::write(release.join(name), content)?;
-        } else if let Some(index) = files.iter().position(matches) {
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content)?;
-            fs::write(directory.join(files[index].renamed.unwrap_or(name)), content)?;
-            found[index] = true;
-        }
-    }
-    // dpkg-deb writes padding after the archive's end; it would die of a closed pipe.
-    std::io::copy(&mut stream, &mut std::io::sink())?;
-    ensure!(child.wait()?.success(), "dpkg-deb cannot unpack {}", deb.display());
-    if let Some((missing, _)) = files.iter().zip(found).find(|(_, found)| !found) {
-        bail!("{} has no file {}{}*", deb.display(), missing.under, missing.name);
-    }
-    Ok(())
-}
-
-/// The release of the kernel whose module lies at `path`, if it is one of `modules`.
-fn release_of<'a>(path: &'a Path, modules: &[&str]) -> Option<&'a str> {
-    let (_, path) = path.to_str()?.split_once("lib/modules/")?;
-    let (release, path) = path.split_once("/kernel/")?;
-    modules.iter().any(|module| path.starts_with(module)).then_some(release)
 }
 
 fn sha256(path: &Path) -> Result<String> {
