@@ -1,5 +1,6 @@
 //! Chooses what to measure, warms it up, measures it and prints it.
 
+mod devices;
 mod loops;
 mod pair;
 
@@ -33,6 +34,8 @@ pub fn main(machine: &'static Machine) {
         "exits" => exits(machine),
         "ipi" => pair::ipi(machine),
         "switch" => pair::switch(machine),
+        "block" => devices::block(machine),
+        "net" => devices::net(machine),
         other => println!("bench: `{other}` is nothing to measure"),
     }
 }

@@ -34,6 +34,8 @@ pub mod smp;
 mod start;
 #[cfg(target_os = "none")]
 pub mod timer;
+#[cfg(target_os = "none")]
+pub mod virtio;
 
 /// Makes `$main`, a `fn(&'static Machine)`, the payload's main function. When it returns, the machine is
 /// switched off.
