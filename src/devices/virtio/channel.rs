@@ -2,15 +2,16 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bitflags::bitflags;
 use spin::Mutex;
 
 use super::Features;
-use super::queue::{Chain, Queue, QueueError, Token};
+use super::queue::{Queue, QueueError, Setup};
+pub use super::queue::Visit;
 use crate::devices::irq::IrqLine;
-use crate::mm::guest_memory::{GuestMemory, SharedMemory};
+use crate::mm::guest_memory::SharedMemory;
 
 bitflags! {
     /// Why a device interrupts (VIRTIO 1.2, 4.2.2: `InterruptStatus`).
@@ -30,6 +31,16 @@ pub trait Worker: Send + Sync {
     fn wanted(&self);
 }
 
+/// What becomes of requests.
+mod phase {
+    /// The driver is not ready.
+    pub const OFF: u8 = 0;
+    /// They are carried out.
+    pub const LIVE: u8 = 1;
+    /// The driver has broken a queue, and must reset the device.
+    pub const BROKEN: u8 = 2;
+}
+
 /// What a device and its transport share.
 ///
 /// Locks: a queue's is taken first, then the interrupt's, then the interrupt controller's. Who has the lock of one queue
@@ -41,7 +52,7 @@ pub struct Channel {
     causes: Mutex<Cause>,
     features: AtomicU64,
     generation: AtomicU32,
-    broken: AtomicBool,
+    phase: AtomicU8,
     deferred: AtomicU64,
     worker: Arc<dyn Worker>,
 }
@@ -56,7 +67,7 @@ impl Channel {
             causes: Mutex::new(Cause::empty()),
             features: AtomicU64::new(0),
             generation: AtomicU32::new(0),
-            broken: AtomicBool::new(false),
+            phase: AtomicU8::new(phase::OFF),
             deferred: AtomicU64::new(0),
             worker,
         }
@@ -83,35 +94,39 @@ impl Channel {
         Features::from_bits_retain(self.features.load(Ordering::Relaxed))
     }
 
-    /// Lets `visit` use the queue of this index. Tells the driver afterwards what was used, if it wants to know. `None`: the queue
-    /// is not there or not ready, or the driver has broken it, in which case the device needs a reset now.
+    /// Lets `visit` use the queue of this index. Afterwards, the driver sees what was completed, and is interrupted if it wants
+    /// to know. `None`: the driver is not ready, the queue is not there or off, or the driver has broken it, in which case
+    /// the device needs a reset now.
     pub fn visit<R>(
         &self,
         index: usize,
         visit: impl FnOnce(&mut Visit<'_>) -> Result<R, QueueError>,
     ) -> Option<R> {
         let mut queue = self.queues.get(index)?.lock();
-        if !queue.is_ready() || self.is_broken() {
+        if !self.is_live() {
             return None;
         }
         let mut visit = Some(visit);
-        let mut outcome = None;
+        let mut outcome = Ok(None);
         self.memory.with(&mut |memory| {
             if let Some(visit) = visit.take() {
-                let mut session = Visit { queue: &mut queue, memory };
-                let result = visit(&mut session);
-                outcome = Some(result.and_then(|value| Ok((value, session.queue.take_signal(memory)?))));
+                outcome = queue.open(memory).and_then(|opened| {
+                    let Some(mut session) = opened else { return Ok(None) };
+                    let value = visit(&mut session)?;
+                    Ok(Some((value, session.publish()?)))
+                });
             }
         });
-        match outcome? {
-            Ok((value, signal)) => {
+        // The queue is locked until the driver has been told, so that nothing is left to come after a reset.
+        match outcome {
+            Ok(Some((value, signal))) => {
                 if signal {
                     self.raise(Cause::USED);
                 }
                 Some(value)
             }
+            Ok(None) => None,
             Err(error) => {
-                drop(queue);
                 self.fail(index, error);
                 None
             }
@@ -148,10 +163,15 @@ impl Channel {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// Whether the driver has done what it may not, and must reset the device.
+    /// Whether the driver is ready, and has not broken anything: requests are carried out.
     #[inline]
+    pub fn is_live(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase::LIVE
+    }
+
+    /// Whether the driver has done what it may not, and must reset the device.
     pub fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+        self.phase.load(Ordering::Relaxed) == phase::BROKEN
     }
 
     /// Why the device interrupts.
@@ -166,9 +186,13 @@ impl Channel {
         self.line.set(!causes.is_empty());
     }
 
-    /// Interrupts the driver.
+    /// Interrupts the driver, if it is ready.
     pub fn raise(&self, cause: Cause) {
         let mut causes = self.causes.lock();
+        // A reset changes this first and then clears the causes, so that none can follow.
+        if self.phase.load(Ordering::Relaxed) == phase::OFF {
+            return;
+        }
         causes.insert(cause);
         self.line.set(true);
     }
@@ -178,56 +202,41 @@ impl Channel {
         self.features.store(features.bits(), Ordering::SeqCst);
     }
 
+    /// The driver is ready.
+    pub(super) fn go_live(&self) {
+        let _ = self.phase.compare_exchange(phase::OFF, phase::LIVE, Ordering::SeqCst, Ordering::Relaxed);
+    }
+
+    /// Switches a queue on. If it cannot be as the driver wants it, the device needs a reset.
+    pub(super) fn enable_queue(&self, index: usize, setup: Setup) {
+        let Some(queue) = self.queues.get(index) else { return };
+        let mut queue = queue.lock();
+        let mut outcome = Ok(());
+        self.memory.with(&mut |memory| outcome = queue.enable(setup, memory));
+        if let Err(error) = outcome {
+            self.fail(index, error);
+        }
+    }
+
     /// Switches everything off: no queue is used from now on.
     pub(super) fn reset(&self) {
         for queue in &self.queues {
             queue.lock().disable();
         }
+        // Whoever was using a queue is done, and nobody can begin.
+        self.phase.store(phase::OFF, Ordering::SeqCst);
         self.features.store(0, Ordering::SeqCst);
         self.deferred.store(0, Ordering::SeqCst);
-        self.broken.store(false, Ordering::SeqCst);
         self.acknowledge(Cause::all());
     }
 
-    /// The driver has broken the rules of the queue of this index (VIRTIO 1.2, 2.1.2: `DEVICE_NEEDS_RESET`).
+    /// The driver has broken the rules of the queue of this index, whose lock is held.
     #[cold]
     fn fail(&self, queue: usize, error: QueueError) {
         log::debug!("virtio queue {queue}: {error}");
-        self.broken.store(true, Ordering::SeqCst);
-        self.raise(Cause::CONFIG);
-    }
-}
-
-/// A queue in use, with the memory in which it lies.
-pub struct Visit<'a> {
-    queue: &'a mut Queue,
-    memory: &'a dyn GuestMemory,
-}
-
-impl<'a> Visit<'a> {
-    /// The memory that descriptors mean.
-    pub fn memory(&self) -> &'a dyn GuestMemory {
-        self.memory
-    }
-
-    /// Takes the next request into `chain`. `false`: there is none, and the driver will notify when there is.
-    ///
-    /// # Errors
-    /// [`QueueError`]: the driver has broken the queue.
-    pub fn next(&mut self, chain: &mut Chain) -> Result<bool, QueueError> {
-        self.queue.next(self.memory, chain)
-    }
-
-    /// Gives a request back, `written` bytes of whose writable part were written.
-    ///
-    /// # Errors
-    /// [`QueueError`]: the driver has broken the queue.
-    pub fn complete(&mut self, token: Token, written: u32) -> Result<(), QueueError> {
-        self.queue.complete(self.memory, token, written)
-    }
-
-    /// Takes back the last `next`: the same request comes again.
-    pub fn put_back(&mut self, token: Token) {
-        self.queue.put_back(token);
+        // A driver that is not ready yet is not to be interrupted (3.1.1), and sees the status when it looks.
+        if self.phase.swap(phase::BROKEN, Ordering::SeqCst) == phase::LIVE {
+            self.raise(Cause::CONFIG);
+        }
     }
 }

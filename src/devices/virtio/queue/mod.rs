@@ -2,31 +2,25 @@
 //!
 //! Everything in them is the driver's, and hostile: it is read once and checked before it is used.
 
-use alloc::vec::Vec;
-use core::fmt;
+mod area;
+mod chain;
+mod error;
+mod packed;
+mod split;
+
+use serde::{Deserialize, Serialize};
 
 use crate::mm::addr::Ipa;
-use crate::mm::guest_memory::{GuestMemory, Segment};
+use crate::mm::guest_memory::GuestMemory;
+pub use area::Areas;
+use area::{Area, DESCRIPTOR};
+pub use chain::{Chain, Token};
+pub use error::QueueError;
+use packed::Packed;
+use split::Split;
 
-/// Which request is given back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Token {
-    /// The head's index (split), or the buffer's id (packed).
-    id: u16,
-    /// How many descriptors of the ring it takes (packed).
-    descriptors: u16,
-}
-
-/// A request's buffers: first those that the device reads, then those that it writes. Reused from one request to the
-/// next, it does not allocate.
-#[derive(Debug, Default)]
-pub struct Chain {
-    token: Option<Token>,
-    /// What the driver has put there for the device.
-    pub readable: Vec<Segment>,
-    /// Where the device may write.
-    pub writable: Vec<Segment>,
-}
+/// Most entries of a queue (2.7: 32768).
+const LARGEST: u16 = 1 << 15;
 
 /// How a driver has set up a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,34 +41,66 @@ pub struct Setup {
     pub indirect: bool,
 }
 
-/// What a driver did that it may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueError {
-    /// A part of the queue is not in memory.
-    Unbacked(Ipa),
-}
+impl Setup {
+    /// Where in a split ring an index that runs freely is.
+    #[inline]
+    fn slot(&self, index: u16) -> usize {
+        usize::from(index & self.size.wrapping_sub(1))
+    }
 
-impl fmt::Display for QueueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unbacked(ipa) => write!(f, "no memory behind {ipa}"),
+    /// The three areas, with their lengths and alignments (the tables of 2.7 and 2.8.10.1).
+    fn areas(&self) -> [(Ipa, u32, u64); 3] {
+        let size = u32::from(self.size);
+        let descriptors = (self.descriptors, size * DESCRIPTOR, 16);
+        match self.packed {
+            true => [descriptors, (self.driver, 4, 4), (self.device, 4, 4)],
+            false => [descriptors, (self.driver, 6 + 2 * size, 2), (self.device, 6 + 8 * size, 4)],
         }
+    }
+
+    /// Checks it for a queue of at most `limit` entries.
+    fn check(&self, memory: &dyn GuestMemory, limit: u16) -> Result<(), QueueError> {
+        let is_possible = self.packed || self.size.is_power_of_two();
+        if self.size == 0 || self.size > limit || !is_possible {
+            return Err(QueueError::Size { found: self.size, limit });
+        }
+        for (ipa, len, alignment) in self.areas() {
+            if !ipa.is_aligned(alignment) {
+                return Err(QueueError::Misaligned { ipa, alignment });
+            }
+            memory.for_each_piece(ipa, len.into(), &mut |_| ()).map_err(|_| QueueError::Unbacked(ipa))?;
+        }
+        Ok(())
+    }
+
+    /// Finds the areas.
+    #[inline]
+    fn find<'a>(&self, memory: &'a dyn GuestMemory) -> Result<Areas<'a>, QueueError> {
+        let [descriptors, driver, device] = self.areas().map(|(start, len, _)| Area::new(memory, start, len));
+        Ok(Areas { memory, descriptors: descriptors?, driver: driver?, device: device? })
     }
 }
 
-impl core::error::Error for QueueError {}
+/// Where the device is in a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Ring {
+    Split(Split),
+    Packed(Packed),
+}
 
 /// A virtqueue.
 #[derive(Debug)]
 pub struct Queue {
     max_size: u16,
-    setup: Option<Setup>,
+    /// How often it was switched on, modulo 2^32: tokens of before are worth nothing.
+    epoch: u32,
+    on: Option<(Setup, Ring)>,
 }
 
 impl Queue {
-    /// A queue that is off, of at most `max_size` entries.
+    /// A queue that is off, of at most `max_size` entries (but not more than 32768).
     pub fn new(max_size: u16) -> Self {
-        Self { max_size, setup: None }
+        Self { max_size: max_size.min(LARGEST), epoch: 0, on: None }
     }
 
     /// Most entries.
@@ -83,58 +109,114 @@ impl Queue {
     }
 
     /// Whether it is on.
+    #[inline]
     pub fn is_ready(&self) -> bool {
-        self.setup.is_some()
+        self.on.is_some()
     }
 
     /// Switches it on.
     ///
     /// # Errors
-    /// [`QueueError`]: it cannot be as the driver wants it.
-    pub fn enable(&mut self, setup: Setup) -> Result<(), QueueError> {
-        self.setup = Some(setup);
+    /// [`QueueError`]: it cannot be as the driver wants it, and stays as it is.
+    pub fn enable(&mut self, setup: Setup, memory: &dyn GuestMemory) -> Result<(), QueueError> {
+        setup.check(memory, self.max_size)?;
+        let ring = match setup.packed {
+            true => Ring::Packed(Packed::default()),
+            false => Ring::Split(Split::default()),
+        };
+        self.epoch = self.epoch.wrapping_add(1);
+        self.on = Some((setup, ring));
         Ok(())
     }
 
     /// Switches it off.
     pub fn disable(&mut self) {
-        self.setup = None;
+        self.on = None;
     }
 
-    /// See [`super::channel::Visit::next`].
+    /// Begins to use the queue, which is in `memory`. `None`: it is off.
     ///
     /// # Errors
-    /// [`QueueError`].
-    pub fn next(&mut self, memory: &dyn GuestMemory, chain: &mut Chain) -> Result<bool, QueueError> {
-        let _ = (memory, chain);
-        Ok(false)
+    /// [`QueueError::Unbacked`].
+    #[inline]
+    pub fn open<'a>(&'a mut self, memory: &'a dyn GuestMemory) -> Result<Option<Visit<'a>>, QueueError> {
+        let Some((setup, ring)) = &mut self.on else { return Ok(None) };
+        Ok(Some(Visit { areas: setup.find(memory)?, setup, ring, epoch: self.epoch }))
+    }
+}
+
+/// A queue in use, with the memory in which it lies.
+pub struct Visit<'a> {
+    setup: &'a Setup,
+    ring: &'a mut Ring,
+    areas: Areas<'a>,
+    epoch: u32,
+}
+
+impl<'a> Visit<'a> {
+    /// The memory that descriptors mean.
+    pub fn memory(&self) -> &'a dyn GuestMemory {
+        self.areas.memory
     }
 
-    /// See [`super::channel::Visit::complete`].
+    /// Takes the next request into `chain`. `false`: there is none, and the driver will notify when there is. Until then it
+    /// need not notify: who stops before must come back unasked.
     ///
     /// # Errors
-    /// [`QueueError`].
-    pub fn complete(
-        &mut self,
-        memory: &dyn GuestMemory,
-        token: Token,
-        written: u32,
-    ) -> Result<(), QueueError> {
-        let _ = (memory, token, written);
-        Ok(())
+    /// [`QueueError`]: the driver has broken the queue.
+    #[inline]
+    pub fn next(&mut self, chain: &mut Chain) -> Result<bool, QueueError> {
+        chain.clear(self.epoch);
+        match self.ring {
+            Ring::Split(ring) => ring.next(self.setup, &self.areas, chain),
+            Ring::Packed(ring) => ring.next(self.setup, &self.areas, chain),
+        }
     }
 
-    /// See [`super::channel::Visit::put_back`].
+    /// Gives a request back, the first `written` bytes of whose writable part were written. The driver sees all that is
+    /// given back in a visit at once, when the visit ends. A request that was taken before the queue was last switched on
+    /// is not known any more, and nothing happens.
+    ///
+    /// # Errors
+    /// [`QueueError`]: the driver has broken the queue.
+    #[inline]
+    pub fn complete(&mut self, token: Token, written: u32) -> Result<(), QueueError> {
+        if token.epoch != self.epoch {
+            return Ok(());
+        }
+        match self.ring {
+            Ring::Split(ring) => ring.complete(self.setup, &self.areas, token, written),
+            Ring::Packed(ring) => ring.complete(self.setup, &self.areas, token, written),
+        }
+    }
+
+    /// Takes back the last `next`: the same request comes again. Several can be taken back, the last one first.
     pub fn put_back(&mut self, token: Token) {
-        let _ = token;
+        if token.epoch != self.epoch {
+            return;
+        }
+        match self.ring {
+            Ring::Split(ring) => ring.put_back(token),
+            Ring::Packed(ring) => ring.put_back(self.setup, token),
+        }
     }
 
-    /// Whether the driver is to be interrupted for what was completed since this was last asked.
+    /// Ends the visit: shows the driver what was completed, and tells whether it wants to be interrupted for that.
     ///
     /// # Errors
-    /// [`QueueError`].
-    pub fn take_signal(&mut self, memory: &dyn GuestMemory) -> Result<bool, QueueError> {
-        let _ = memory;
-        Ok(false)
+    /// [`QueueError`]: the driver has broken the queue.
+    #[inline]
+    pub fn publish(self) -> Result<bool, QueueError> {
+        match self.ring {
+            Ring::Split(ring) => ring.publish(self.setup, &self.areas),
+            Ring::Packed(ring) => ring.publish(self.setup, &self.areas),
+        }
     }
+}
+
+/// Whether an index has passed `event` on its last `count` steps to `now`: the event happens when what is at `event` is
+/// used (2.7.10.1).
+#[inline]
+fn is_passed(event: u16, now: u16, count: u16) -> bool {
+    now.wrapping_sub(event).wrapping_sub(1) < count
 }
