@@ -70,6 +70,10 @@ impl Frames {
     pub fn allocate(size: u64, owner: Owner) -> Result<Self, OutOfFrames> {
         #[cfg(not(target_os = "none"))]
         host::provide();
+        #[cfg(test)]
+        if STARVING.get() {
+            return Err(OutOfFrames { requested: size, free: 0 });
+        }
         let mut free = FREE.lock();
         let refused = OutOfFrames { requested: size, free: free_bytes(&free) };
         if !size.is_power_of_two() || size < PAGE_SIZE || size > refused.free {
@@ -96,13 +100,24 @@ impl Frames {
         assert!(offset.is_multiple_of(PAGE_SIZE as usize) && len.is_multiple_of(PAGE_SIZE as usize));
         assert!(offset <= self.size && len <= self.size - offset);
         // SAFETY: the range lies within the block, which is owned.
-        unsafe {
-            let start = self.start.as_ptr().add(offset);
-            #[cfg(target_os = "none")]
-            crate::arch::aarch64::cache::zero_blocks(start, len);
-            #[cfg(not(target_os = "none"))]
-            start.write_bytes(0, len);
-        }
+        unsafe { zero(self.start.add(offset), len) };
+    }
+
+    /// Splits the block into blocks of `size` bytes, a power of two from 4 KiB to its own size, in ascending order: each
+    /// can be given back by itself. Those that are not taken are lost.
+    pub fn split(self, size: u64) -> impl Iterator<Item = Self> {
+        let (first, parts, owner) = (self.start, self.size / size as usize, self.owner);
+        self.leak();
+        (0..parts).map(move |number| {
+            // SAFETY: inside the block. A part is a block by itself: in a buddy system a free block is nothing but
+            // an aligned power of two, and finds its other halves when it is given back.
+            unsafe { Self::from_raw(first.add(number * size as usize), size, owner) }
+        })
+    }
+
+    /// The first byte of the block.
+    pub fn start(&self) -> NonNull<u8> {
+        self.start
     }
 
     /// Where the block starts.
@@ -144,6 +159,23 @@ impl Drop for Frames {
             // SAFETY: `start` came from `alloc` with this very layout and is given back once.
             unsafe { FREE.lock().dealloc(self.start, layout) };
         }
+    }
+}
+
+/// Fills `len` bytes from `start` on with zeros; both are multiples of 4 KiB.
+///
+/// # Safety
+/// The bytes are memory that nobody else relies on.
+pub unsafe fn zero(start: NonNull<u8>, len: usize) {
+    #[cfg(target_os = "none")]
+    // SAFETY: the caller's promise.
+    unsafe {
+        crate::arch::aarch64::cache::zero_blocks(start.as_ptr(), len);
+    }
+    #[cfg(not(target_os = "none"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        start.write_bytes(0, len);
     }
 }
 
@@ -205,13 +237,27 @@ mod host {
 }
 
 #[cfg(test)]
+std::thread_local! {
+    static STARVING: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
+}
+
+/// What `run` does finds no free frame.
+#[cfg(test)]
+pub fn starving<T>(run: impl FnOnce() -> T) -> T {
+    STARVING.set(true);
+    let result = run();
+    STARVING.set(false);
+    result
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn blocks_are_aligned_to_their_size_and_zeroed() {
         for size in [4 << 10, 64 << 10, 2 << 20] {
-            let frames = Frames::allocate_zeroed(size, Owner::Guest).unwrap();
+            let frames = Frames::allocate_zeroed(size, Owner::Hypervisor).unwrap();
             assert!(frames.address().is_aligned(size));
             // SAFETY: the block is owned and `size` bytes long.
             let bytes = unsafe { core::slice::from_raw_parts(frames.as_ptr(), size as usize) };
@@ -220,10 +266,19 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_split_into_adjacent_ones() {
+        let block = Frames::allocate(16 << 10, Owner::Hypervisor).unwrap();
+        let start = block.address().0;
+        let parts: Vec<_> = block.split(4 << 10).collect();
+        let found: Vec<_> = parts.iter().map(|part| (part.address().0 - start, part.size())).collect();
+        assert_eq!(found, [(0, 4096), (4096, 4096), (8192, 4096), (12288, 4096)]);
+    }
+
+    #[test]
     fn a_request_beyond_all_memory_names_both_sizes() {
-        let error = Frames::allocate(1 << 46, Owner::Guest).unwrap_err();
+        let error = Frames::allocate(1 << 46, Owner::Hypervisor).unwrap_err();
         assert_eq!(error.requested, 1 << 46);
         assert!(error.free < 1 << 46);
-        assert!(Frames::allocate(12 << 10, Owner::Guest).is_err());
+        assert!(Frames::allocate(12 << 10, Owner::Hypervisor).is_err());
     }
 }

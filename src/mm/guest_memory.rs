@@ -3,6 +3,7 @@
 use core::{error::Error, fmt, marker::PhantomData, ops::Range, ptr::NonNull, sync::atomic};
 
 use super::addr::Ipa;
+use super::tables::TableError;
 
 /// The memory of one VM, reached by copying.
 ///
@@ -228,6 +229,49 @@ pub fn fence() {
 pub trait SharedMemory: Send + Sync {
     /// Lets `access` see the memory, all of which stays where it is until it returns.
     fn with(&self, access: &mut dyn FnMut(&dyn GuestMemory));
+}
+
+/// Memory that a VM can do without for a time.
+pub trait Reclaim: SharedMemory {
+    /// Gives the chunk ([`CHUNK`](super::guest_ram::CHUNK) bytes) of RAM at `ipa` back to the machine. If it is touched
+    /// again, it is zero, and needs a free frame. Who calls this holds nothing that anybody waits for inside
+    /// [`SharedMemory::with`].
+    ///
+    /// # Errors
+    /// [`ReclaimError`]; nothing has changed.
+    fn release(&self, ipa: Ipa) -> Result<(), ReclaimError>;
+}
+
+/// Why memory was not given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReclaimError {
+    /// No chunk of RAM begins there.
+    Unbacked {
+        /// Where it should.
+        ipa: Ipa,
+    },
+    /// The VM's memory is in use by devices: another time.
+    Pinned,
+    /// The chunk is part of a larger mapping, and there is no memory for the table to split it.
+    Tables(TableError),
+}
+
+impl fmt::Display for ReclaimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unbacked { ipa } => write!(f, "no chunk of RAM begins at guest address {ipa}"),
+            Self::Pinned => f.write_str("the memory is in use"),
+            Self::Tables(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for ReclaimError {}
+
+impl From<TableError> for ReclaimError {
+    fn from(error: TableError) -> Self {
+        Self::Tables(error)
+    }
 }
 
 /// Why guest memory could not be accessed.

@@ -29,7 +29,7 @@ use crate::devices::gic::device::VgicDevice;
 use crate::devices::pl011::Pl011;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::GuestMemory;
-use crate::mm::guest_ram::{Found, GuestRam, Kind, Loading, ReserveError, Stage2Regime};
+use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};
 use crate::mm::tables::{Attributes, TableError};
 use crate::platform::entropy;
 
@@ -377,8 +377,8 @@ impl Vm {
     /// # Errors
     /// [`VmError::Bundle`] and [`VmError::Load`]: what the VM boots from cannot be loaded.
     fn boot(&self) -> Result<(), VmError> {
-        self.memory.clear().map_err(VmError::Map)?;
         self.devices.reset();
+        self.memory.clear().map_err(VmError::Map)?;
         let blob = |id| self.bundle.blob(id).map_err(VmError::Bundle);
         let file = |file: &FileSource| match file {
             FileSource::Blob(id) => blob(*id),
@@ -399,12 +399,12 @@ impl Vm {
             virtio_slots: 0,
             seed: entropy::seed(),
         };
-        let boot = loader::load(&Loading(&self.memory), &source, &spec).map_err(VmError::Load)?;
+        let boot = loader::load(&self.memory.loading(), &source, &spec).map_err(VmError::Load)?;
         cache::invalidate_instructions();
         self.time_offset.store(timer::now(), Ordering::Release);
         self.power.lock().reset(Start { entry: boot.entry.0, context: boot.x0 });
         let mut devicetree = alloc::vec![0; (boot.dtb.end.0 - boot.dtb.start.0) as usize];
-        if self.memory.read(boot.dtb.start, &mut devicetree).is_ok() {
+        if self.memory.pin().read(boot.dtb.start, &mut devicetree).is_ok() {
             *self.devicetree.lock() = devicetree;
         }
         Ok(())

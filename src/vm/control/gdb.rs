@@ -18,7 +18,6 @@ use crate::arch::aarch64::cache;
 use crate::gdb::{Debuggee, Refused, Stub};
 use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::GuestMemory;
-use crate::mm::guest_ram::Loading;
 use crate::platform::debug_line;
 use crate::vm::bundle::Arch;
 use crate::vm::debug::{Action, Point, Setup, Stop};
@@ -309,7 +308,7 @@ impl Debuggee for Guest {
 
     fn write(&mut self, ipa: u64, bytes: &[u8]) -> Result<(), Refused> {
         // To the point of coherency, which is beyond that of unification.
-        Loading(self.vm().ok_or(Refused)?.memory()).write(Ipa(ipa), bytes).map_err(|_| Refused)?;
+        self.vm().ok_or(Refused)?.memory().loading().write(Ipa(ipa), bytes).map_err(|_| Refused)?;
         cache::invalidate_instructions();
         Ok(())
     }
