@@ -8,8 +8,8 @@ use bitflags::bitflags;
 use spin::Mutex;
 
 use super::Features;
-use super::queue::{Queue, QueueError, Setup};
 pub use super::queue::Visit;
+use super::queue::{Queue, QueueError, Setup};
 use crate::devices::irq::IrqLine;
 use crate::mm::guest_memory::SharedMemory;
 

@@ -166,7 +166,9 @@ impl Registers {
     /// Sets the selected queue up, which is possible while it is off.
     fn set_queue(&mut self, channel: &Channel, register: u64, value: u32) {
         let index = self.queue_sel as usize;
-        let (Some(queue), Some(registers)) = (channel.queue(index), self.queues.get_mut(index)) else { return };
+        let (Some(queue), Some(registers)) = (channel.queue(index), self.queues.get_mut(index)) else {
+            return;
+        };
         let is_ready = queue.lock().is_ready();
         match (register, is_ready) {
             (reg::QUEUE_READY, true) if value & 1 == 0 => queue.lock().disable(),

@@ -201,12 +201,7 @@ impl Packed {
 
     /// Collects the descriptors of the next request; tells its buffer id, and how many descriptors of the ring it takes.
     #[inline]
-    fn collect(
-        &self,
-        setup: &Setup,
-        areas: &Areas<'_>,
-        chain: &mut Chain,
-    ) -> Result<(u16, u16), QueueError> {
+    fn collect(&self, setup: &Setup, areas: &Areas<'_>, chain: &mut Chain) -> Result<(u16, u16), QueueError> {
         let mut at = self.next;
         let mut entries = 0;
         loop {

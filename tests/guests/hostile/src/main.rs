@@ -2,7 +2,7 @@
 //!
 //! It proves that nothing which a guest can do by itself kills, hangs or reads the hypervisor: each operation
 //! ends in a result or in a fault of the guest's own. All CPUs attack at once, one mode after the other, each
-//! with a seed of its own. Boot arguments choose what they do: `mode=all|mmio|sysreg|gic|exec|smp|hvc seed=N
+//! with a seed of its own. Boot arguments choose what they do: `mode=all|mmio|sysreg|gic|virtio|exec|smp|hvc seed=N
 //! ops=N` (`ops` for each CPU in each mode).
 //!
 //! * `mmio`: loads, stores, atomics, exclusives, SIMD and tag accesses of every encoding and alignment, cache
@@ -11,6 +11,7 @@
 //! * `sysreg`: MRS and MSR of all encodings.
 //! * `gic`: accesses of every width to distributor, redistributors and CPU interface, while interrupts come;
 //!   and the PL011 and PL031.
+//! * `virtio`: the registers of virtio devices, and queues full of what should not be in them.
 //! * `exec`: jumps to devices, to nothing and to misaligned addresses; breakpoints, watchpoints, waits and
 //!   timers.
 //! * `smp`: the CPUs against each other: they switch themselves off and each other on, all at once, send

@@ -10,6 +10,7 @@ mod memory;
 mod neighbours;
 mod place;
 mod sysregs;
+mod virtio;
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -29,10 +30,11 @@ const DEFAULT_OPERATIONS: u64 = 20_000;
 /// One kind of attack: it does one operation when called.
 type Operation = fn(&mut Attack);
 
-const MODES: [(&str, Operation); 6] = [
+const MODES: [(&str, Operation); 7] = [
     ("mmio", memory::operation),
     ("sysreg", sysregs::operation),
     ("gic", devices::operation),
+    ("virtio", virtio::operation),
     ("exec", execution::operation),
     ("smp", neighbours::operation),
     // Last, since it ends by letting the other CPUs run wild.
