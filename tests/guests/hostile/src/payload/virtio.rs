@@ -156,7 +156,7 @@ fn ring(attack: &mut Attack) {
     match attack.rng.below(4) {
         0 => mmio::write16(page + 4 + 2 * attack.rng.below(USUAL_SIZE), attack.rng.below(USUAL_SIZE) as u16),
         1 => mmio::write16(page, attack.rng.below(4) as u16),
-        2 => mmio::write16(page + 2 * attack.rng.below(PAGE / 2), attack.rng.interesting() as u16),
+        2 => mmio::write16(page + 2 * attack.rng.below(PAGE / 2), attack.rng.interesting() as u16 & !0x4000),
         _ => {
             let step = if attack.rng.one_in(16) { attack.rng.below(1 << 16) } else { attack.rng.below(4) };
             let index = mmio::read16(page + 2).wrapping_add(step as u16);
@@ -169,24 +169,35 @@ fn ring(attack: &mut Attack) {
 fn request(attack: &mut Attack) {
     let at = buffers(attack) + (attack.rng.below(SCRATCH - 17 * PAGE) & !15);
     let kind = match attack.rng.below(4) {
-        0 => attack.rng.interesting() as u32,
+        0 => number(attack) as u32,
         _ => attack.rng.below(16) as u32,
     };
-    let sector = if attack.rng.one_in(4) { attack.rng.interesting() } else { attack.rng.below(1 << 12) };
+    let sector = if attack.rng.one_in(4) { number(attack) } else { attack.rng.below(1 << 12) };
     mmio::write32(at, kind);
-    mmio::write32(at + 4, attack.rng.interesting() as u32);
+    mmio::write32(at + 4, number(attack) as u32);
     mmio::write64(at + 8, sector);
-    mmio::write64(at + 16, attack.rng.interesting());
+    mmio::write64(at + 16, number(attack));
 }
 
 /// Anything, anywhere in the scratch memory.
 fn litter(attack: &mut Attack) {
     let at = rings(attack) + (attack.rng.below(SCRATCH) & !7);
-    mmio::write64(at, attack.rng.interesting());
+    mmio::write64(at, number(attack));
+}
+
+/// Any number that is not the address of this program, should a device take it for one.
+fn number(attack: &mut Attack) -> u64 {
+    let own = attack.machine.ram.start..rings(attack);
+    loop {
+        let number = attack.rng.interesting();
+        if !own.contains(&number) && !own.contains(&(number & u64::from(u32::MAX))) {
+            return number;
+        }
+    }
 }
 
 fn notify(attack: &mut Attack, device: u64) {
-    let queue = if attack.rng.one_in(32) { attack.rng.interesting() } else { attack.rng.below(QUEUES) };
+    let queue = if attack.rng.one_in(32) { number(attack) } else { attack.rng.below(QUEUES) };
     put(attack, device + reg::QUEUE_NOTIFY, queue as u32);
     if attack.rng.one_in(4) {
         put(attack, device + reg::INTERRUPT_ACK, 3);
