@@ -14,6 +14,8 @@ pub mod channel;
 pub mod mmio;
 pub mod queue;
 pub mod slots;
+#[cfg(test)]
+pub mod testing;
 
 use alloc::vec::Vec;
 

@@ -220,3 +220,6 @@ impl<'a> Visit<'a> {
 fn is_passed(event: u16, now: u16, count: u16) -> bool {
     now.wrapping_sub(event).wrapping_sub(1) < count
 }
+
+#[cfg(test)]
+mod tests;
