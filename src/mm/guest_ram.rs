@@ -17,8 +17,8 @@ use super::addr::{Ipa, MIB, PAGE_SIZE};
 use super::frames;
 use super::guest_memory::{GuestMemory, GuestSlice, MemoryError, Reclaim, ReclaimError, SharedMemory};
 use super::tables::{Attributes, TableError, Tables, Tlb};
-pub use area::ReserveError;
 use area::{Area, Chunk, State};
+pub use area::{HEADROOM, ReserveError};
 pub use pinned::{Loading, Pinned};
 
 mod area;

@@ -3,10 +3,16 @@
 //! A [`Disk`] is memory, a physical disk, or a part of another disk. Device models and whoever boots from a file system
 //! need no more of it than this trait.
 
+mod counters;
+pub mod memory;
+#[cfg(test)]
+pub mod testing;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use self::counters::{Counters, Tally};
 use crate::mm::guest_memory::{GuestMemory, Segment, SharedMemory};
 
 /// Bytes of a sector, in which positions and capacities are counted.
@@ -54,6 +60,30 @@ pub struct Request<'a> {
     pub shared: &'a Arc<dyn SharedMemory>,
     /// Whom to tell, if that is not at once.
     pub completion: &'a Completion,
+}
+
+impl Request<'_> {
+    /// How many sectors it concerns.
+    pub fn sectors(&self) -> u64 {
+        match self.operation {
+            Operation::Read | Operation::Write => {
+                self.segments.iter().map(|segment| u64::from(segment.len)).sum::<u64>() / SECTOR
+            }
+            Operation::Flush => 0,
+            Operation::Discard(count) | Operation::WriteZeroes(count) => count,
+        }
+    }
+}
+
+/// Checks that a disk of `limit` sectors has `count` of them from `sector` on.
+///
+/// # Errors
+/// [`DiskError::Range`].
+pub fn check_range(sector: u64, count: u64, limit: u64) -> Result<(), DiskError> {
+    match sector <= limit && count <= limit - sector {
+        true => Ok(()),
+        false => Err(DiskError::Range { sector, count, limit }),
+    }
 }
 
 /// Who waits for a request.
@@ -130,8 +160,8 @@ pub trait Disk: Send + Sync {
     /// What it is. Does not change.
     fn geometry(&self) -> Geometry;
 
-    /// Carries out a request, or begins to. The bytes of `request.segments` are at most [`MAX_TRANSFER`], which bounds
-    /// the time that this takes.
+    /// Carries out a request, or begins to. The bytes of `request.segments` are at most [`MAX_TRANSFER`], and the sectors
+    /// that it discards or zeroes at most [`MAX_CLEAR`], which bounds the time that this takes.
     ///
     /// # Errors
     /// [`DiskError`], at once; the completion is not told then.
@@ -150,18 +180,8 @@ pub trait Disk: Send + Sync {
 /// Most bytes that one request may move; who has more asks several times.
 pub const MAX_TRANSFER: u32 = 64 << 10;
 
-/// What a disk has done since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct Counters {
-    pub reads: u64,
-    pub writes: u64,
-    pub flushes: u64,
-    pub discards: u64,
-    pub errors: u64,
-    pub sectors_read: u64,
-    pub sectors_written: u64,
-}
+/// Most sectors that one request may discard or zero; who has more asks several times.
+pub const MAX_CLEAR: u64 = (4 << 20) / SECTOR;
 
 /// A disk that can be named in a manifest.
 pub struct Named {

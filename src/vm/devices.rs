@@ -1,7 +1,10 @@
 //! The devices of a virtual machine, wired up as in QEMU's `virt`.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
+use super::attach::{self, Attached};
+use super::bundle::{Bundle, VmSpec};
 use super::instance::VmError;
 use super::machine;
 use super::scheduler::Task;
@@ -16,9 +19,10 @@ use crate::devices::irq::IrqLine;
 use crate::devices::pl011::{Pl011, SerialBackend};
 use crate::devices::pl031::Pl031;
 use crate::devices::pl061::Pl061;
-use crate::devices::virtio::channel::Worker;
+use crate::devices::virtio::channel::{Channel, Worker};
 use crate::devices::virtio::slots::Slots;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
+use crate::mm::guest_memory::SharedMemory;
 use crate::monitor::port;
 use crate::mrs;
 use crate::platform::clock::WallClock;
@@ -79,6 +83,8 @@ pub struct Devices {
     gpio: Arc<Pl061>,
     /// The slots for virtio devices.
     pub virtio: Slots,
+    /// The virtio devices by slot, plugged in or not.
+    attached: Vec<Attached>,
     vcpus: usize,
 }
 
@@ -146,7 +152,37 @@ impl Devices {
             claim(machine::Region { base: Ipa(flash), size: rest }, "flash", Arc::new(EmptyFlash))?;
         }
 
-        Ok(Self { bus, gic: vgic, uart, rtc, gpio, virtio, vcpus: affinities.len() })
+        Ok(Self { bus, gic: vgic, uart, rtc, gpio, virtio, attached: Vec::new(), vcpus: affinities.len() })
+    }
+
+    /// Makes the virtio devices of `spec`, and plugs in those that are to be there when the VM starts.
+    ///
+    /// # Errors
+    /// [`VmError::Device`].
+    pub fn attach(
+        &mut self,
+        spec: &VmSpec,
+        bundle: &'static Bundle<'static>,
+        memory: &Arc<dyn SharedMemory>,
+        tasks: &Arc<[Arc<Task>]>,
+    ) -> Result<(), VmError> {
+        let worker: Arc<dyn Worker> = Arc::new(VcpuWorker(tasks.clone()));
+        for (slot, device) in (0u32..).zip(&spec.devices) {
+            let line = IrqLine::new(self.gic.clone(), machine::spi_intid(machine::MMIO_SPI + slot));
+            let channel = |sizes: &[u16]| Channel::new(sizes, memory.clone(), line, worker.clone());
+            let attached =
+                attach::attach(device, bundle, channel).map_err(|error| VmError::Device { slot, error })?;
+            if let (Some(transport), true) = (self.virtio.get(slot as usize), attach::is_plugged(device)) {
+                transport.plug(Some(attached.device()));
+            }
+            self.attached.push(attached);
+        }
+        Ok(())
+    }
+
+    /// The virtio devices, each at the index of its slot, plugged in or not.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
     }
 
     /// What switching the machine off and on does.

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use spin::Mutex;
 
+use super::attach::AttachError;
 use super::bundle::{BootSource, Bundle, FileSource, VmSpec};
 use super::control::{self, Happening};
 use super::devices::{Devices, GicHost};
@@ -28,7 +29,7 @@ use crate::devices::gic::ConfigError;
 use crate::devices::gic::device::VgicDevice;
 use crate::devices::pl011::Pl011;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
-use crate::mm::guest_memory::GuestMemory;
+use crate::mm::guest_memory::{GuestMemory, SharedMemory};
 use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};
 use crate::mm::tables::{Attributes, TableError};
 use crate::platform::entropy;
@@ -69,6 +70,13 @@ pub enum VmError {
     Gic(ConfigError),
     /// Two devices overlap.
     Bus(BusError),
+    /// One of its virtio devices.
+    Device {
+        /// Its slot.
+        slot: u32,
+        /// What is wrong with it.
+        error: AttachError,
+    },
     /// It boots from a disk that it does not have.
     NoSuchDisk,
     /// The bundle's blobs.
@@ -93,6 +101,7 @@ impl fmt::Display for VmError {
                 write!(f, "{vcpus} vCPUs are each to own a CPU, and {cpus} can be given to them")
             }
             Self::EmptyFirmware => f.write_str("the firmware is empty"),
+            Self::Device { slot, error } => write!(f, "virtio device {slot}: {error}"),
             Self::NoSuchDisk => f.write_str("it boots from a disk that it does not have"),
             Self::Stage2(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
@@ -128,7 +137,7 @@ pub struct Vm {
     id: usize,
     spec: VmSpec,
     bundle: &'static Bundle<'static>,
-    memory: GuestRam<stage2::Stage2Tlb>,
+    memory: Arc<GuestRam<stage2::Stage2Tlb>>,
     stage2: (u64, u64),
     devices: Devices,
     tasks: Arc<[Arc<Task>]>,
@@ -213,9 +222,11 @@ impl Vm {
         if flash > 0 {
             areas.push((machine::FLASH0.base, flash.min(machine::FLASH0.size), Kind::Rom));
         }
-        let memory = GuestRam::reserve(tables, &areas).map_err(VmError::Memory)?;
+        let memory = Arc::new(GuestRam::reserve(tables, &areas).map_err(VmError::Memory)?);
 
-        let devices = Devices::new(id, &affinities, flash, &tasks)?;
+        let mut devices = Devices::new(id, &affinities, flash, &tasks)?;
+        let shared: Arc<dyn SharedMemory> = memory.clone();
+        devices.attach(spec, bundle, &shared, &tasks)?;
         let vm = Self {
             id,
             spec: spec.clone(),
@@ -396,7 +407,7 @@ impl Vm {
             vcpus: &self.affinities,
             cpu_compatible: None,
             bootargs,
-            virtio_slots: 0,
+            virtio_slots: machine::MMIO_TRANSPORTS,
             seed: entropy::seed(),
         };
         let boot = loader::load(&self.memory.loading(), &source, &spec).map_err(VmError::Load)?;

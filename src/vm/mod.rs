@@ -1,5 +1,6 @@
 //! Virtual machines: what they are made of, and how they start, reset and stop.
 
+pub mod attach;
 #[cfg(target_os = "none")]
 pub mod builtin;
 pub mod bundle;

@@ -13,7 +13,7 @@ use crate::mm::frames::{self, Frames, OutOfFrames, Owner};
 /// Largest block that is asked of the frame allocator: what one Stage-2 entry can map.
 const LARGEST_BLOCK: u64 = GIB;
 /// What guests leave to EL2, for tables and its heap.
-const HEADROOM: u64 = 4 * MIB;
+pub const HEADROOM: u64 = 4 * MIB;
 
 /// Memory that cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

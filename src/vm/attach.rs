@@ -1,0 +1,94 @@
+//! From what a bundle says of a VM's virtio devices to the devices.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use super::bundle::{self, Bundle, DeviceSpec, DiskSource, DiskSpec};
+use crate::devices::virtio::block::Block;
+use crate::devices::virtio::{Channel, Device};
+use crate::storage::memory::MemoryDisk;
+use crate::storage::{Disk, DiskError};
+
+/// A VM's device, by what it is.
+pub enum Attached {
+    /// A disk.
+    Disk(Arc<Block>),
+}
+
+impl Attached {
+    /// The device, as a transport wants it.
+    pub fn device(&self) -> Arc<dyn Device> {
+        match self {
+            Self::Disk(block) => block.clone(),
+        }
+    }
+}
+
+/// A device that cannot be made.
+#[derive(Debug)]
+pub enum AttachError {
+    /// The file behind a disk.
+    Bundle(bundle::VmError),
+    /// The disk.
+    Disk(DiskError),
+    /// There is no such physical disk.
+    NoSuchDisk,
+    /// There are no such devices yet.
+    Unknown,
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bundle(error) => error.fmt(f),
+            Self::Disk(error) => error.fmt(f),
+            Self::NoSuchDisk => f.write_str("the machine has no such disk"),
+            Self::Unknown => f.write_str("there are no such devices yet"),
+        }
+    }
+}
+
+impl core::error::Error for AttachError {}
+
+/// Whether a device is plugged in when its VM starts.
+pub fn is_plugged(spec: &DeviceSpec) -> bool {
+    match spec {
+        DeviceSpec::Disk(disk) => disk.plugged,
+        DeviceSpec::Net(net) => net.plugged,
+        DeviceSpec::Rng | DeviceSpec::Balloon | DeviceSpec::Vsock { .. } | DeviceSpec::Console { .. } => true,
+    }
+}
+
+/// Makes a device. `channel` makes its channel, with queues of the sizes that it is given.
+///
+/// # Errors
+/// [`AttachError`].
+pub fn attach(
+    spec: &DeviceSpec,
+    bundle: &'static Bundle<'static>,
+    channel: impl FnOnce(&[u16]) -> Channel,
+) -> Result<Attached, AttachError> {
+    match spec {
+        DeviceSpec::Disk(spec) => {
+            let disk = disk(spec, bundle)?;
+            Ok(Attached::Disk(Block::new(channel(&Block::queues(spec.queues)), disk, &spec.name)))
+        }
+        DeviceSpec::Net(_)
+        | DeviceSpec::Rng
+        | DeviceSpec::Balloon
+        | DeviceSpec::Vsock { .. }
+        | DeviceSpec::Console { .. } => Err(AttachError::Unknown),
+    }
+}
+
+/// What is behind a block device.
+fn disk(spec: &DiskSpec, bundle: &'static Bundle<'static>) -> Result<Arc<dyn Disk>, AttachError> {
+    match &spec.source {
+        DiskSource::File { image, size } => {
+            let image = bundle.blob(*image).map_err(AttachError::Bundle)?;
+            let disk = MemoryDisk::new(image, *size, spec.read_only).map_err(AttachError::Disk)?;
+            Ok(Arc::new(disk))
+        }
+        DiskSource::Physical { .. } => Err(AttachError::NoSuchDisk),
+    }
+}
