@@ -16,6 +16,8 @@ use crate::mm::addr::{MIB, PhysAddr};
 pub const MAX_CPUS: usize = 64;
 /// Most ranges of RAM, and of reserved memory, that a tree may have.
 pub const MAX_RANGES: usize = 128;
+/// Most virtio-mmio transports that are looked at.
+pub const MAX_VIRTIO: usize = 64;
 /// Largest devicetree, by the arm64 boot protocol.
 const MAX_TREE: usize = 2 * MIB as usize;
 const MAGIC: u32 = 0xd00d_feed;
@@ -102,6 +104,58 @@ impl Default for TimerInterrupts {
     }
 }
 
+/// A device that is nothing but registers and an interrupt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its registers.
+    pub registers: PhysRange,
+    /// Its interrupt's INTID.
+    pub interrupt: u32,
+}
+
+/// A PCI host bridge (`pci-host-ecam-generic`) whose devices see memory as CPUs do, caches included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PciHost {
+    /// The configuration spaces (ECAM), from those of bus `first_bus` on.
+    pub ecam: PhysRange,
+    /// The number of the root bus.
+    pub first_bus: u8,
+    /// Where 32-bit memory BARs may lie, by the address that the CPU uses, which is also the bus's.
+    pub window: PhysRange,
+    /// `interrupt-map`, whose interrupts are all those of the GIC.
+    pub interrupt_map: InterruptMap,
+}
+
+/// To which interrupts of the GIC the pins INTA to INTD of PCI devices lead (IEEE 1275 PCI binding, `interrupt-map`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InterruptMap {
+    map: &'static [u8],
+    /// `interrupt-map-mask` for the first cell of a device's address, and for its pin.
+    mask: [u32; 2],
+    /// `#address-cells` of the GIC.
+    parent_cells: usize,
+}
+
+impl InterruptMap {
+    /// The INTID of `pin` (1 is INTA) of the device of this number on the root bus.
+    pub fn intid(&self, device: u8, pin: u8) -> Option<u32> {
+        // The address of a device: bus, device and function in bits 23:8 of the first of three cells.
+        let address = u64::from(device) << 11 & u64::from(self.mask[0]);
+        let pin = u64::from(pin) & u64::from(self.mask[1]);
+        let mut cells = Cells(self.map);
+        while !cells.0.is_empty() {
+            let found = (cells.take(1)?, cells.take(2)?, cells.take(1)?);
+            cells.take(1 + self.parent_cells)?;
+            let (kind, number) = (cells.take(1)?, cells.take(1)?);
+            cells.take(1)?;
+            if (found.0, found.2) == (address, pin) {
+                return intid(kind, number);
+            }
+        }
+        None
+    }
+}
+
 /// The machine.
 #[derive(Debug, Clone, Default)]
 pub struct Board {
@@ -135,6 +189,10 @@ pub struct Board {
     pub rtc: Option<PhysRange>,
     /// `brcm,bcm2835-pm-wdt`: the Raspberry Pi's power management block.
     pub bcm2835_power: Option<PhysRange>,
+    /// `virtio,mmio` transports, most of which may be empty.
+    pub virtio: ArrayVec<Device, MAX_VIRTIO>,
+    /// The PCI host bridge.
+    pub pci: Option<PciHost>,
 }
 
 /// Why a devicetree cannot be used.
@@ -245,7 +303,7 @@ impl Board {
             ..Self::default()
         };
         let console = stdout_path(fdt);
-        let mut walk = Walk { board: &mut board, console, console_found: false, overflow: false };
+        let mut walk = Walk { board: &mut board, root, console, console_found: false, overflow: false };
         for reservation in fdt.memory_reservations() {
             if let Some(end) = reservation.address().checked_add(reservation.size()) {
                 walk.reserve(PhysAddr(reservation.address())..PhysAddr(end), false);
@@ -339,6 +397,7 @@ enum Place {
 
 struct Walk<'b> {
     board: &'b mut Board,
+    root: FdtNode<'static>,
     console: Option<FdtNode<'static>>,
     console_found: bool,
     /// There were too many ranges.
@@ -464,10 +523,45 @@ impl Walk<'_> {
                 }
                 "arm,pl031" => self.board.rtc = reg.next(),
                 "brcm,bcm2835-pm-wdt" => self.board.bcm2835_power = reg.next(),
+                "virtio,mmio" if is_coherent(node) => {
+                    if let (Some(registers), Some(interrupt)) = (reg.next(), interrupt(node, 0)) {
+                        // Beyond MAX_VIRTIO they are not looked at.
+                        let _ = self.board.virtio.try_push(Device { registers, interrupt });
+                    }
+                }
+                "pci-host-ecam-generic" if is_coherent(node) && self.board.pci.is_none() => {
+                    self.board.pci = reg.next().and_then(|ecam| self.pci(node, ecam, bus));
+                }
                 _ => continue,
             }
             return;
         }
+    }
+
+    /// Reads the node of a PCI host bridge below `bus`.
+    fn pci(&self, node: FdtNode<'static>, ecam: PhysRange, bus: &Bus<'_>) -> Option<PciHost> {
+        let first_bus = bytes(node, "bus-range").and_then(|range| Cells(range).take(1)).unwrap_or(0) as u8;
+        // Three cells for an address on the bus, the first of which says what it is (bits 25:24), and two for a size.
+        let mut ranges = Cells(bytes(node, "ranges")?);
+        let window = loop {
+            let kind = ranges.take(1)?;
+            let child = ranges.take(2)?;
+            let start = bus.to_cpu(ranges.take(bus.address_cells)?)?;
+            let size = ranges.take(2)?;
+            let end = start.checked_add(size)?;
+            const MEMORY_32: u64 = 2;
+            if kind >> 24 & 3 == MEMORY_32 && child == start && end <= 1 << 32 {
+                break PhysAddr(start)..PhysAddr(end);
+            }
+        };
+        let mut mask = Cells(bytes(node, "interrupt-map-mask")?);
+        let address_mask = mask.take(1)? as u32;
+        mask.take(2)?;
+        let map = bytes(node, "interrupt-map")?;
+        let gic = by_phandle(self.root, Cells(map.get(16..)?).take(1)? as u32)?;
+        let parent_cells = number(gic, "#address-cells").unwrap_or(0) as usize;
+        let interrupt_map = InterruptMap { map, mask: [address_mask, mask.take(1)? as u32], parent_cells };
+        Some(PciHost { ecam, first_bus, window, interrupt_map })
     }
 
     /// The console is the UART that `/chosen/stdout-path` names where it is one that we drive, else the first
@@ -490,13 +584,29 @@ impl Walk<'_> {
 /// flags).
 fn interrupt(node: FdtNode<'static>, number: usize) -> Option<u32> {
     let mut cells = Cells(bytes(node, "interrupts")?.get(number * 12..)?);
-    let kind = cells.take(1)?;
-    let number = cells.take(1)? as u32;
+    intid(cells.take(1)?, cells.take(1)?)
+}
+
+/// The INTID of the GIC's interrupt of this kind and number.
+fn intid(kind: u64, number: u64) -> Option<u32> {
     match kind {
-        0 if number < 988 => Some(32 + number),
-        1 if number < 16 => Some(16 + number),
+        0 if number < 988 => Some(32 + number as u32),
+        1 if number < 16 => Some(16 + number as u32),
         _ => None,
     }
+}
+
+/// Whether a device that accesses memory sees what CPUs have in their caches. Others are not driven.
+fn is_coherent(node: FdtNode<'static>) -> bool {
+    bytes(node, "dma-coherent").is_some()
+}
+
+/// The node below `node` that others call `phandle`.
+fn by_phandle(node: FdtNode<'static>, phandle: u32) -> Option<FdtNode<'static>> {
+    node.children().find_map(|child| match number(child, "phandle") {
+        Some(found) if found == phandle => Some(child),
+        _ => by_phandle(child, phandle),
+    })
 }
 
 fn bytes(node: FdtNode<'static>, name: &str) -> Option<&'static [u8]> {

@@ -5,6 +5,8 @@
 
 mod counters;
 pub mod memory;
+#[cfg(any(target_os = "none", test))]
+pub mod physical;
 #[cfg(test)]
 pub mod testing;
 
@@ -97,6 +99,10 @@ pub struct Completion {
 
 /// Somebody who waits for requests. Called with no lock of the disk's held, on any CPU, outside any guest.
 pub trait Waiter: Send + Sync {
+    /// The disk has answered [`Progress::Busy`] before and may have room now: what was refused is to be submitted
+    /// again. Whoever calls may hold locks of others, so this must only take note.
+    fn ready(&self);
+
     /// The request of this number has ended.
     fn completed(&self, token: u64, result: Result<(), DiskError>);
 
@@ -112,6 +118,8 @@ pub enum Progress {
     Done,
     /// It goes on; the completion will be told.
     Pending,
+    /// Nothing was done, for the disk has as much to do as it can take: [`Waiter::ready`] will be called.
+    Busy,
 }
 
 /// Why a request failed.
