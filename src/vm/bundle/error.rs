@@ -3,7 +3,9 @@
 use alloc::string::String;
 use core::fmt;
 
+use super::device::{DeviceError, MAX_HARDWARE_NAME, MAX_SWITCHES, PartitionError};
 use super::{FORMAT_VERSION, MAGIC, MAX_BLOBS, MAX_MANIFEST, MAX_VMS, spec::*};
+use crate::vm::machine::MMIO_TRANSPORTS;
 
 /// The part of a bundle that a checksum covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +106,31 @@ pub enum BundleError {
         /// The name.
         name: String,
     },
+    /// More than [`MAX_SWITCHES`] switches.
+    SwitchCount {
+        /// How many.
+        found: usize,
+    },
+    /// A switch's name is empty, too long or has a character that a name may not have.
+    SwitchName {
+        /// The switch's index.
+        switch: usize,
+    },
+    /// Two switches have the same name.
+    DuplicateSwitch {
+        /// The name.
+        name: String,
+    },
+    /// What names a switch's uplink cannot be a network card's name.
+    Uplink {
+        /// The switch's name.
+        switch: String,
+    },
+    /// Two switches have the same uplink.
+    DuplicateUplink {
+        /// The network card.
+        uplink: String,
+    },
     /// A VM asks for what it cannot have.
     Vm {
         /// The VM's name.
@@ -164,6 +191,20 @@ impl fmt::Display for BundleError {
                 )
             }
             Self::DuplicateName { name } => write!(f, "two VMs are named \"{name}\""),
+            Self::SwitchCount { found } => {
+                write!(f, "the bundle has {found} switches, at most {MAX_SWITCHES} are possible")
+            }
+            Self::SwitchName { switch } => write!(
+                f,
+                "the name of switch {switch} is not 1 to {MAX_NAME} ASCII letters, digits, \"-\", \"_\" and \".\""
+            ),
+            Self::DuplicateSwitch { name } => write!(f, "two switches are named \"{name}\""),
+            Self::Uplink { switch } => write!(
+                f,
+                "the uplink of switch \"{switch}\" is not 1 to {MAX_HARDWARE_NAME} printable ASCII characters \
+                 without a space"
+            ),
+            Self::DuplicateUplink { uplink } => write!(f, "two switches have the uplink \"{uplink}\""),
             Self::Vm { name, error } => write!(f, "VM \"{name}\": {error}"),
         }
     }
@@ -172,7 +213,7 @@ impl fmt::Display for BundleError {
 impl core::error::Error for BundleError {}
 
 /// Why a VM's description is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VmError {
     /// No vCPU, or more than [`MAX_VCPUS`].
     Vcpus {
@@ -200,6 +241,30 @@ pub enum VmError {
         found: u32,
         /// How many blobs there are.
         count: usize,
+    },
+    /// It boots from a disk that it does not have.
+    NoSuchDisk {
+        /// The disk's name.
+        name: String,
+    },
+    /// The path of a file on a disk is empty, longer than [`MAX_PATH`], or has a NUL in it.
+    Path {
+        /// Its length in bytes.
+        found: usize,
+    },
+    /// It boots from a partition whose name cannot be one.
+    BootPartition(PartitionError),
+    /// More devices than there are slots for.
+    DeviceCount {
+        /// How many.
+        found: usize,
+    },
+    /// A device that it cannot have.
+    Device {
+        /// Its slot.
+        slot: usize,
+        /// What is wrong.
+        error: DeviceError,
     },
     /// No share of the CPUs, or more than [`MAX_WEIGHT`].
     Weight {
@@ -235,6 +300,15 @@ impl fmt::Display for VmError {
             }
             Self::AppendNul { offset } => write!(f, "the command line has a NUL at byte {offset}"),
             Self::NoSuchBlob { found, count } => write!(f, "blob {found} of {count} does not exist"),
+            Self::NoSuchDisk { name } => write!(f, "it boots from the disk {name:?}, which it does not have"),
+            Self::Path { found } => {
+                write!(f, "the path of a file has {found} bytes, 1 to {MAX_PATH} without NUL are possible")
+            }
+            Self::BootPartition(error) => error.fmt(f),
+            Self::DeviceCount { found } => {
+                write!(f, "{found} devices, at most {MMIO_TRANSPORTS} are possible")
+            }
+            Self::Device { slot, error } => write!(f, "device {slot}: {error}"),
             Self::Weight { found } => write!(f, "a weight of {found}, 1 to {MAX_WEIGHT} are possible"),
             Self::NoCpus => f.write_str("its set of CPUs is empty"),
             Self::Dedicated { vcpus, cpus } => {

@@ -14,15 +14,19 @@
 //! value or an error, and allocates in proportion to the manifest, which is at most [`MAX_MANIFEST`] bytes.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+mod device;
 mod error;
 mod spec;
 #[cfg(test)]
 mod tests;
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::device::*;
+use self::device::{Identity, validate_switches};
 pub use self::error::{BundleError, Part, VmError};
 pub use self::spec::*;
 use crate::mm::addr::{MIB, PAGE_SIZE};
@@ -39,6 +43,7 @@ pub const MAX_MANIFEST: usize = MIB as usize;
 pub const MAX_VMS: usize = 64;
 /// Most blobs that a bundle may carry.
 pub const MAX_BLOBS: usize = 4 * MAX_VMS;
+
 /// Where a blob lies and what it must hash to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct BlobEntry {
@@ -66,6 +71,9 @@ impl Manifest {
         if self.blobs.len() > MAX_BLOBS {
             return Err(BundleError::BlobCount { found: self.blobs.len() });
         }
+        validate_switches(&self.switches)?;
+        let blobs: Vec<u64> = self.blobs.iter().map(|blob| blob.len).collect();
+        let mut identities = BTreeSet::new();
         for (index, vm) in self.vms.iter().enumerate() {
             if !is_name(&vm.name) {
                 return Err(BundleError::Name { vm: index });
@@ -73,8 +81,24 @@ impl Manifest {
             if self.vms.iter().take(index).any(|earlier| earlier.name == vm.name) {
                 return Err(BundleError::DuplicateName { name: vm.name.clone() });
             }
-            vm.validate(self.blobs.len())
+            vm.validate(&blobs, self.switches.len())
+                .and_then(|()| Self::take_identities(vm, &mut identities))
                 .map_err(|error| BundleError::Vm { name: vm.name.clone(), error })?;
+        }
+        Ok(())
+    }
+
+    /// Adds to `taken` by what other VMs know the devices of `vm`, all of which must be new.
+    fn take_identities(vm: &VmSpec, taken: &mut BTreeSet<Identity>) -> Result<(), VmError> {
+        for (slot, device) in vm.devices.iter().enumerate() {
+            let Some(identity) = device.identity() else { continue };
+            if !taken.insert(identity) {
+                let error = match identity {
+                    Identity::Mac(found) => DeviceError::DuplicateMac { found },
+                    Identity::Cid(found) => DeviceError::DuplicateCid { found },
+                };
+                return Err(VmError::Device { slot, error });
+            }
         }
         Ok(())
     }

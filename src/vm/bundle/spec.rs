@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::device::{DeviceSpec, DiskSpec, PartitionName, validate_devices};
 use super::error::VmError;
 use crate::mm::addr::MIB;
-use crate::net::Mac;
 use crate::vm::machine;
 
 /// Most vCPUs that a VM may have: one bit each in a `u64`. Its interrupt controller may allow fewer.
@@ -27,13 +27,9 @@ pub const MAX_NAME: usize = 63;
 /// Longest command line in bytes: arm64 Linux's `COMMAND_LINE_SIZE` (2048) has to hold the terminating NUL
 /// too.
 pub const MAX_APPEND: usize = 2047;
+/// Longest path of a file on a disk in bytes.
+pub const MAX_PATH: usize = 1024;
 
-/// Longest name of a disk in bytes: what VIRTIO has room for in a serial number.
-pub const MAX_SERIAL: usize = 20;
-/// Most queues, or pairs of queues, that a device may have.
-pub const MAX_QUEUES: u16 = 8;
-/// Most ports that a console device may have.
-pub const MAX_PORTS: u32 = 8;
 /// A blob's index in its bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobId(pub(super) u32);
@@ -65,17 +61,26 @@ pub enum BootSource {
 }
 
 impl BootSource {
-    /// Every blob that the VM boots from.
-    pub(super) fn blobs(&self) -> impl Iterator<Item = BlobId> {
-        let blob = |file: &FileSource| match file {
-            FileSource::Blob(blob) => Some(*blob),
-            FileSource::OnDisk { .. } => None,
-        };
+    /// Every file that a kernel is loaded from.
+    pub(super) fn files(&self) -> impl Iterator<Item = &FileSource> {
         let (image, initrd) = match self {
-            Self::Kernel { image, initrd, .. } => (blob(image), initrd.as_ref().and_then(blob)),
-            Self::Firmware { image } => (Some(*image), None),
+            Self::Kernel { image, initrd, .. } => (Some(image), initrd.as_ref()),
+            Self::Firmware { .. } => (None, None),
         };
         [image, initrd].into_iter().flatten()
+    }
+
+    /// Every blob that the VM boots from.
+    pub(super) fn blobs(&self) -> impl Iterator<Item = BlobId> {
+        let flash = match self {
+            Self::Kernel { .. } => None,
+            Self::Firmware { image } => Some(*image),
+        };
+        let files = self.files().filter_map(|file| match file {
+            FileSource::Blob(blob) => Some(*blob),
+            FileSource::OnDisk { .. } => None,
+        });
+        files.chain(flash)
     }
 }
 
@@ -140,106 +145,6 @@ impl Reaction {
     }
 }
 
-/// A virtio device. The position in [`VmSpec::devices`] is its slot: number n is at the n-th transport of the machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DeviceSpec {
-    /// A block device.
-    Disk(DiskSpec),
-    /// A network device.
-    Net(NetSpec),
-    /// A source of randomness.
-    Rng,
-    /// A memory balloon.
-    Balloon,
-    /// A socket device, by which VMs reach each other.
-    Vsock {
-        /// The VM's context id: 3 to `u32::MAX` - 1; unique in the bundle.
-        cid: u32,
-    },
-    /// A console device.
-    Console {
-        /// How many ports: 1 to [`MAX_PORTS`]. Port 0 is the console.
-        ports: u32,
-    },
-}
-
-/// A block device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskSpec {
-    /// What the operator calls it, and the guest finds as its serial number: 1 to [`MAX_SERIAL`] printable ASCII
-    /// characters; unique in the VM.
-    pub name: String,
-    /// Where its sectors are.
-    pub source: DiskSource,
-    /// The guest cannot write it.
-    pub read_only: bool,
-    /// Request queues: 1 to [`MAX_QUEUES`].
-    pub queues: u16,
-    /// Plugged in when the VM starts; else the operator does it.
-    pub plugged: bool,
-}
-
-/// Where a disk's sectors are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DiskSource {
-    /// A file of the bundle. What the guest writes is kept in memory until the VM is destroyed.
-    File {
-        /// The image.
-        image: BlobId,
-        /// Bytes of the disk: at least the image's; more read as zero.
-        size: u64,
-    },
-    /// A physical disk, or a part of one.
-    Physical {
-        /// `disk0`, `disk1`, ... or the disk's serial number.
-        disk: String,
-        /// The part.
-        partition: Option<PartitionName>,
-    },
-}
-
-/// Which partition of a disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PartitionName {
-    /// The n-th of its table, from 1 on.
-    Number(u32),
-    /// A GPT partition by its name.
-    Label(String),
-    /// A GPT partition by its unique GUID in the usual text form, or an MBR partition as `ssssssss-nn`: the disk's signature
-    /// and the number, both in hexadecimal.
-    Uuid(String),
-}
-
-/// A network device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NetSpec {
-    /// The switch that it is plugged into: an index into the bundle's.
-    pub switch: u32,
-    /// Its address: no group address.
-    pub mac: Mac,
-    /// The VLAN that it is a member of, untagged: 1 to 4094. Without one, frames pass as they are, tags included.
-    pub vlan: Option<u16>,
-    /// Most bytes a second that it may send.
-    pub rate: Option<u64>,
-    /// It can only send from its own MAC address, and, if there are any here, from these IPv4 addresses.
-    pub guard: Option<Vec<[u8; 4]>>,
-    /// Pairs of queues: 1 to [`MAX_QUEUES`].
-    pub queues: u16,
-    /// Largest packet: 68 to 65535 bytes.
-    pub mtu: u16,
-    /// Plugged in when the VM starts; else the operator does it.
-    pub plugged: bool,
-}
-
-/// A switch that connects VMs, and maybe the outside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SwitchSpec {
-    /// What the operator calls it; unique among switches. A name as of a VM.
-    pub name: String,
-    /// The physical network card that is plugged into it: `nic0`, `nic1`, ..., or its MAC address.
-    pub uplink: Option<String>,
-}
-
 /// A file that a VM boots from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileSource {
@@ -255,6 +160,20 @@ pub enum FileSource {
         /// From the root of the file system, with `/` between names.
         path: String,
     },
+}
+
+impl FileSource {
+    /// Checks it for a VM with these disks.
+    fn validate<'d>(&self, mut disks: impl Iterator<Item = &'d DiskSpec>) -> Result<(), VmError> {
+        let Self::OnDisk { disk, partition, path } = self else { return Ok(()) };
+        if !disks.any(|own| own.name == *disk) {
+            return Err(VmError::NoSuchDisk { name: disk.clone() });
+        }
+        if !(1..=MAX_PATH).contains(&path.len()) || path.contains('\0') {
+            return Err(VmError::Path { found: path.len() });
+        }
+        partition.as_ref().map_or(Ok(()), PartitionName::validate).map_err(VmError::BootPartition)
+    }
 }
 
 impl From<BlobId> for FileSource {
@@ -323,8 +242,16 @@ impl VmSpec {
         }
     }
 
-    /// Checks everything but the name, in a bundle of so many blobs.
-    pub(super) fn validate(&self, blobs: usize) -> Result<(), VmError> {
+    /// Its block devices.
+    pub fn disks(&self) -> impl Iterator<Item = &DiskSpec> {
+        self.devices.iter().filter_map(|device| match device {
+            DeviceSpec::Disk(disk) => Some(disk),
+            _ => None,
+        })
+    }
+
+    /// Checks everything but the name, in a bundle with blobs of these lengths and so many switches.
+    pub(super) fn validate(&self, blobs: &[u64], switches: usize) -> Result<(), VmError> {
         if !(1..=MAX_VCPUS).contains(&self.vcpus) {
             return Err(VmError::Vcpus { found: self.vcpus });
         }
@@ -341,9 +268,11 @@ impl VmSpec {
                 return Err(VmError::AppendNul { offset });
             }
         }
-        if let Some(blob) = self.boot.blobs().find(|blob| blob.0 as usize >= blobs) {
-            return Err(VmError::NoSuchBlob { found: blob.0, count: blobs });
+        if let Some(blob) = self.boot.blobs().find(|blob| blob.0 as usize >= blobs.len()) {
+            return Err(VmError::NoSuchBlob { found: blob.0, count: blobs.len() });
         }
+        validate_devices(&self.devices, blobs, switches)?;
+        self.boot.files().try_for_each(|file| file.validate(self.disks()))?;
         self.scheduling.validate(self.vcpus)?;
         self.on_stop.validate()?;
         self.on_crash.validate()

@@ -214,6 +214,18 @@ fn forge(manifest: &[u8], payload: &[u8]) -> Vec<u8> {
     file
 }
 
+/// What a bundle says whose manifest, of less than a page, has `value` at `offset`, and correct checksums.
+pub(super) fn damaged(
+    file: &[u8],
+    offset: usize,
+    value: u8,
+) -> Result<(Vec<SwitchSpec>, Vec<VmSpec>), BundleError> {
+    let len = u32::from_le_bytes(file[12..16].try_into().unwrap()) as usize;
+    let mut manifest = file[Header::LEN..Header::LEN + len].to_vec();
+    manifest[offset % len] = value;
+    Bundle::parse(&forge(&manifest, &file[4096..])).map(|bundle| (bundle.switches, bundle.vms))
+}
+
 #[test]
 fn blobs_lie_apart_and_inside() {
     let vm = spec("vm", BootSource::Firmware { image: BlobId(0) });
@@ -275,17 +287,10 @@ proptest! {
 
     #[test]
     fn a_damaged_manifest_keeps_every_bound(offset in 0..120_usize, value in any::<u8>()) {
-        let file = sample();
-        let len = u32::from_le_bytes(file[12..16].try_into().unwrap()) as usize;
-        let mut manifest = file[Header::LEN..Header::LEN + len].to_vec();
-        let offset = offset % len;
-        manifest[offset] = value;
-        if let Ok(bundle) = Bundle::parse(&forge(&manifest, &file[4096..])) {
-            for vm in bundle.vms() {
-                prop_assert!(is_name(&vm.name) && (1..=MAX_VCPUS).contains(&vm.vcpus));
-                prop_assert!((1..=MAX_WEIGHT).contains(&vm.scheduling.weight) && vm.scheduling.cpus != 0);
-                prop_assert!(vm.boot.blobs().all(|blob| bundle.blob(blob).is_ok()));
-            }
+        for vm in damaged(&sample(), offset, value).map(|(_, vms)| vms).unwrap_or_default() {
+            prop_assert!(is_name(&vm.name) && (1..=MAX_VCPUS).contains(&vm.vcpus));
+            prop_assert!((1..=MAX_WEIGHT).contains(&vm.scheduling.weight) && vm.scheduling.cpus != 0);
+            prop_assert!(vm.boot.blobs().all(|blob| blob.0 < 3));
         }
     }
 }
