@@ -13,6 +13,7 @@ pub fn tests() -> Vec<Test> {
     let mut tests = vec![weights(), left_in_memory()];
     for gic in [2, 3] {
         tests.push(hostile(gic));
+        tests.push(timings(gic));
         tests.push(hotplug(gic));
     }
     tests
@@ -120,6 +121,52 @@ fn hostile(gic: u8) -> Test {
     .count(r"hostile: (LEAK|BROKEN)", 0)
     .line("poweroff")
     .off()
+}
+
+/// Lateness is counted in instructions (`icount`), a thousand to a microsecond; a tick beside an idle VM is less than
+/// one late.
+///
+/// The good VM must have the first CPU, and there must be just one more. Under `icount` QEMU lets one CPU after the
+/// other execute so many instructions as are left until the next timer is due, divided by their number, and it is
+/// the first CPU's turn when a timer is. A later CPU waits until those before it have used up their shares of the
+/// time until the timer after that one, which is milliseconds, whatever they do: also bare.
+fn timings(gic: u8) -> Test {
+    const MANIFEST: &str = r#"
+        [machine]
+        cpus = 2
+        memory = "512M"
+
+        [[vm]]
+        name = "good"
+        guest = "work"
+        append = "rounds=500"
+        memory = "64M"
+        dedicated = true
+        cpus = [0]
+
+        [[vm]]
+        name = "bad"
+        guest = "hostile"
+        append = "mode=all seed=7 ops=50 forever"
+        vcpus = 4
+        memory = "64M"
+        on-stop = "restart"
+        on-crash = { restart = "10ms" }
+    "#;
+    Test::new(
+        format!("hostile-neighbour-timings-gic{gic}"),
+        format!(
+            "the timer of a VM that owns its CPU is never 5 us late while another VM attacks with all of its \
+             vCPUs in every way it can (GICv{gic})"
+        ),
+        Subject::Manifest(MANIFEST.to_owned()),
+    )
+    .on(Machine { gic, icount: true, cpu: "max".to_owned(), ..Machine::virt() })
+    // Its last mode, twice: it has been through all of them while the good VM worked.
+    .expect(r"hostile: hvc: [1-9]")
+    .expect(r"hostile: hvc: [1-9]")
+    .expect(r"work: done, 0 errors")
+    .count(r"work: round \d+ ok, worst lateness [0-4] us", 500)
 }
 
 /// The kernel that comes and goes on its CPUs. The deadline server of newer ones, 6.12 among them, may still be
