@@ -19,6 +19,7 @@ use super::lifecycle::Event;
 use super::loader::{self, LoadError, Source};
 use super::machine;
 use super::psci::{self, Outcome, Power, Start};
+use super::ratelimit::{LeftOut, RateLimit};
 use super::scheduler::policy::CpuSet;
 use super::scheduler::{self, Hold, Share, Task};
 use super::vcpu::{Crash, Exit, Shared, VcpuId};
@@ -153,6 +154,7 @@ pub struct Vm {
     devicetree: Mutex<Vec<u8>>,
     /// `CNTVOFF_EL2`: the physical counter when the VM last booted.
     time_offset: AtomicU64,
+    log_limit: RateLimit,
 }
 
 /// The CPUs for a VM: those that its vCPUs may use, and those that they own.
@@ -242,6 +244,7 @@ impl Vm {
             loads: AtomicBool::new(false),
             devicetree: Mutex::new(Vec::new()),
             time_offset: AtomicU64::new(0),
+            log_limit: RateLimit::default(),
         };
         vm.map_cpu_interface().map_err(VmError::Map)?;
         let vm = Arc::new(vm);
@@ -503,6 +506,10 @@ impl Machine for Vm {
 
     fn affinity(&self, vcpu: usize) -> u64 {
         self.affinities.get(vcpu).copied().unwrap_or(0)
+    }
+
+    fn admit_log_line(&self) -> Option<LeftOut> {
+        self.log_limit.admit(timer::microseconds_since_boot())
     }
 }
 

@@ -19,6 +19,7 @@ pub mod loader;
 pub mod machine;
 pub mod operator;
 pub mod psci;
+pub mod ratelimit;
 pub mod scheduler;
 #[cfg(target_os = "none")]
 pub mod start;

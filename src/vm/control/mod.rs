@@ -21,6 +21,7 @@ use crate::vm::crash;
 use crate::vm::debug::Stop;
 
 use crate::arch::aarch64::timer::{self, Alarm};
+use crate::arch::aarch64::vcpu::Machine as _;
 use crate::arch::aarch64::{gic, irq, percpu};
 use crate::monitor::port;
 use crate::platform::power;
@@ -393,7 +394,11 @@ impl Slot {
             State::Starting if matches!(old, State::Defined | State::Stopped) => {
                 log::info!("VM {name} starts: {} vCPUs, {} MiB", self.spec.vcpus, self.spec.memory >> 20);
             }
-            State::Starting if old != State::Starting => log::info!("VM {name} resets"),
+            State::Starting if old != State::Starting => {
+                if let Some(left_out) = self.vm.as_ref().and_then(|vm| vm.admit_log_line()) {
+                    log::info!("VM {name} resets{left_out}");
+                }
+            }
             State::Stopped if matches!(old, State::Stopping) => log::info!("VM {name} is off"),
             _ => {}
         }

@@ -3,6 +3,7 @@
 use core::ops::ControlFlow;
 
 use aarch64_cpu::registers::{FAR_EL2, HPFAR_EL2, Readable};
+use log::Level;
 
 use super::super::insn::{self, Context, FaultPage, Instruction};
 use super::super::syndrome::{AbortFlags, DataAbort, DataAccess, FaultKind, FaultStatus, Syndrome};
@@ -212,7 +213,11 @@ fn emulate<M: Machine>(vcpu: &mut Vcpu<M>, abort: DataAbort, page: FaultPage) {
                 }
             }
             Err(error) => {
-                log::debug!("vCPU {} at {pc:#x}: {error}", vcpu.id);
+                if log::log_enabled!(Level::Debug)
+                    && let Some(left_out) = vcpu.machine.admit_log_line()
+                {
+                    log::debug!("vCPU {} at {pc:#x}: {error}{left_out}", vcpu.id);
+                }
                 refuse(vcpu, abort, page.address, error.fault_status());
             }
         }

@@ -29,6 +29,7 @@ use crate::devices::gic::{CpuInterface, GicVersion, SgiGroup, VcpuSet, Vgic};
 use crate::mm::addr::Ipa;
 use crate::persist::{Persist, RestoreError};
 use crate::vm::debug::{Setup, TooManyPoints};
+use crate::vm::ratelimit::LeftOut;
 use crate::vm::vcpu::{Attention, Crash, Exit, FpuRegs, Regs, RegsError, Shared, VcpuId, VcpuOps};
 use context::{El1Context, PointerKeys};
 use debug::DebugState;
@@ -97,6 +98,9 @@ pub trait Machine: Send + Sync + 'static {
 
     /// The affinity fields of the vCPU's `MPIDR_EL1`.
     fn affinity(&self, vcpu: usize) -> u64;
+
+    /// Whether a line that the guest can cause as often as it likes may be logged now.
+    fn admit_log_line(&self) -> Option<LeftOut>;
 }
 
 /// What lies at an address that a guest touched.

@@ -1,5 +1,8 @@
 //! The payloads of `tests/guests`, alone on the machine.
 
+use anyhow::{Context, bail, ensure};
+use regex::Regex;
+
 use super::{
     super::script::{Subject, Test, TestGuest},
     BANNER, HELLO_PROMPT,
@@ -66,14 +69,38 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
-/// Whoever resets while the others are on their way in or out must find them all.
+/// Whoever resets while the others are on their way in or out must find them all. How often they did, and how much was
+/// said about it, is in the log for which the operator asks meanwhile.
 fn reset_storm() -> Test {
-    const RESETS: usize = 300;
+    const RESETS: u64 = 300;
+    /// Log lines that a VM may cause at once; after that it is one in a second.
+    const BURST: usize = 5;
     Test::new(
         "reset-storm",
-        "four vCPUs that reset their VM at once, again and again, never keep it from starting afresh",
+        "four vCPUs that reset their VM at once, again and again, never keep it from starting afresh, nor the \
+         operator from his answers, nor fill the log",
         Subject::Guest(TestGuest { vcpus: 4, ..TestGuest::new("reset") }),
     )
-    .talk(|dialogue| (0..RESETS).try_for_each(|_| dialogue.expect("VM reset resets").map(drop)))
-    .count(BANNER, 1)
+    .expect("VM reset resets")
+    .talk(|dialogue| {
+        dialogue.detach()?;
+        let line = Regex::new(r"\[ *(\d+)\.\d+\] polyvisor: VM reset resets(?: \((\d+) lines? )?")?;
+        let (mut log, mut seconds) = (String::new(), Vec::new());
+        dialogue.await_that("that many resets", |dialogue| {
+            log = dialogue.ask("log polyvisor 1000")?.as_str().context("the log is no text")?.to_owned();
+            seconds.clear();
+            let mut resets = 0;
+            for found in line.captures_iter(&log) {
+                seconds.push(found[1].parse::<usize>()?);
+                resets += 1 + found.get(2).map_or(Ok(0), |left_out| left_out.as_str().parse::<u64>())?;
+            }
+            Ok(resets >= RESETS)
+        })?;
+        let (Some(first), Some(last)) = (seconds.first(), seconds.last()) else { bail!("no resets") };
+        // One more, since a line is dated a little after it was admitted.
+        let allowed = BURST + (last - first) + 1;
+        ensure!(seconds.len() <= allowed, "the log has {} lines on resets, not {allowed}", seconds.len());
+        ensure!(Regex::new(BANNER)?.find_iter(&log).count() == 1, "Polyvisor itself has started again");
+        Ok(())
+    })
 }
