@@ -19,6 +19,7 @@ pub struct Asker {
 struct Nobody;
 
 impl Waiter for Nobody {
+    fn ready(&self) {}
     fn completed(&self, _: u64, _: Result<(), DiskError>) {}
     fn deliver(&self, _: u64, _: &mut dyn FnMut()) {}
 }
