@@ -1,15 +1,31 @@
 //! The block device (VIRTIO 1.2, 5.2): a disk as the guest sees it.
+//!
+//! A request goes to the disk in pieces of at most [`MAX_TRANSFER`](crate::storage::MAX_TRANSFER). A disk in memory carries
+//! each out at once; another answers later, when the [`lane`] of the queue finds the request again by its ticket.
+//!
+//! Locks: a queue's, then its lane's, then those of the disk.
 
 pub mod config;
+mod job;
+mod lane;
+mod request;
+#[cfg(test)]
+mod tests;
 
-use alloc::sync::Arc;
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use spin::Mutex;
+
 use self::config::{BlockFeatures, QUEUE_SIZE};
+use self::lane::{Lane, Ticket};
+use super::channel::Visit;
+use super::queue::QueueError;
 use super::{Channel, Device, DeviceId, Features};
 use crate::persist::RestoreError;
-use crate::storage::{Disk, Geometry};
+use crate::storage::{Disk, DiskError, Geometry, Waiter};
 
 /// Bytes of the string that identifies a disk (5.2.6).
 pub const SERIAL_LEN: usize = 20;
@@ -22,6 +38,8 @@ pub struct Block {
     serial: [u8; SERIAL_LEN],
     /// What is written need not be on the medium before a flush (5.2.5.2).
     writeback: AtomicBool,
+    /// One for each queue.
+    lanes: Box<[Mutex<Lane>]>,
 }
 
 impl Block {
@@ -36,12 +54,86 @@ impl Block {
         let mut id = [0; SERIAL_LEN];
         id.iter_mut().zip(serial.bytes()).for_each(|(to, byte)| *to = byte);
         let geometry = disk.geometry();
-        Arc::new(Self { channel, disk, geometry, serial: id, writeback: AtomicBool::new(true) })
+        Arc::new_cyclic(|block: &Weak<Self>| {
+            let waiter: Arc<dyn Waiter> = Arc::new(Addressee(block.clone()));
+            let lanes =
+                (0..channel.queues() as u16).map(|queue| Mutex::new(Lane::new(queue, waiter.clone())));
+            Self {
+                lanes: lanes.collect(),
+                channel,
+                disk,
+                geometry,
+                serial: id,
+                writeback: AtomicBool::new(true),
+            }
+        })
     }
 
     /// What the sectors are kept by.
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
+    }
+
+    /// Whether a write may end before it is on the medium (5.2.6.2). A driver that knows nothing of caches is told of nothing
+    /// that could be lost.
+    fn is_write_back(&self) -> bool {
+        let negotiated = BlockFeatures::among(self.channel.features());
+        match negotiated.contains(BlockFeatures::CONFIG_WCE) {
+            true => self.writeback.load(Ordering::Relaxed),
+            false => negotiated.contains(BlockFeatures::FLUSH),
+        }
+    }
+
+    /// The disk is done with a piece of a request.
+    fn completed(&self, ticket: Ticket, result: Result<(), DiskError>) {
+        let queue = usize::from(ticket.queue);
+        self.with_lane(queue, |lane, visit| lane.completed(ticket, result, visit));
+    }
+
+    /// Calls `put` if the request of this ticket is not forgotten. The queue is locked meanwhile, so that a reset waits.
+    fn deliver(&self, ticket: Ticket, put: &mut dyn FnMut()) {
+        let index = usize::from(ticket.queue);
+        let (Some(queue), Some(lane)) = (self.channel.queue(index), self.lanes.get(index)) else { return };
+        let queue = queue.lock();
+        if queue.is_ready() && self.channel.is_live() && lane.lock().awaits(ticket) {
+            put();
+        }
+    }
+
+    /// Lets `work` use a queue and its lane, which tells whether there is more to do.
+    #[inline]
+    fn with_lane(
+        &self,
+        queue: usize,
+        work: impl FnOnce(&mut Lane, &mut Visit<'_>) -> Result<bool, QueueError>,
+    ) {
+        let Some(lane) = self.lanes.get(queue) else { return };
+        if self.channel.visit(queue, |visit| work(&mut lane.lock(), visit)) == Some(true) {
+            self.channel.defer(queue);
+        }
+    }
+}
+
+/// The device as a disk knows it, which may have gone by the time that the disk answers.
+struct Addressee(Weak<Block>);
+
+impl Waiter for Addressee {
+    fn ready(&self) {
+        if let Some(block) = self.0.upgrade() {
+            (0..block.lanes.len()).for_each(|queue| block.channel.defer(queue));
+        }
+    }
+
+    fn completed(&self, token: u64, result: Result<(), DiskError>) {
+        if let Some(block) = self.0.upgrade() {
+            block.completed(token.into(), result);
+        }
+    }
+
+    fn deliver(&self, token: u64, deliver: &mut dyn FnMut()) {
+        if let Some(block) = self.0.upgrade() {
+            block.deliver(token.into(), deliver);
+        }
     }
 }
 
@@ -76,11 +168,12 @@ impl Device for Block {
     }
 
     fn reset(&self) {
+        self.lanes.iter().for_each(|lane| lane.lock().reset());
         self.writeback.store(true, Ordering::Relaxed);
     }
 
     fn notified(&self, queue: usize) {
-        let _ = (queue, &self.serial);
+        self.with_lane(queue, |lane, visit| lane.run(self, visit));
     }
 
     fn save(&self) -> Vec<u8> {
