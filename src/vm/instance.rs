@@ -379,6 +379,7 @@ impl Vm {
         let (event, detail) = match exit {
             Exit::SystemOff => (Event::GuestOff, None),
             Exit::SystemReset => (Event::GuestReset, None),
+            Exit::OutOfMemory(error) => (Event::OutOfMemory, Some((vcpu, error.to_string()))),
             Exit::Crashed(Crash { reason }) => (Event::VcpuCrashed, Some((vcpu, reason))),
             _ => return,
         };
@@ -482,6 +483,7 @@ impl Machine for Vm {
             Ok(Found::Memory(Kind::Ram)) => FaultIn::Mapped,
             Ok(Found::Memory(Kind::Rom)) => FaultIn::ReadOnly,
             Ok(Found::Nothing) => FaultIn::Absent,
+            Err(TableError::OutOfFrames(error)) => FaultIn::OutOfMemory(error),
             Err(error) => FaultIn::Failed(error.to_string()),
         }
     }

@@ -138,6 +138,8 @@ pub enum Event {
     GuestOff,
     /// The guest has reset the machine.
     GuestReset,
+    /// A vCPU cannot go on until the machine has memory to spare.
+    OutOfMemory,
     /// A vCPU cannot go on.
     VcpuCrashed,
     /// The VM's timer has run out.
@@ -280,7 +282,7 @@ pub fn next(phase: Phase, event: Event) -> Result<Transition, Refused> {
             _ => to(phase, &[]),
         },
         // The operator wants it off: however it ends now, that is its end.
-        Event::GuestOff | Event::GuestReset | Event::VcpuCrashed | Event::Timeout
+        Event::GuestOff | Event::GuestReset | Event::OutOfMemory | Event::VcpuCrashed | Event::Timeout
             if phase == Phase::ShuttingDown =>
         {
             halt(phase, Halted::Off)
@@ -288,9 +290,12 @@ pub fn next(phase: Phase, event: Event) -> Result<Transition, Refused> {
         // A pause that its guest's own wish overtakes is over.
         Event::GuestOff if phase.runs() || halting_for_now => halt(phase, Halted::GuestOff),
         Event::GuestReset if phase.runs() || halting_for_now => halt(phase, Halted::Reset),
+        Event::OutOfMemory if phase.runs() => halt(phase, Halted::Pause),
         Event::VcpuCrashed if phase.runs() || halting_for_now => halt(phase, Halted::Crash),
         Event::Timeout if matches!(phase, Phase::Stopped | Phase::Crashed) => halted(Halted::Reset),
-        Event::GuestOff | Event::GuestReset | Event::VcpuCrashed | Event::Timeout => to(phase, &[]),
+        Event::GuestOff | Event::GuestReset | Event::OutOfMemory | Event::VcpuCrashed | Event::Timeout => {
+            to(phase, &[])
+        }
     })
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::debug::{Setup, Stop, TooManyPoints};
 use super::trace::ExitTrace;
 use crate::mm::addr::Ipa;
+use crate::mm::frames::OutOfFrames;
 
 /// Which vCPU of which VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,6 +91,8 @@ pub enum Exit {
     SystemOff,
     /// The guest asked for a reset of its machine.
     SystemReset,
+    /// The guest touched memory that it has given back, and the machine has none to spare. It may try again later.
+    OutOfMemory(OutOfFrames),
     /// The vCPU cannot go on.
     Crashed(Crash),
     /// The debugger is to be told of this.

@@ -257,6 +257,9 @@ impl Machine {
                         gdb::report(VcpuId { vm: slot.id, index: vcpu }, Stop::Crashed(what.clone()));
                     }
                 }
+                Event::OutOfMemory => {
+                    log::error!("VM {} is paused until it is resumed: vCPU {vcpu}: {what}", slot.spec.name);
+                }
                 Event::BootFailed => log::error!("VM {} cannot start: {what}", slot.spec.name),
                 _ => {}
             }

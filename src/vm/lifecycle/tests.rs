@@ -47,12 +47,13 @@ const PHASES: [Phase; 15] = [
 ];
 
 /// What happens without the operator.
-const INCIDENTS: [Event; 7] = [
+const INCIDENTS: [Event; 8] = [
     Event::Booted,
     Event::BootFailed,
     Event::AllHalted,
     Event::GuestOff,
     Event::GuestReset,
+    Event::OutOfMemory,
     Event::VcpuCrashed,
     Event::Timeout,
 ];
@@ -211,7 +212,9 @@ impl Model {
             Event::Order(_) => true,
             Event::Booted | Event::BootFailed => self.loading,
             Event::AllHalted => self.vcpus == Vcpus::Leaving,
-            Event::GuestOff | Event::GuestReset | Event::VcpuCrashed => self.vcpus != Vcpus::Held,
+            Event::GuestOff | Event::GuestReset | Event::OutOfMemory | Event::VcpuCrashed => {
+                self.vcpus != Vcpus::Held
+            }
             Event::Timeout => self.timer,
         }
     }

@@ -324,7 +324,11 @@ impl Task {
                     return Fate::Parked;
                 }
                 exit => {
-                    self.hold(Hold::REPORT);
+                    // Resuming the VM lets a vCPU try again that found no memory; what else it has reported is final.
+                    self.hold(match exit {
+                        Exit::OutOfMemory(_) => Hold::VM,
+                        _ => Hold::REPORT,
+                    });
                     if let Some(vm) = self.vm() {
                         vm.left(self.id.index, exit);
                     }

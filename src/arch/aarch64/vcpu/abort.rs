@@ -64,6 +64,7 @@ fn memory<M: Machine>(vcpu: &mut Vcpu<M>, ipa: Ipa) -> ControlFlow<Exit, bool> {
             ControlFlow::Continue(true)
         }
         FaultIn::Absent => ControlFlow::Continue(false),
+        FaultIn::OutOfMemory(error) => ControlFlow::Break(Exit::OutOfMemory(error)),
         FaultIn::Failed(why) => vcpu.crash(format_args!("RAM at {ipa} cannot be mapped: {why}")),
     }
 }

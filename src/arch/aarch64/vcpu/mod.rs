@@ -27,6 +27,7 @@ use crate::devices::bus::Bus;
 use crate::devices::gic::device::{Host, VgicDevice};
 use crate::devices::gic::{CpuInterface, GicVersion, SgiGroup, VcpuSet, Vgic};
 use crate::mm::addr::Ipa;
+use crate::mm::frames::OutOfFrames;
 use crate::persist::{Persist, RestoreError};
 use crate::vm::debug::{Setup, TooManyPoints};
 use crate::vm::ratelimit::LeftOut;
@@ -112,6 +113,8 @@ pub enum FaultIn {
     ReadOnly,
     /// Nothing.
     Absent,
+    /// RAM for which there is no memory now.
+    OutOfMemory(OutOfFrames),
     /// RAM that cannot be mapped; the reason.
     Failed(alloc::string::String),
 }
