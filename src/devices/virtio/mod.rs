@@ -10,6 +10,7 @@
 //!        └──────── rings, buffers ─────┴─> Channel ──┘     (queues, memory, interrupt)
 //! ```
 
+pub mod balloon;
 pub mod block;
 pub mod channel;
 pub mod mmio;
