@@ -34,16 +34,23 @@ pub fn init(board: &Board) {
 
 /// A seed that no other VM, and no other boot of the same VM, gets.
 pub fn seed() -> Option<Seed> {
+    let [a, b, c, d, e, f, g, h, ..] = derive(b"kaslr")?;
+    Some(Seed { kaslr: u64::from_le_bytes([a, b, c, d, e, f, g, h]), rng: derive(b"rng")? })
+}
+
+/// A seed for the generator behind an entropy device, which no other one gets. `None`: there is no source of entropy, and
+/// there should be no such device.
+pub fn generator_seed() -> Option<[u8; 32]> {
+    derive(b"virtio-rng")
+}
+
+/// Bytes for `purpose` out of the secret, different ones each time.
+fn derive(purpose: &[u8]) -> Option<[u8; 32]> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let secret = SECRET.get().copied().flatten()?;
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let derive = |purpose: &[u8]| -> [u8; 32] {
-        let mut hash = Sha256::new_with_prefix(secret);
-        hash.update(purpose);
-        hash.update(number.to_le_bytes());
-        hash.update(timer::now().to_le_bytes());
-        hash.finalize().into()
-    };
-    let [a, b, c, d, e, f, g, h, ..] = derive(b"kaslr");
-    Some(Seed { kaslr: u64::from_le_bytes([a, b, c, d, e, f, g, h]), rng: derive(b"rng") })
+    let mut hash = Sha256::new_with_prefix(secret);
+    hash.update(purpose);
+    hash.update(NUMBER.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+    hash.update(timer::now().to_le_bytes());
+    Some(hash.finalize().into())
 }
