@@ -12,7 +12,8 @@ use core::ptr::NonNull;
 use spin::Mutex;
 
 use super::{
-    Completion, Counters, Disk, DiskError, Geometry, MAX_TRANSFER, Operation, Progress, Request, SECTOR, Waiter,
+    Completion, Counters, Disk, DiskError, Geometry, MAX_TRANSFER, Operation, Progress, Request, SECTOR,
+    Waiter,
 };
 use crate::mm::frames::{Frames, OutOfFrames, Owner as FrameOwner};
 use crate::mm::guest_memory::{GuestMemory, GuestSlice, MemoryError, Segment, SharedMemory};
@@ -188,7 +189,9 @@ impl<C: Controller> PhysicalDisk<C> {
                         completion.waiter.deliver(completion.token, &mut || {
                             memory.with(&mut |memory| {
                                 result = job
-                                    .copy(memory, self.buffer(slot, job.len), |buffer, guest| buffer.copy_to(guest))
+                                    .copy(memory, self.buffer(slot, job.len), |buffer, guest| {
+                                        buffer.copy_to(guest)
+                                    })
                                     .map_err(|_| DiskError::Memory);
                             });
                         });
@@ -216,7 +219,9 @@ impl<C: Controller> PhysicalDisk<C> {
         let mut state = self.state.lock();
         loop {
             let (slot, mut result) = state.controller.take_ended()?;
-            let Some(mut job) = state.slots.get_mut(slot).and_then(|place| place.job.take()) else { continue };
+            let Some(mut job) = state.slots.get_mut(slot).and_then(|place| place.job.take()) else {
+                continue;
+            };
             if result.is_ok() && advance(&mut job, &self.abilities) {
                 match self.begin(&mut state, slot, job) {
                     Ok(()) => continue,
@@ -300,7 +305,9 @@ impl<C: Controller> PhysicalDisk<C> {
             return Err(DiskError::ReadOnly);
         }
         let is_discard = matches!(operation, Operation::Discard(_));
-        if is_discard && self.abilities.max_discard == 0 || len > MAX_TRANSFER.into() || !len.is_multiple_of(SECTOR)
+        if is_discard && self.abilities.max_discard == 0
+            || len > MAX_TRANSFER.into()
+            || !len.is_multiple_of(SECTOR)
         {
             return Err(DiskError::Unsupported);
         }
@@ -440,8 +447,7 @@ impl<C: Controller> Disk for PhysicalDisk<C> {
             return Err(DiskError::NoSpace);
         }
         segments.extend_from_slice(request.segments);
-        let asker =
-            Asker::Guest { completion: request.completion.clone(), memory: request.shared.clone() };
+        let asker = Asker::Guest { completion: request.completion.clone(), memory: request.shared.clone() };
         let job =
             Job { asker, operation: request.operation, sector: request.sector, len: len as usize, segments };
         // Without the lock, for this takes its time.

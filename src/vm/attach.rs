@@ -4,8 +4,11 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::bundle::{self, Bundle, DeviceSpec, DiskSource, DiskSpec};
+use crate::devices::virtio::balloon::{self, Balloon};
 use crate::devices::virtio::block::Block;
+use crate::devices::virtio::rng::{self, Rng};
 use crate::devices::virtio::{Channel, Device};
+use crate::mm::guest_memory::Reclaim;
 use crate::storage::memory::MemoryDisk;
 use crate::storage::{Disk, DiskError};
 
@@ -13,6 +16,10 @@ use crate::storage::{Disk, DiskError};
 pub enum Attached {
     /// A disk.
     Disk(Arc<Block>),
+    /// A source of randomness.
+    Rng(Arc<Rng>),
+    /// A memory balloon.
+    Balloon(Arc<Balloon>),
 }
 
 impl Attached {
@@ -20,6 +27,8 @@ impl Attached {
     pub fn device(&self) -> Arc<dyn Device> {
         match self {
             Self::Disk(block) => block.clone(),
+            Self::Rng(rng) => rng.clone(),
+            Self::Balloon(balloon) => balloon.clone(),
         }
     }
 }
@@ -33,6 +42,8 @@ pub enum AttachError {
     Disk(DiskError),
     /// There is no such physical disk.
     NoSuchDisk,
+    /// The machine has no source of randomness.
+    NoEntropy,
     /// There are no such devices yet.
     Unknown,
 }
@@ -43,6 +54,7 @@ impl fmt::Display for AttachError {
             Self::Bundle(error) => error.fmt(f),
             Self::Disk(error) => error.fmt(f),
             Self::NoSuchDisk => f.write_str("the machine has no such disk"),
+            Self::NoEntropy => f.write_str("the machine has no source of randomness"),
             Self::Unknown => f.write_str("there are no such devices yet"),
         }
     }
@@ -59,13 +71,16 @@ pub fn is_plugged(spec: &DeviceSpec) -> bool {
     }
 }
 
-/// Makes a device. `channel` makes its channel, with queues of the sizes that it is given.
+/// Makes a device of the VM that has this memory. `seed` has something random that nobody else gets; `channel` makes the
+/// device's channel, with queues of the sizes that it is given.
 ///
 /// # Errors
 /// [`AttachError`].
 pub fn attach(
     spec: &DeviceSpec,
     bundle: &'static Bundle<'static>,
+    memory: &Arc<dyn Reclaim>,
+    seed: impl FnOnce() -> Option<rng::Seed>,
     channel: impl FnOnce(&[u16]) -> Channel,
 ) -> Result<Attached, AttachError> {
     match spec {
@@ -73,11 +88,14 @@ pub fn attach(
             let disk = disk(spec, bundle)?;
             Ok(Attached::Disk(Block::new(channel(&Block::queues(spec.queues)), disk, &spec.name)))
         }
-        DeviceSpec::Net(_)
-        | DeviceSpec::Rng
-        | DeviceSpec::Balloon
-        | DeviceSpec::Vsock { .. }
-        | DeviceSpec::Console { .. } => Err(AttachError::Unknown),
+        DeviceSpec::Rng => {
+            let seed = seed().ok_or(AttachError::NoEntropy)?;
+            Ok(Attached::Rng(Rng::new(channel(&rng::QUEUES), seed)))
+        }
+        DeviceSpec::Balloon => Ok(Attached::Balloon(Balloon::new(channel(&balloon::QUEUES), memory.clone()))),
+        DeviceSpec::Net(_) | DeviceSpec::Vsock { .. } | DeviceSpec::Console { .. } => {
+            Err(AttachError::Unknown)
+        }
     }
 }
 

@@ -22,10 +22,11 @@ use crate::devices::pl061::Pl061;
 use crate::devices::virtio::channel::{Channel, Worker};
 use crate::devices::virtio::slots::Slots;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
-use crate::mm::guest_memory::SharedMemory;
+use crate::mm::guest_memory::Reclaim;
 use crate::monitor::port;
 use crate::mrs;
 use crate::platform::clock::WallClock;
+use crate::platform::entropy;
 
 /// The vCPUs of a VM, as its interrupt controller reaches them.
 pub struct GicHost(Arc<[Arc<Task>]>);
@@ -163,15 +164,15 @@ impl Devices {
         &mut self,
         spec: &VmSpec,
         bundle: &'static Bundle<'static>,
-        memory: &Arc<dyn SharedMemory>,
+        memory: &Arc<dyn Reclaim>,
         tasks: &Arc<[Arc<Task>]>,
     ) -> Result<(), VmError> {
         let worker: Arc<dyn Worker> = Arc::new(VcpuWorker(tasks.clone()));
         for (slot, device) in (0u32..).zip(&spec.devices) {
             let line = IrqLine::new(self.gic.clone(), machine::spi_intid(machine::MMIO_SPI + slot));
             let channel = |sizes: &[u16]| Channel::new(sizes, memory.clone(), line, worker.clone());
-            let attached =
-                attach::attach(device, bundle, channel).map_err(|error| VmError::Device { slot, error })?;
+            let attached = attach::attach(device, bundle, memory, entropy::generator_seed, channel)
+                .map_err(|error| VmError::Device { slot, error })?;
             if let (Some(transport), true) = (self.virtio.get(slot as usize), attach::is_plugged(device)) {
                 transport.plug(Some(attached.device()));
             }

@@ -30,7 +30,7 @@ use crate::devices::gic::ConfigError;
 use crate::devices::gic::device::VgicDevice;
 use crate::devices::pl011::Pl011;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
-use crate::mm::guest_memory::{GuestMemory, SharedMemory};
+use crate::mm::guest_memory::{GuestMemory, Reclaim};
 use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};
 use crate::mm::tables::{Attributes, TableError};
 use crate::platform::entropy;
@@ -227,7 +227,7 @@ impl Vm {
         let memory = Arc::new(GuestRam::reserve(tables, &areas).map_err(VmError::Memory)?);
 
         let mut devices = Devices::new(id, &affinities, flash, &tasks)?;
-        let shared: Arc<dyn SharedMemory> = memory.clone();
+        let shared: Arc<dyn Reclaim> = memory.clone();
         devices.attach(spec, bundle, &shared, &tasks)?;
         let vm = Self {
             id,

@@ -15,6 +15,7 @@ pub mod block;
 pub mod channel;
 pub mod mmio;
 pub mod queue;
+pub mod rng;
 pub mod slots;
 #[cfg(test)]
 pub mod testing;

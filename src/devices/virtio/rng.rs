@@ -15,6 +15,8 @@ pub const QUEUES: [u16; 1] = [16];
 
 /// Bytes that the generator makes at once.
 const BLOCK: usize = 32;
+/// What a generator starts with.
+pub type Seed = [u8; BLOCK];
 /// Most bytes for a request: more than one byte is a courtesy (5.4.6.2).
 const MOST: usize = 2 * BLOCK;
 /// Requests in a call.
@@ -28,7 +30,7 @@ pub struct Rng {
 
 impl Rng {
     /// A device for `channel`, whose queues are as [`QUEUES`] says. `seed` is random, and nobody else's.
-    pub fn new(channel: Channel, seed: [u8; BLOCK]) -> Arc<Self> {
+    pub fn new(channel: Channel, seed: Seed) -> Arc<Self> {
         Arc::new(Self { channel, work: Mutex::new((Generator(seed), Chain::default())) })
     }
 }
@@ -92,7 +94,7 @@ impl Device for Rng {
 
 /// A hash in counter mode, the key of which is replaced after each use: who learns it does not learn what it has given
 /// before (NIST SP 800-90A, 8.8: backtracking resistance).
-struct Generator([u8; BLOCK]);
+struct Generator(Seed);
 
 impl Generator {
     fn fill(&mut self, bytes: &mut [u8]) {

@@ -136,7 +136,8 @@ impl Bench {
     }
 
     fn sectors(&self, sector: u64, count: u64) -> Vec<u8> {
-        self.medium.lock().unwrap().bytes[(sector * SECTOR) as usize..((sector + count) * SECTOR) as usize].to_vec()
+        self.medium.lock().unwrap().bytes[(sector * SECTOR) as usize..((sector + count) * SECTOR) as usize]
+            .to_vec()
     }
 }
 
@@ -197,7 +198,10 @@ fn who_asks_a_lot_leaves_room_for_others_and_everybody_comes_back() {
     // The greedy one does not come back: the other is told all the same, and once.
     bench.end(usize::MAX);
     assert_eq!((ready(&greedy), ready(&modest)), (1, 1));
-    assert_eq!(greedy.ended.lock().unwrap().len() + modest.ended.lock().unwrap().len(), begun as usize + SHARE);
+    assert_eq!(
+        greedy.ended.lock().unwrap().len() + modest.ended.lock().unwrap().len(),
+        begun as usize + SHARE
+    );
 }
 
 #[test]
