@@ -10,6 +10,8 @@ pub mod crash;
 #[cfg(target_os = "none")]
 pub mod debug_line;
 #[cfg(target_os = "none")]
+pub mod devices;
+#[cfg(target_os = "none")]
 pub mod early;
 #[cfg(target_os = "none")]
 pub mod entropy;
@@ -18,8 +20,12 @@ pub mod layout;
 #[cfg(target_os = "none")]
 pub mod log;
 #[cfg(target_os = "none")]
+pub mod pci;
+#[cfg(target_os = "none")]
 pub mod power;
 pub mod ring;
 pub mod terminal;
 #[cfg(target_os = "none")]
 pub mod uart;
+#[cfg(target_os = "none")]
+pub mod virtio;

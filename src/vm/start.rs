@@ -7,7 +7,7 @@ use super::{control, scheduler};
 use crate::arch::aarch64::{cpu, irq, percpu};
 use crate::mm::frames;
 use crate::platform::board::{Board, Gic};
-use crate::platform::{console, debug_line, layout, power};
+use crate::platform::{console, debug_line, devices, layout, power};
 
 /// Says what this is and what it runs on.
 pub fn announce(board: &Board, image: u64) {
@@ -31,11 +31,12 @@ pub fn announce(board: &Board, image: u64) {
 /// in running them.
 pub fn start_all(board: &Board) -> ! {
     if let Some(interrupt) = board.uart.as_ref().and_then(|uart| uart.interrupt) {
-        irq::register(interrupt, console::interrupt);
+        irq::register(interrupt, &console::interrupt);
     }
     if let Some(interrupt) = board.debug_uart.as_ref().and_then(|uart| uart.interrupt) {
-        irq::register(interrupt, debug_line::interrupt);
+        irq::register(interrupt, &debug_line::interrupt);
     }
+    devices::start(board);
     let Some(bundle) = bundle(board) else { power::off() };
     control::start(board.model, bundle);
     control::gdb::start(board.bootargs);

@@ -1,5 +1,6 @@
 //! EL2's own interrupts: which is which, and who handles those of physical devices.
 
+use heapless::Vec;
 use spin::{Mutex, Once};
 
 use super::gic;
@@ -24,11 +25,12 @@ pub enum Kind {
 }
 
 static TIMERS: Once<TimerInterrupts> = Once::new();
-/// Handlers of device interrupts; few enough to be searched.
-static HANDLERS: Mutex<[Option<Handler>; 8]> = Mutex::new([None; 8]);
+/// The handlers of device interrupts, with their INTIDs; few enough to be searched.
+static HANDLERS: Mutex<Vec<(u32, Handler), 64>> = Mutex::new(Vec::new());
 
-/// An INTID and who handles it.
-type Handler = (u32, fn());
+/// Who handles an interrupt. It is level-sensitive and may be that of several devices, so a handler takes its own
+/// device's request back, and may be called although there is none.
+pub type Handler = &'static (dyn Fn() + Sync);
 
 /// Sets the numbers of the timers' interrupts.
 pub fn init(timers: TimerInterrupts) {
@@ -70,20 +72,18 @@ pub fn is_pending() -> bool {
     mrs!("isr_el1") & (IRQ | FIQ) != 0
 }
 
-/// Lets `handler` handle the shared interrupt `intid`, on this CPU.
-pub fn register(intid: u32, handler: fn()) {
-    let mut handlers = HANDLERS.lock();
-    match handlers.iter_mut().find(|slot| slot.is_none()) {
-        Some(slot) => *slot = Some((intid, handler)),
-        None => log::error!("interrupt {intid} has no handler: the table of {} is full", handlers.len()),
+/// Lets `handler` handle the shared interrupt `intid`, on this CPU, besides others that do.
+pub fn register(intid: u32, handler: Handler) {
+    if HANDLERS.lock().push((intid, handler)).is_err() {
+        log::error!("interrupt {intid} has no handler: the table is full");
+        return;
     }
-    drop(handlers);
     gic::enable_shared(intid, percpu::this_cpu());
 }
 
 /// Lets `cpu` handle all shared interrupts from now on.
 pub fn move_to(cpu: &PerCpu) {
-    for (intid, _) in HANDLERS.lock().iter().flatten() {
+    for (intid, _) in &*HANDLERS.lock() {
         gic::enable_shared(*intid, cpu);
     }
 }
@@ -91,11 +91,19 @@ pub fn move_to(cpu: &PerCpu) {
 /// Handles the device interrupt `intid`.
 #[cold]
 pub fn handle(intid: u32) {
-    let handler =
-        HANDLERS.lock().iter().flatten().find(|(registered, _)| *registered == intid).map(|entry| entry.1);
-    match handler {
-        Some(handler) => handler(),
-        None => log::warn!("spurious interrupt {intid}"),
+    /// The first handler of `intid` from `start` on, and where the next may be.
+    fn find(intid: u32, start: usize) -> Option<(usize, Handler)> {
+        let handlers = HANDLERS.lock();
+        let (at, found) = handlers.iter().enumerate().skip(start).find(|(_, (own, _))| *own == intid)?;
+        Some((at + 1, found.1))
+    }
+    let mut start = 0;
+    while let Some((next, handler)) = find(intid, start) {
+        handler();
+        start = next;
+    }
+    if start == 0 {
+        log::warn!("spurious interrupt {intid}");
     }
 }
 

@@ -22,9 +22,11 @@ pub enum Alarm {
     Control,
     /// The next look of the watchdog.
     Watchdog,
+    /// The next look at devices that had too much to say.
+    Devices,
 }
 
-const ALARMS: usize = 5;
+const ALARMS: usize = 6;
 const NEVER: u64 = u64::MAX;
 
 /// The deadlines of one CPU, which alone uses them.
@@ -44,13 +46,14 @@ impl Default for Alarms {
 
 impl Alarms {
     fn slot(&self, alarm: Alarm) -> &AtomicU64 {
-        let [guest, slice, sleeper, control, watchdog] = &self.deadlines;
+        let [guest, slice, sleeper, control, watchdog, devices] = &self.deadlines;
         match alarm {
             Alarm::Guest => guest,
             Alarm::Slice => slice,
             Alarm::Sleeper => sleeper,
             Alarm::Control => control,
             Alarm::Watchdog => watchdog,
+            Alarm::Devices => devices,
         }
     }
 

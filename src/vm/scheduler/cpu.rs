@@ -11,7 +11,7 @@ use super::task::{Fate, State, Task};
 use crate::arch::aarch64::percpu::{self, PerCpu};
 use crate::arch::aarch64::timer::{self, Alarm};
 use crate::arch::aarch64::{cpu, gic, irq};
-use crate::platform::crash;
+use crate::platform::{crash, devices};
 use crate::vm::vcpu::VcpuId;
 use crate::vm::{control, watchdog};
 
@@ -611,6 +611,9 @@ pub fn alarm() {
     }
     if timer::take(Alarm::Watchdog, now) {
         watchdog::look();
+    }
+    if timer::take(Alarm::Devices, now) {
+        devices::resume();
     }
 }
 
