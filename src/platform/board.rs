@@ -778,6 +778,74 @@ mod tests {
         assert_eq!(Board::read(raspberry_pi(|_| {})).unwrap().debug_uart, None);
     }
 
+    /// A machine with two virtio-mmio transports, one of which is not coherent, and a PCI host bridge as in QEMU's `virt`,
+    /// whose GIC has this many address cells.
+    fn with_devices(gic_cells: u32) -> Board {
+        let mut fdt = FdtWriter::new().unwrap();
+        let root = fdt.begin_node("").unwrap();
+        fdt.property_u32("#address-cells", 2).unwrap();
+        fdt.property_u32("#size-cells", 2).unwrap();
+        let memory = fdt.begin_node("memory@40000000").unwrap();
+        fdt.property_string("device_type", "memory").unwrap();
+        fdt.property_array_u64("reg", &[0x4000_0000, 0x1000_0000]).unwrap();
+        fdt.end_node(memory).unwrap();
+        for (number, coherent) in [(0, true), (1, false)] {
+            let address = 0xa00_0000 + 0x200 * u64::from(number);
+            let transport = fdt.begin_node(&format!("virtio_mmio@{address:x}")).unwrap();
+            fdt.property_string("compatible", "virtio,mmio").unwrap();
+            fdt.property_array_u64("reg", &[address, 0x200]).unwrap();
+            fdt.property_array_u32("interrupts", &[0, 16 + number, 1]).unwrap();
+            if coherent {
+                fdt.property_null("dma-coherent").unwrap();
+            }
+            fdt.end_node(transport).unwrap();
+        }
+        let pci = fdt.begin_node("pcie@10000000").unwrap();
+        fdt.property_string("compatible", "pci-host-ecam-generic").unwrap();
+        fdt.property_null("dma-coherent").unwrap();
+        fdt.property_u32("#address-cells", 3).unwrap();
+        fdt.property_u32("#size-cells", 2).unwrap();
+        fdt.property_array_u64("reg", &[0x40_1000_0000, 0x1000_0000]).unwrap();
+        let io = [0x100_0000, 0, 0, 0, 0x3eff_0000, 0, 0x1_0000];
+        let low = [0x200_0000, 0, 0x1000_0000, 0, 0x1000_0000, 0, 0x2eff_0000];
+        let high = [0x300_0000, 0x80, 0, 0x80, 0, 0x80, 0];
+        fdt.property_array_u32("ranges", &[io, low, high].concat()).unwrap();
+        fdt.property_array_u32("interrupt-map-mask", &[0x1800, 0, 0, 7]).unwrap();
+        let mut map = Vec::new();
+        for (device, pin) in (0..4).flat_map(|device| (1..=4).map(move |pin| (device, pin))) {
+            map.extend([device << 11, 0, 0, pin, 0x8002]);
+            map.extend((0..gic_cells).map(|_| 0xffff_ffff));
+            map.extend([0, 3 + (device + pin - 1) % 4, 4]);
+        }
+        fdt.property_array_u32("interrupt-map", &map).unwrap();
+        fdt.end_node(pci).unwrap();
+        let gic = fdt.begin_node("intc@8000000").unwrap();
+        fdt.property_u32("#address-cells", gic_cells).unwrap();
+        fdt.property_phandle(0x8002).unwrap();
+        fdt.end_node(gic).unwrap();
+        fdt.end_node(root).unwrap();
+        Board::read(Vec::leak(fdt.finish().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn coherent_virtio_transports_are_found() {
+        let transport = Device { registers: range(0xa00_0000, 0x200), interrupt: 48 };
+        assert_eq!(with_devices(2).virtio[..], [transport]);
+    }
+
+    #[test]
+    fn pci_pins_lead_to_the_interrupts_of_the_map() {
+        for gic_cells in [0, 2] {
+            let pci = with_devices(gic_cells).pci.unwrap();
+            assert_eq!((pci.ecam, pci.first_bus), (range(0x40_1000_0000, 0x1000_0000), 0));
+            assert_eq!(pci.window, range(0x1000_0000, 0x2eff_0000));
+            let intid = |device, pin| pci.interrupt_map.intid(device, pin);
+            assert_eq!([1, 2, 3, 4].map(|pin| intid(1, pin)), [36, 37, 38, 35].map(Some));
+            // The mask leaves two bits of the device's number.
+            assert_eq!((intid(7, 1), intid(1, 0), intid(1, 5)), (intid(3, 1), None, None));
+        }
+    }
+
     #[test]
     fn memory_that_cannot_be_protected_is_an_error() {
         let board = Board::read(raspberry_pi(|fdt| reserved(fdt, 3, true))).unwrap();

@@ -3,6 +3,7 @@
 //! Every command gets what it needs first; what was got stays in `target/xtask`.
 
 mod apt;
+mod attached;
 mod bench;
 mod bundle;
 mod check;

@@ -6,6 +6,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::{
+    attached::{Disk, Network},
     bundle::{Contents, Guest, GuestBoot},
     firmware,
     guests::{self, Guests},
@@ -47,6 +48,12 @@ pub struct MachineOptions {
     /// One instruction is one nanosecond of virtual time, and a run is repeatable
     #[arg(long)]
     icount: bool,
+    /// A disk: a raw image, on virtio-mmio or, with `,pci`, on PCI; on raspi4b the SD card
+    #[arg(long, value_name = "FILE[,pci]")]
+    disk: Vec<Disk>,
+    /// The network: none, or QEMU's own, by a card on virtio-mmio or PCI
+    #[arg(long, value_name = "none|user[,pci]", default_value = "none")]
+    net: Network,
 }
 
 impl MachineOptions {
@@ -79,6 +86,11 @@ impl MachineOptions {
             machine.cpu.clone_from(cpu);
         }
         machine.icount = self.icount;
+        machine.disks.clone_from(&self.disk);
+        machine.nics = match self.net {
+            Network::None => Vec::new(),
+            Network::User(nic) => vec![nic],
+        };
         machine.extra = extra.to_vec();
         Ok(machine)
     }

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 
 use crate::{
     apt,
+    attached::{self, Disk, Nic},
     manifest::Hardware,
     paths::Paths,
     process::{self, find_program},
@@ -137,6 +138,10 @@ pub struct Machine {
     pub devicetree: Option<PathBuf>,
     /// The TCP port on loopback that leads to the second serial line; without one there is no such line.
     pub debug_port: Option<u16>,
+    /// Disks.
+    pub disks: Vec<Disk>,
+    /// Network cards.
+    pub nics: Vec<Nic>,
     /// Arguments for QEMU as they are.
     pub extra: Vec<String>,
 }
@@ -157,6 +162,8 @@ impl Machine {
             icount: false,
             devicetree: None,
             debug_port: None,
+            disks: Vec::new(),
+            nics: Vec::new(),
             extra: Vec::new(),
         }
     }
@@ -206,6 +213,9 @@ impl Machine {
             // Idle time is skipped, not slept, and random numbers repeat: nothing depends on the world
             // outside.
             command.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
+        }
+        if !self.disks.is_empty() || !self.nics.is_empty() {
+            attached::arguments(command, self.board, &self.disks, &self.nics)?;
         }
         command.args(&self.extra);
         Ok(())

@@ -174,12 +174,12 @@ impl BlockController {
         &mut self,
         envelope: *mut Envelope,
         data: Data,
-        access: impl FnOnce(&mut VirtQueue<Dma, QUEUE_SIZE>, &[&[u8]], &mut [&mut [u8]]) -> R,
+        access: impl for<'b> FnOnce(&mut VirtQueue<Dma, QUEUE_SIZE>, &'b [&'b [u8]], &'b mut [&'b mut [u8]]) -> R,
     ) -> R {
         let queue = &mut self.queue;
         // SAFETY: the caller's promise, for buffers that are there as long as the command is.
         unsafe {
-            let header = &(*envelope).header[..];
+            let header: &[u8] = &(*envelope).header;
             let status = core::slice::from_mut(&mut (*envelope).status);
             match data {
                 Data::None => access(queue, &[header], &mut [status]),

@@ -4,7 +4,7 @@ pub mod block;
 mod dma;
 pub mod net;
 
-use core::fmt::Debug;
+use core::fmt::{self, Debug, Display};
 use core::ops::BitAnd;
 use core::ptr::NonNull;
 
@@ -36,13 +36,13 @@ pub enum Error {
     NoRoom(u64),
 }
 
-impl core::fmt::Display for Error {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Device(error) => error.fmt(f),
-            Self::Pci(error) => error.fmt(f),
+            Self::Device(error) => Display::fmt(error, f),
+            Self::Pci(error) => Display::fmt(error, f),
             Self::Features => f.write_str("it does not accept the features that it has offered"),
-            Self::Frames(error) => error.fmt(f),
+            Self::Frames(error) => Display::fmt(error, f),
             Self::Map(error) => write!(f, "mapping its registers: {error}"),
             Self::NoRoom(size) => write!(f, "no room for {size:#x} bytes of registers in the PCI window"),
         }

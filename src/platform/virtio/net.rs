@@ -1,6 +1,6 @@
 //! The machine's network cards (VIRTIO 1.2, 5.1), without offloads.
 //!
-//! What comes in is handed to the card's [`Port`] in the interrupt, a bounded number of frames at a time. A card that has
+//! What comes in is handed to the card's [`Port`](crate::net::Port) in the interrupt, a bounded number of frames at a time. A card that has
 //! more is not listened to for a while ([`PAUSE_US`]), so that a flood takes a bounded share of the CPU's time.
 
 use alloc::boxed::Box;
@@ -14,7 +14,7 @@ use virtio_drivers::transport::{InterruptStatus, SomeTransport, Transport};
 use super::{Dma, Error};
 use crate::mm::frames::{Frames, Owner};
 use crate::mm::guest_memory::GuestSlice;
-use crate::net::{Delivery, Endpoint, Frame, Mac, Offload, Plug, Port};
+use crate::net::{Delivery, Endpoint, Frame, Mac, Offload, Plug};
 
 bitflags! {
     /// What is made use of (5.1.3, 6). Not `EVENT_IDX`: the crate misses a notification where its index wraps.
