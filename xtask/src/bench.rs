@@ -14,7 +14,7 @@ use polyvisor::vm::{
 };
 
 use crate::{
-    bundle::{self, Contents, Guest, GuestBoot},
+    bundle::{self, BootFile, Contents, Guest, GuestBoot},
     console::{Console, Event, Input},
     firmware::{self, Firmware},
     guests::{self, Guests},
@@ -129,7 +129,10 @@ impl<'a> Bench<'a> {
     /// Polyvisor with these guests.
     fn hosted(&self, guests: Vec<Guest>) -> Result<Boot> {
         let path = self.paths.cache.join("bench.bundle");
-        bundle::write(&Contents { guests, when_all_off: WhenAllOff::default() }, &path)?;
+        bundle::write(
+            &Contents { guests, switches: Vec::new(), when_all_off: WhenAllOff::default() },
+            &path,
+        )?;
         // Bare, Linux gets no seeds either, and so does not move itself about.
         let append = Some("seeds=off".to_owned());
         Ok(Boot::Linux { kernel: self.firmware.image.clone(), initrd: Some(path), append })
@@ -168,7 +171,8 @@ impl<'a> Bench<'a> {
             devicetree: Some(devicetree),
             ..Self::machine(1)
         };
-        let boot = Boot::Linux { kernel, initrd, append: Some(append) };
+        let initrd = initrd.map(BootFile::local).transpose()?;
+        let boot = Boot::Linux { kernel: kernel.local()?, initrd, append: Some(append) };
         let time = self.linux_boot(&machine, &boot, "bench-linux-bare.log")?;
         progress.done();
         Ok(time)

@@ -6,9 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow};
-use polyvisor::vm::bundle::{
-    Arch, BlobId, BootSource, BundleBuilder, Colour, Reaction, Scheduling, VmSpec, WhenAllOff,
+use anyhow::{Context, Result, anyhow, bail};
+use polyvisor::{
+    storage::SECTOR,
+    vm::bundle::{
+        Arch, BlobId, BootSource, BundleBuilder, Colour, DeviceSpec, DiskSource, DiskSpec, FileSource,
+        PartitionName, Reaction, Scheduling, SwitchSpec, VmSpec, WhenAllOff,
+    },
 };
 
 use crate::size::Size;
@@ -18,13 +22,15 @@ use crate::size::Size;
 pub struct Contents {
     /// The virtual machines.
     pub guests: Vec<Guest>,
+    /// The switches between them.
+    pub switches: Vec<SwitchSpec>,
     /// What to do when none of them runs any more.
     pub when_all_off: WhenAllOff,
 }
 
 impl From<Guest> for Contents {
     fn from(guest: Guest) -> Self {
-        Self { guests: vec![guest], when_all_off: WhenAllOff::default() }
+        Self { guests: vec![guest], switches: Vec::new(), when_all_off: WhenAllOff::default() }
     }
 }
 
@@ -51,6 +57,8 @@ pub struct Guest {
     pub on_crash: Reaction,
     /// The colour of its name.
     pub colour: Colour,
+    /// Its virtio devices, by slot.
+    pub devices: Vec<Device>,
 }
 
 impl Guest {
@@ -67,7 +75,13 @@ impl Guest {
             on_stop: Reaction::default(),
             on_crash: Reaction::default(),
             colour: Colour::default(),
+            devices: Vec::new(),
         }
+    }
+
+    /// The files of this machine that it takes.
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.boot.files().chain(self.devices.iter().filter_map(Device::image))
     }
 }
 
@@ -77,9 +91,9 @@ pub enum GuestBoot {
     /// As QEMU's `-kernel`, `-initrd` and `-append`.
     Kernel {
         /// The kernel.
-        kernel: PathBuf,
+        kernel: BootFile,
         /// The initial RAM disk.
-        initrd: Option<PathBuf>,
+        initrd: Option<BootFile>,
         /// The command line.
         append: String,
     },
@@ -88,21 +102,113 @@ pub enum GuestBoot {
 }
 
 impl GuestBoot {
-    /// The files that it takes.
-    fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let (image, initrd) = match self {
-            Self::Kernel { kernel, initrd, .. } => (kernel, initrd.as_ref()),
-            Self::Firmware(firmware) => (firmware, None),
-        };
-        [Some(image), initrd].into_iter().flatten()
+    /// A kernel that is a file of this machine, as its initial RAM disk is.
+    pub fn kernel(kernel: PathBuf, initrd: Option<PathBuf>, append: &str) -> Self {
+        Self::Kernel { kernel: kernel.into(), initrd: initrd.map(Into::into), append: append.to_owned() }
     }
+
+    /// The files of this machine that it takes.
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let files = match self {
+            Self::Kernel { kernel, initrd, .. } => [kernel.here(), initrd.as_ref().and_then(BootFile::here)],
+            Self::Firmware(firmware) => [Some(firmware), None],
+        };
+        files.into_iter().flatten()
+    }
+}
+
+/// A file that a guest boots from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BootFile {
+    /// A file of this machine, which goes into the bundle.
+    Here(PathBuf),
+    /// A file on one of the guest's disks.
+    OnDisk {
+        /// The disk's name.
+        disk: String,
+        /// Where on it.
+        partition: Option<PartitionName>,
+        /// The path there.
+        path: String,
+    },
+}
+
+impl BootFile {
+    /// Its path, if it is a file of this machine.
+    ///
+    /// # Errors
+    /// Where it is on a guest's disk.
+    pub fn local(self) -> Result<PathBuf> {
+        match self {
+            Self::Here(path) => Ok(path),
+            Self::OnDisk { disk, path, .. } => bail!("{path} is on the guest's disk {disk}"),
+        }
+    }
+
+    fn here(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Here(path) => Some(path),
+            Self::OnDisk { .. } => None,
+        }
+    }
+
+    fn source(&self, blobs: &BTreeMap<&PathBuf, BlobId>) -> FileSource {
+        match self {
+            Self::Here(path) => blobs[path].into(),
+            Self::OnDisk { disk, partition, path } => {
+                FileSource::OnDisk { disk: disk.clone(), partition: partition.clone(), path: path.clone() }
+            }
+        }
+    }
+}
+
+impl From<PathBuf> for BootFile {
+    fn from(path: PathBuf) -> Self {
+        Self::Here(path)
+    }
+}
+
+/// A virtio device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    /// A disk that is kept in memory.
+    Memory(MemoryDisk),
+    /// One for which the bundle needs no file.
+    Plain(DeviceSpec),
+}
+
+impl Device {
+    /// The file that the bundle has to carry for it.
+    fn image(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Memory(disk) => disk.image.as_ref(),
+            Self::Plain(_) => None,
+        }
+    }
+}
+
+/// A disk that is kept in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryDisk {
+    /// What the operator and the guest call it.
+    pub name: String,
+    /// What is on it at first; nothing but zeros without one.
+    pub image: Option<PathBuf>,
+    /// Its size; that of the image in whole sectors without one.
+    pub size: Option<Size>,
+    /// The guest cannot write it.
+    pub read_only: bool,
+    /// Request queues.
+    pub queues: u16,
+    /// Plugged in when the VM starts.
+    pub plugged: bool,
 }
 
 /// Writes a bundle to `path`.
 pub fn write(contents: &Contents, path: &Path) -> Result<()> {
     // Guests may share a kernel: each file is read once.
     let mut files = BTreeMap::new();
-    for file in contents.guests.iter().flat_map(|guest| guest.boot.files()) {
+    for file in contents.guests.iter().flat_map(Guest::files) {
         if !files.contains_key(file) {
             files.insert(file, fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
         }
@@ -111,6 +217,23 @@ pub fn write(contents: &Contents, path: &Path) -> Result<()> {
     let blobs: BTreeMap<&PathBuf, BlobId> =
         files.iter().map(|(path, bytes)| (*path, builder.blob(bytes))).collect();
     for guest in &contents.guests {
+        let devices = guest.devices.iter().map(|device| match device {
+            Device::Plain(spec) => spec.clone(),
+            Device::Memory(disk) => {
+                let length = disk.image.as_ref().map_or(0, |image| files[image].len() as u64);
+                DeviceSpec::Disk(DiskSpec {
+                    name: disk.name.clone(),
+                    source: DiskSource::File {
+                        image: disk.image.as_ref().map_or_else(|| builder.blob(&[]), |image| blobs[image]),
+                        size: disk.size.map_or(length.next_multiple_of(SECTOR), Size::bytes),
+                    },
+                    read_only: disk.read_only,
+                    queues: disk.queues,
+                    plugged: disk.plugged,
+                })
+            }
+        });
+        let devices = devices.collect();
         builder.vm(VmSpec {
             name: guest.name.clone(),
             arch: guest.arch,
@@ -118,8 +241,8 @@ pub fn write(contents: &Contents, path: &Path) -> Result<()> {
             memory: guest.memory.bytes(),
             boot: match &guest.boot {
                 GuestBoot::Kernel { kernel, initrd, append } => BootSource::Kernel {
-                    image: blobs[kernel].into(),
-                    initrd: initrd.as_ref().map(|initrd| blobs[initrd].into()),
+                    image: kernel.source(&blobs),
+                    initrd: initrd.as_ref().map(|initrd| initrd.source(&blobs)),
                     append: append.clone(),
                 },
                 GuestBoot::Firmware(firmware) => BootSource::Firmware { image: blobs[firmware] },
@@ -129,8 +252,11 @@ pub fn write(contents: &Contents, path: &Path) -> Result<()> {
             on_stop: guest.on_stop,
             on_crash: guest.on_crash,
             colour: guest.colour,
-            devices: Vec::new(),
+            devices,
         });
+    }
+    for switch in &contents.switches {
+        builder.switch(switch.clone());
     }
     builder.when_all_off(contents.when_all_off);
     let bundle = builder.build().map_err(|error| anyhow!("{error}"))?;

@@ -3,7 +3,6 @@
 //! Every command gets what it needs first; what was got stays in `target/xtask`.
 
 mod apt;
-mod attached;
 mod bench;
 mod bundle;
 mod check;
@@ -17,6 +16,7 @@ mod image;
 mod manifest;
 mod options;
 mod paths;
+mod peripherals;
 mod process;
 mod progress;
 mod qemu;

@@ -6,12 +6,12 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::{
-    attached::{Disk, Network},
     bundle::{Contents, Guest, GuestBoot},
     firmware,
     guests::{self, Guests},
     manifest::{Hardware, Manifest},
     paths::Paths,
+    peripherals::{Drive, Nic},
     progress::note,
     qemu::{Board, Machine},
     size::Size,
@@ -50,18 +50,19 @@ pub struct MachineOptions {
     icount: bool,
     /// A disk: a raw image, on virtio-mmio or, with `,pci`, on PCI; on raspi4b the SD card
     #[arg(long, value_name = "FILE[,pci]")]
-    disk: Vec<Disk>,
-    /// The network: none, or QEMU's own, by a card on virtio-mmio or PCI
-    #[arg(long, value_name = "none|user[,pci]", default_value = "none")]
-    net: Network,
+    disk: Vec<Drive>,
+    /// A network card on virtio-mmio or PCI, behind which is QEMU's own network
+    #[arg(long, value_name = "user[,pci]")]
+    net: Vec<Nic>,
 }
 
 impl MachineOptions {
     /// What the board or the user has decided.
     pub fn fixed(&self) -> Hardware {
+        let (disks, nics) = (self.disk.clone(), self.net.clone());
         match self.board {
-            Board::Virt => Hardware { cpus: self.cpus, memory: self.memory },
-            Board::Raspi4b => Machine::raspi4b().hardware(),
+            Board::Virt => Hardware { cpus: self.cpus, memory: self.memory, disks, nics },
+            Board::Raspi4b => Hardware { disks, nics, ..Machine::raspi4b().hardware() },
         }
     }
 
@@ -86,11 +87,6 @@ impl MachineOptions {
             machine.cpu.clone_from(cpu);
         }
         machine.icount = self.icount;
-        machine.disks.clone_from(&self.disk);
-        machine.nics = match self.net {
-            Network::None => Vec::new(),
-            Network::User(nic) => vec![nic],
-        };
         machine.extra = extra.to_vec();
         Ok(machine)
     }
@@ -169,14 +165,14 @@ impl GuestOptions {
         let (name, mut boot) = if let Some(firmware) = &self.firmware {
             ("firmware", GuestBoot::Firmware(firmware.clone()))
         } else if let Some(kernel) = &self.kernel {
-            ("kernel", GuestBoot::Kernel { kernel: kernel.clone(), initrd: None, append: String::new() })
+            ("kernel", GuestBoot::kernel(kernel.clone(), None, ""))
         } else {
             let name = self.guest.as_deref().unwrap_or(guests::DEFAULT_KERNEL);
             (name, named(paths, guests, name)?)
         };
         if let GuestBoot::Kernel { initrd, append, .. } = &mut boot {
-            if self.initrd.is_some() {
-                initrd.clone_from(&self.initrd);
+            if let Some(given) = &self.initrd {
+                *initrd = Some(given.clone().into());
             }
             if let Some(given) = &self.append {
                 append.clone_from(given);
@@ -194,14 +190,17 @@ pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<GuestBoot> {
     }
     if name == guests::INSTALLER.name {
         let (kernel, initrd) = guests.installer()?;
-        return Ok(GuestBoot::Kernel { kernel, initrd: Some(initrd), append: INSTALLER_APPEND.to_owned() });
+        return Ok(GuestBoot::Kernel {
+            kernel: kernel.into(),
+            initrd: Some(initrd.into()),
+            append: INSTALLER_APPEND.to_owned(),
+        });
     }
     if guests::KERNELS.iter().any(|item| item.name == name) {
-        let (kernel, initrd) = (guests.kernel(name)?, Some(guests.initramfs()?));
-        return Ok(GuestBoot::Kernel { kernel, initrd, append: LINUX_APPEND.to_owned() });
+        return Ok(GuestBoot::kernel(guests.kernel(name)?, Some(guests.initramfs()?), LINUX_APPEND));
     }
     if let Some(kernel) = firmware::payload(paths, name)? {
-        return Ok(GuestBoot::Kernel { kernel, initrd: None, append: String::new() });
+        return Ok(GuestBoot::kernel(kernel, None, ""));
     }
     let kernels =
         guests::KERNELS.iter().chain([&guests::INSTALLER, &guests::U_BOOT]).map(|item| item.name.to_owned());

@@ -11,9 +11,9 @@ use clap::ValueEnum;
 
 use crate::{
     apt,
-    attached::{self, Disk, Nic},
     manifest::Hardware,
     paths::Paths,
+    peripherals::{self, Drive, Nic},
     process::{self, find_program},
     size::Size,
     version::Version,
@@ -138,9 +138,9 @@ pub struct Machine {
     pub devicetree: Option<PathBuf>,
     /// The TCP port on loopback that leads to the second serial line; without one there is no such line.
     pub debug_port: Option<u16>,
-    /// Disks.
-    pub disks: Vec<Disk>,
-    /// Network cards.
+    /// Its disks.
+    pub disks: Vec<Drive>,
+    /// Its network cards.
     pub nics: Vec<Nic>,
     /// Arguments for QEMU as they are.
     pub extra: Vec<String>,
@@ -173,15 +173,22 @@ impl Machine {
         Self { board: Board::Raspi4b, gic: 2, ..Self::virt() }
     }
 
-    /// Its CPUs and RAM.
+    /// Its hardware as far as a manifest can choose that.
     pub fn hardware(&self) -> Hardware {
-        Hardware { cpus: Some(self.cpus), memory: Some(self.memory) }
+        Hardware {
+            cpus: Some(self.cpus),
+            memory: Some(self.memory),
+            disks: self.disks.clone(),
+            nics: self.nics.clone(),
+        }
     }
 
-    /// Changes its CPUs and RAM to what `hardware` says of them.
+    /// Changes its hardware to what `hardware` says of that.
     pub fn set_hardware(&mut self, hardware: Hardware) {
         self.cpus = hardware.cpus.unwrap_or(self.cpus);
         self.memory = hardware.memory.unwrap_or(self.memory);
+        self.disks = hardware.disks;
+        self.nics = hardware.nics;
     }
 
     fn arguments(&self, command: &mut Command) -> Result<()> {
@@ -206,6 +213,10 @@ impl Machine {
             }
         }
         command.arg("-smp").arg(self.cpus.to_string()).arg("-m").arg(self.memory.qemu());
+        match self.board {
+            Board::Virt => peripherals::virt(&self.disks, &self.nics, command)?,
+            Board::Raspi4b => peripherals::raspi4b(&self.disks, &self.nics, command)?,
+        }
         if let Some(devicetree) = &self.devicetree {
             command.arg("-dtb").arg(devicetree);
         }
@@ -213,9 +224,6 @@ impl Machine {
             // Idle time is skipped, not slept, and random numbers repeat: nothing depends on the world
             // outside.
             command.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
-        }
-        if !self.disks.is_empty() || !self.nics.is_empty() {
-            attached::arguments(command, self.board, &self.disks, &self.nics)?;
         }
         command.args(&self.extra);
         Ok(())

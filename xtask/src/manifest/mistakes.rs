@@ -1,6 +1,10 @@
 //! What is wrong with a text, and where.
 
-use std::{fmt::Write as _, ops::Range};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt::{self, Write as _},
+    ops::Range,
+};
 
 /// How much of a wrong value a message quotes, in characters.
 const QUOTED: usize = 40;
@@ -22,6 +26,28 @@ impl<'t> Mistakes<'t> {
     /// `message` is wrong with the bytes `span`.
     pub fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
         self.list.push((span, message.into()));
+    }
+
+    /// Notes which of `items`, values of `key`, were there before.
+    pub fn check_unique<'i, T: Ord + fmt::Debug + 'i>(
+        &mut self,
+        key: &str,
+        items: impl IntoIterator<Item = &'i (T, Range<usize>)>,
+    ) {
+        let mut first = BTreeMap::new();
+        for (item, span) in items {
+            match first.entry(item) {
+                Entry::Occupied(line) => {
+                    let line = line.get();
+                    let message =
+                        format!("{key}: found {item:?} again (as in line {line}), expected one of its own");
+                    self.add(span.clone(), message);
+                }
+                Entry::Vacant(place) => {
+                    place.insert(self.line(span.start));
+                }
+            }
+        }
     }
 
     /// What stands at `span`, shortened to a part of one line.

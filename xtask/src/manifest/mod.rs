@@ -3,49 +3,58 @@
 //! It is read as a tree of values that know where they stand, not into types directly: so all of its
 //! mistakes are found at once, and each is shown where it was made.
 
+mod boot;
 mod cpus;
+mod device;
+mod disk;
+mod machine;
 mod mistakes;
+mod net;
 mod table;
 #[cfg(test)]
 mod tests;
 mod vm;
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use polyvisor::vm::bundle::{MAX_VMS, WhenAllOff};
+use polyvisor::vm::bundle::{MAX_SWITCHES, MAX_VMS, SwitchSpec};
 use toml::de::DeTable;
 
 use self::{
     cpus::{CpuSet, Owners},
     mistakes::Mistakes,
-    table::{Table, number, one_of, word},
+    table::Table,
     vm::Vm,
 };
 use crate::{
     bundle::{Contents, GuestBoot},
+    peripherals::{Drive, Nic},
     size::Size,
 };
 
-const WHEN_ALL_OFF: [(&str, WhenAllOff); 2] =
-    [("poweroff", WhenAllOff::PowerOff), ("stay", WhenAllOff::Stay)];
-
-/// Most CPUs that a machine may have: one bit each in a set.
-const MAX_CPUS: u32 = CpuSet::BITS;
-
 /// What is known of the machine that the VMs are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hardware {
     /// How many CPUs.
     pub cpus: Option<u32>,
     /// RAM.
     pub memory: Option<Size>,
+    /// Disks.
+    pub disks: Vec<Drive>,
+    /// Network cards.
+    pub nics: Vec<Nic>,
 }
 
 impl Hardware {
     /// What this does not say is as in `other`.
     pub fn or(self, other: Self) -> Self {
-        Self { cpus: self.cpus.or(other.cpus), memory: self.memory.or(other.memory) }
+        Self {
+            cpus: self.cpus.or(other.cpus),
+            memory: self.memory.or(other.memory),
+            disks: if self.disks.is_empty() { other.disks } else { self.disks },
+            nics: if self.nics.is_empty() { other.nics } else { self.nics },
+        }
     }
 }
 
@@ -102,7 +111,7 @@ impl Manifest {
         let read = errors.is_empty().then(|| document(tree.get_ref(), environment, &mut mistakes));
         match (read, mistakes.count()) {
             (Some((contents, hardware)), 0) => {
-                let warning = memory_warning(&contents, hardware);
+                let warning = memory_warning(&contents, &hardware);
                 Ok(Self { contents, hardware, warning })
             }
             (_, 1) => bail!("{file} has a mistake\n{}", mistakes.render(file).trim_end()),
@@ -114,58 +123,62 @@ impl Manifest {
 fn document(root: &DeTable, environment: &Environment, mistakes: &mut Mistakes) -> (Contents, Hardware) {
     let mut table = Table::new(root, 0..0, mistakes);
     let machine = table.read("machine", "a table [machine]", |value| value.as_table());
-    let tables = table.read("vm", "tables [[vm]]", |value| {
-        let items = value.as_array()?.iter();
-        let tables = items.map(|item| Some((item.get_ref().as_table()?, item.span())));
-        tables.collect::<Option<Vec<_>>>().filter(|tables| !tables.is_empty())
-    });
+    let switches = table.tables("switch", "tables [[switch]]");
+    let vms = table.tables("vm", "tables [[vm]]");
     if table.span("vm").is_none() {
         table.refuse_whole(&format!("no VM, expected 1 to {MAX_VMS} tables [[vm]]"));
     }
-    table.finish();
-    let (wished, when_all_off) = machine.map(|table| self::machine(table, mistakes)).unwrap_or_default();
-    let hardware = environment.fixed.or(wished).or(environment.usual);
-    let tables = tables.unwrap_or_default();
-    if let Some((_, span)) = tables.get(MAX_VMS) {
-        mistakes.add(span.clone(), format!("found {} VMs, expected 1 to {MAX_VMS}", tables.len()));
-    }
-    let vms: Vec<Vm> = tables
-        .into_iter()
-        .enumerate()
-        .map(|(position, (table, span))| vm::read(table, span, position, environment, mistakes))
-        .collect();
-    check_names(&vms, mistakes);
-    check_placement(&vms, hardware.cpus, mistakes);
-    let guests = vms.into_iter().filter_map(|vm| vm.guest).collect();
-    (Contents { guests, when_all_off }, hardware)
-}
-
-/// Reads `[machine]`.
-fn machine(entries: &DeTable, mistakes: &mut Mistakes) -> (Hardware, WhenAllOff) {
-    let mut table = Table::new(entries, 0..0, mistakes);
-    let cpus = table.read("cpus", format_args!("1 to {MAX_CPUS}"), |value| {
-        number(value).filter(|cpus| (1..=MAX_CPUS).contains(cpus))
-    });
-    let memory = table.read("memory", "a size such as \"2G\"", |value| value.as_str()?.parse::<Size>().ok());
-    let when_all_off = table.read("when-all-off", one_of(&WHEN_ALL_OFF), |value| word(value, &WHEN_ALL_OFF));
-    table.finish();
-    (Hardware { cpus, memory }, when_all_off.unwrap_or_default())
-}
-
-fn check_names(vms: &[Vm], mistakes: &mut Mistakes) {
-    let mut first = HashMap::new();
-    for (name, span) in vms.iter().filter_map(|vm| vm.name.as_ref()) {
-        match first.get(name) {
-            Some(line) => {
-                let message =
-                    format!("name: found {name:?} again (as in line {line}), expected a name of its own");
-                mistakes.add(span.clone(), message);
-            }
-            None => {
-                first.insert(name, mistakes.line(span.start));
-            }
+    let (wished, when_all_off) = match machine {
+        Some(entries) => machine::read(table.nested(entries, 0..0), environment.folder),
+        None => Default::default(),
+    };
+    let hardware = environment.fixed.clone().or(wished).or(environment.usual.clone());
+    for (tables, limit, what) in [(&vms, MAX_VMS, "VMs"), (&switches, MAX_SWITCHES, "switches")] {
+        if let Some((entries, span)) = tables.get(limit) {
+            let why = format!("found {} {what}, expected at most {limit}", tables.len());
+            table.nested(entries, span.clone()).refuse_whole(&why);
         }
     }
+    let (mut names, mut uplinks) = (Vec::new(), Vec::new());
+    let switches: Vec<SwitchSpec> = switches
+        .into_iter()
+        .filter_map(|(entries, span)| {
+            let inner = table.nested(entries, span);
+            let [name, uplink] = ["name", "uplink"].map(|key| inner.span(key));
+            let switch = net::switch(inner)?;
+            names.extend(name.map(|span| (switch.name.clone(), span)));
+            uplinks.extend(switch.uplink.clone().zip(uplink));
+            Some(switch)
+        })
+        .collect();
+    let vms: Vec<Vm> = vms
+        .into_iter()
+        .enumerate()
+        .map(|(position, (entries, span))| {
+            vm::read(table.nested(entries, span.clone()), span, position, environment, &switches)
+        })
+        .collect();
+    table.finish();
+    mistakes.check_unique("name", &names);
+    mistakes.check_unique("uplink", &uplinks);
+    check_identities(&vms, mistakes);
+    check_placement(&vms, hardware.cpus, mistakes);
+    let guests = vms.into_iter().filter_map(|vm| vm.guest).collect();
+    (Contents { guests, switches, when_all_off }, hardware)
+}
+
+/// Whether each VM and device is the only one that is called so.
+fn check_identities(vms: &[Vm], mistakes: &mut Mistakes) {
+    mistakes.check_unique("name", vms.iter().filter_map(|vm| vm.name.as_ref()));
+    for vm in vms {
+        mistakes.check_unique("name", &vm.devices.disks);
+    }
+    let macs: Vec<_> = vms
+        .iter()
+        .flat_map(|vm| vm.devices.macs.iter().map(|(mac, span)| (mac.to_string(), span.clone())))
+        .collect();
+    mistakes.check_unique("mac", &macs);
+    mistakes.check_unique("vsock", vms.iter().filter_map(|vm| vm.devices.cid.as_ref()));
 }
 
 /// Whether every VM gets CPUs: one that owns its CPUs on a machine of its own, and those that start with the
@@ -207,7 +220,7 @@ fn check_placement(vms: &[Vm], cpus: Option<u32>, mistakes: &mut Mistakes) {
 }
 
 /// RAM is the image's to give away, and it knows how much there is; but it is better known early.
-fn memory_warning(contents: &Contents, hardware: Hardware) -> Option<String> {
+fn memory_warning(contents: &Contents, hardware: &Hardware) -> Option<String> {
     let machine = hardware.memory?;
     let mib: u64 =
         contents.guests.iter().filter(|guest| guest.autostart).map(|guest| guest.memory.bytes() >> 20).sum();

@@ -40,6 +40,30 @@ impl<'a, 'm, 't> Table<'a, 'm, 't> {
         converted
     }
 
+    /// The value of `key`, which is `true` or `false`, and `usual` where there is none.
+    pub fn flag(&mut self, key: &'static str, usual: bool) -> bool {
+        self.read(key, "true or false", |value| value.as_bool()).unwrap_or(usual)
+    }
+
+    /// The tables of the list `key`, and where each begins.
+    pub fn tables(
+        &mut self,
+        key: &'static str,
+        expected: impl fmt::Display,
+    ) -> Vec<(&'a DeTable<'a>, Range<usize>)> {
+        let tables = self.read(key, expected, |value| {
+            let items = value.as_array()?.iter();
+            let tables = items.map(|item| Some((item.get_ref().as_table()?, item.span())));
+            tables.collect::<Option<Vec<_>>>().filter(|tables| !tables.is_empty())
+        });
+        tables.unwrap_or_default()
+    }
+
+    /// Begins to read `entries`, a table within this one that begins at `span`.
+    pub fn nested(&mut self, entries: &'a DeTable<'a>, span: Range<usize>) -> Table<'a, '_, 't> {
+        Table::new(entries, span, self.mistakes)
+    }
+
     /// Where the value of `key` stands.
     pub fn span(&self, key: &str) -> Option<Range<usize>> {
         self.entries.get(key).map(|value| value.span())

@@ -1,10 +1,12 @@
 use std::path::PathBuf;
 
 use anyhow::{anyhow, ensure};
-use polyvisor::vm::bundle::{Colour, Reaction, Scheduling};
+use polyvisor::vm::bundle::{Colour, Reaction, Scheduling, WhenAllOff};
 
 use super::*;
 use crate::{bundle::Guest, guests::KERNELS};
+
+mod devices;
 
 /// What the guest of a name boots, without files: `linux` is a kernel, `u-boot` is firmware.
 fn named(name: &str) -> Result<GuestBoot> {
@@ -16,10 +18,14 @@ fn named(name: &str) -> Result<GuestBoot> {
 }
 
 fn kernel(kernel: impl Into<PathBuf>, initrd: Option<&str>, append: &str) -> GuestBoot {
-    GuestBoot::Kernel { kernel: kernel.into(), initrd: initrd.map(PathBuf::from), append: append.to_owned() }
+    GuestBoot::kernel(kernel.into(), initrd.map(PathBuf::from), append)
 }
 
-const FOUR_CPUS: Hardware = Hardware { cpus: Some(4), memory: Some(Size::gib(2)) };
+const FOUR_CPUS: Hardware = machine(4, Size::gib(2));
+
+const fn machine(cpus: u32, memory: Size) -> Hardware {
+    Hardware { cpus: Some(cpus), memory: Some(memory), disks: Vec::new(), nics: Vec::new() }
+}
 
 /// Parses `text` for a machine of four CPUs unless it says something else, in the folder of this crate.
 fn parse(text: &str) -> Result<Manifest> {
@@ -43,7 +49,7 @@ fn what_is_not_said_is_as_usual() {
     let manifest = parse("[[vm]]\nname = 'a'\nguest = 'linux'\n").unwrap();
     let boot = kernel("vmlinuz", Some("busybox"), "console=ttyAMA0");
     let guest = Guest::new("a", 1, Size::mib(512), boot);
-    let contents = Contents { guests: vec![guest], when_all_off: WhenAllOff::PowerOff };
+    let contents = Contents::from(guest);
     assert_eq!(manifest, Manifest { contents, hardware: FOUR_CPUS, warning: None });
 }
 
@@ -83,7 +89,7 @@ fn everything_can_be_said() {
         append = ""
     "#;
     let Manifest { contents, hardware, warning } = parse(text).unwrap();
-    assert_eq!(hardware, Hardware { cpus: Some(8), memory: Some(Size::gib(4)) });
+    assert_eq!(hardware, machine(8, Size::gib(4)));
     assert_eq!((contents.when_all_off, warning), (WhenAllOff::Stay, None));
     let [web, loader, other] = &contents.guests[..] else { panic!("{contents:?}") };
     let file = |name: &str| format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -113,7 +119,7 @@ fn a_mistake_is_shown_where_it_was_made() {
         ("vm = 3", "1:6: vm: found 3, expected tables [[vm]]"),
         ("vm = []", "1:6: vm: found [], expected tables [[vm]]"),
         ("[vm.a]\nguest = 'linux'", "1:2: vm: found vm, expected tables [[vm]]"),
-        ("host = 1\n$", "1:1: unknown key \"host\", expected one of machine, vm"),
+        ("host = 1\n$", "1:1: unknown key \"host\", expected one of machine, switch, vm"),
         ("machine = 1\n$", "1:11: machine: found 1, expected a table [machine]"),
         ("[machine]\ncpus = 0\n$", "2:8: cpus: found 0, expected 1 to 64"),
         ("[machine]\nmemory = '12K'\n$", "2:10: memory: found '12K', expected a size such as \"2G\""),
@@ -123,7 +129,7 @@ fn a_mistake_is_shown_where_it_was_made() {
         ),
         (
             "[machine]\nboard = 'virt'\n$",
-            "2:1: unknown key \"board\", expected one of cpus, memory, when-all-off",
+            "2:1: unknown key \"board\", expected one of cpus, memory, disks, net, when-all-off",
         ),
         ("[[vm]]\nguest = 'linux'", "1:1: a VM without a name, expected name = \"...\""),
         (
@@ -132,7 +138,7 @@ fn a_mistake_is_shown_where_it_was_made() {
         ),
         (
             "$\n[[vm]]\nguest = 'linux'\nname = 'good'",
-            "6:8: name: found \"good\" again (as in line 2), expected a name of its own",
+            "6:8: name: found \"good\" again (as in line 2), expected one of its own",
         ),
         ("$\narch = 'riscv64'", "4:8: arch: found 'riscv64', expected \"aarch64\""),
         ("$\nvcpus = 'two'", "4:9: vcpus: found 'two', expected 1 to 64"),
@@ -198,7 +204,8 @@ fn a_mistake_is_shown_where_it_was_made() {
         (
             "$\nweigth = 3",
             "4:1: unknown key \"weigth\", expected one of name, arch, vcpus, memory, guest, kernel, firmware, \
-             initrd, append, weight, cpus, dedicated, autostart, on-stop, on-crash, colour",
+             initrd, append, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, \
+             disk, net, rng, balloon, vsock, consoles",
         ),
     ];
     for (text, expected) in table {
@@ -228,10 +235,11 @@ fn all_mistakes_are_found_at_once() {
          vms.toml:5:10: weight: found 0, expected 1 to 10000\n    5 | weight = 0\n      |          ^\n\
          vms.toml:7:1: a VM that boots nothing, expected one of guest, kernel or firmware\n    \
          7 | [[vm]]\n      | ^^^^^^\n\
-         vms.toml:8:8: name: found \"a\" again (as in line 2), expected a name of its own\n    \
+         vms.toml:8:8: name: found \"a\" again (as in line 2), expected one of its own\n    \
          8 | name = 'a'\n      |        ^^^\n\
          vms.toml:9:1: unknown key \"smp\", expected one of name, arch, vcpus, memory, guest, kernel, firmware, \
-         initrd, append, weight, cpus, dedicated, autostart, on-stop, on-crash, colour\n    \
+         initrd, append, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, disk, net, rng, \
+         balloon, vsock, consoles\n    \
          9 | smp = 2\n      | ^^^"
     );
     // What breaks the TOML itself is found at once too, and nothing is made of the rest.
@@ -286,11 +294,8 @@ fn the_command_line_wins_over_the_manifest_and_that_over_the_usual() {
         let environment = Environment { folder, named: &named, fixed, usual: FOUR_CPUS };
         Manifest::parse(text, "vms.toml", &environment).map(|manifest| (manifest.hardware, manifest.warning))
     };
-    assert_eq!(
-        hardware(Hardware::default()).unwrap(),
-        (Hardware { cpus: Some(2), memory: Some(Size::gib(2)) }, None)
-    );
-    let (fixed, warning) = hardware(Hardware { cpus: Some(8), memory: Some(Size::mib(512)) }).unwrap();
+    assert_eq!(hardware(Hardware::default()).unwrap(), (machine(2, Size::gib(2)), None));
+    let (fixed, warning) = hardware(machine(8, Size::mib(512))).unwrap();
     assert_eq!(fixed.cpus, Some(8));
     assert_eq!(
         warning.unwrap(),
@@ -315,5 +320,5 @@ fn the_examples_are_right() {
         assert_eq!(manifest.warning, None, "{}", path.display());
         found += 1;
     }
-    assert!(found >= 3);
+    assert!(found >= 4);
 }

@@ -1,27 +1,19 @@
 //! One `[[vm]]` table.
 
-use std::{
-    fs::File,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::ops::Range;
 
 use polyvisor::vm::bundle::{
-    Arch, Colour, MAX_APPEND, MAX_BACKOFF, MAX_MEMORY, MAX_NAME, MAX_VCPUS, MAX_WEIGHT, MEMORY_GRANULE,
-    Reaction, Scheduling, is_name,
+    Arch, Colour, MAX_BACKOFF, MAX_MEMORY, MAX_NAME, MAX_VCPUS, MAX_WEIGHT, MEMORY_GRANULE, Reaction,
+    Scheduling, SwitchSpec, is_name,
 };
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::{
-    Environment, cpus,
-    mistakes::Mistakes,
+    Environment, boot, cpus,
+    device::{self, Devices},
     table::{Table, number, one_of, word},
 };
-use crate::{
-    bundle::{Guest, GuestBoot},
-    options::GUEST_MEMORY,
-    size::Size,
-};
+use crate::{bundle::Guest, options::GUEST_MEMORY, size::Size};
 
 /// The delay of a restart for which none is given, in milliseconds.
 const RESTART_DELAY: u32 = 1000;
@@ -57,17 +49,18 @@ pub struct Vm {
     pub vcpus: u32,
     /// Whether it starts with the machine.
     pub autostart: bool,
+    /// Its devices; the list has gone into the guest.
+    pub devices: Devices,
 }
 
-/// Reads the table `entries` that begins at `span`: the VM at `position` in the manifest.
+/// Reads the VM at `position` in the manifest, whose table begins at `span`, on a machine with `switches`.
 pub fn read(
-    entries: &DeTable,
+    mut table: Table,
     span: Range<usize>,
     position: usize,
     environment: &Environment,
-    mistakes: &mut Mistakes,
+    switches: &[SwitchSpec],
 ) -> Vm {
-    let mut table = Table::new(entries, span.clone(), mistakes);
     let name =
         table.read("name", format_args!("1 to {MAX_NAME} letters, digits, \"-\", \"_\" or \".\""), |value| {
             value.as_str().filter(|name| is_name(name)).map(str::to_owned)
@@ -92,7 +85,7 @@ pub fn read(
             },
         )
         .unwrap_or(GUEST_MEMORY);
-    let boot = boot(&mut table, environment);
+    let boot = boot::read(&mut table, environment);
     let usual = Scheduling::default();
     let scheduling = Scheduling {
         weight: table
@@ -101,14 +94,18 @@ pub fn read(
         cpus: table
             .read("cpus", "CPUs from 0 to 63, such as [0, 2] or \"0-3\"", cpus::read)
             .unwrap_or(usual.cpus),
-        dedicated: table
-            .read("dedicated", "true or false", |value| value.as_bool())
-            .unwrap_or(usual.dedicated),
+        dedicated: table.flag("dedicated", usual.dedicated),
     };
-    let autostart = table.read("autostart", "true or false", |value| value.as_bool()).unwrap_or(true);
+    let autostart = table.flag("autostart", true);
     let [on_stop, on_crash] =
         ["on-stop", "on-crash"].map(|key| table.read(key, expected_reaction(), reaction).unwrap_or_default());
     let colour = table.read("colour", one_of(&COLOURS), |value| word(value, &COLOURS));
+    let known = name.as_deref().unwrap_or_default();
+    let mut devices = device::read(&mut table, known, environment.folder, switches);
+    if let Some(boot) = &boot {
+        let disks: Vec<&str> = devices.disks.iter().map(|(name, _)| name.as_str()).collect();
+        boot::check_disks(&mut table, boot, &disks);
+    }
     let placement = table.span("cpus").or(table.span("dedicated")).unwrap_or(span);
     let name = name.zip(table.span("name"));
     table.finish();
@@ -119,70 +116,15 @@ pub fn read(
         on_stop,
         on_crash,
         colour: colour.unwrap_or(COLOURS[position % COLOURS.len()].1),
+        devices: std::mem::take(&mut devices.list),
         ..Guest::new(name, vcpus, memory, boot)
     });
-    Vm { guest, name, placement, scheduling, vcpus, autostart }
+    Vm { guest, name, placement, scheduling, vcpus, autostart, devices }
 }
 
 /// `number` if it is from 1 to `limit`.
 fn within(number: Option<u32>, limit: u32) -> Option<u32> {
     number.filter(|number| (1..=limit).contains(number))
-}
-
-/// What the VM boots: a guest by name, a kernel, or firmware.
-fn boot(table: &mut Table, environment: &Environment) -> Option<GuestBoot> {
-    let guest = table.read("guest", "a guest's name", |value| value.as_str());
-    let kernel = file(table, "kernel", environment.folder);
-    let firmware = file(table, "firmware", environment.folder);
-    let initrd = file(table, "initrd", environment.folder);
-    let append =
-        table.read("append", format_args!("a text of at most {MAX_APPEND} bytes without NUL"), |value| {
-            value.as_str().filter(|text| text.len() <= MAX_APPEND && !text.contains('\0'))
-        });
-    let sources: Vec<&str> =
-        ["guest", "kernel", "firmware"].into_iter().filter(|key| table.span(key).is_some()).collect();
-    match sources[..] {
-        [] => table.refuse_whole("a VM that boots nothing, expected one of guest, kernel or firmware"),
-        [first, ref others @ ..] => {
-            for other in others {
-                table.refuse(other, format_args!("found beside {first}, expected only one of them"));
-            }
-        }
-    }
-    let mut boot = match (guest, kernel, firmware) {
-        (Some(name), ..) => (environment.named)(name)
-            .map_err(|error| table.refuse("guest", format_args!("{error:#}")))
-            .ok()?,
-        (_, Some(kernel), _) => GuestBoot::Kernel { kernel, initrd: None, append: String::new() },
-        (_, _, Some(firmware)) => GuestBoot::Firmware(firmware),
-        _ => return None,
-    };
-    match &mut boot {
-        GuestBoot::Kernel { initrd: usual, append: line, .. } => {
-            *usual = initrd.or(usual.take());
-            if let Some(append) = append {
-                append.clone_into(line);
-            }
-        }
-        GuestBoot::Firmware(_) => {
-            for key in ["initrd", "append"] {
-                table.refuse(key, "found with firmware, expected only with a kernel");
-            }
-        }
-    }
-    Some(boot)
-}
-
-/// A file that can be read; its path starts at `folder`.
-fn file(table: &mut Table, key: &'static str, folder: &Path) -> Option<PathBuf> {
-    let path = folder.join(table.read(key, "the path of a file", |value| value.as_str())?);
-    let readable = File::open(&path).and_then(|file| file.metadata());
-    match readable {
-        Ok(metadata) if metadata.is_file() => return Some(path),
-        Ok(_) => table.refuse(key, format_args!("{} is not a file", path.display())),
-        Err(error) => table.refuse(key, format_args!("cannot read {}: {error}", path.display())),
-    }
-    None
 }
 
 fn expected_reaction() -> String {

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use super::script::{Damage, Devicetree, Subject, Test, TestGuest};
 use crate::{
-    bundle::{self, Guest, GuestBoot},
+    bundle::{self, BootFile, Guest, GuestBoot},
     firmware::Firmware,
     guests::Guests,
     manifest::{Environment, Hardware, Manifest},
@@ -104,7 +104,8 @@ impl Kit<'_> {
     fn bare(&self, guest: &TestGuest) -> Result<Boot> {
         match self.boot(guest)? {
             GuestBoot::Kernel { kernel, initrd, append } => {
-                Ok(Boot::Linux { kernel, initrd, append: Some(append) })
+                let initrd = initrd.map(BootFile::local).transpose()?;
+                Ok(Boot::Linux { kernel: kernel.local()?, initrd, append: Some(append) })
             }
             GuestBoot::Firmware(_) => bail!("firmware does not run bare here"),
         }
