@@ -1,7 +1,7 @@
 //! Completion of what is being typed.
 
 use alloc::borrow::ToOwned;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::command::{self, Argument, COMMANDS, JSON};
@@ -42,16 +42,26 @@ fn words(operator: &dyn Operator, before: &str, stem: &str) -> Vec<String> {
     if stem.starts_with('-') {
         return owned(&[JSON]);
     }
-    let mut typed = before.split_ascii_whitespace().filter(|&word| word != JSON);
-    let Some(name) = typed.next() else { return names() };
+    let typed: Vec<&str> = before.split_ascii_whitespace().filter(|&word| word != JSON).collect();
+    let Some((name, typed)) = typed.split_first() else { return names() };
     let Ok(command) = command::find(name) else { return Vec::new() };
-    match command.argument(typed.count()) {
+    let vm = || typed.last().and_then(|word| command::resolve::vm(operator, word).ok());
+    match command.argument(typed.len()) {
         Some(Argument::Vm(words)) => {
             let vms = operator.vms().into_iter().map(|vm| vm.name);
             vms.chain(owned(words)).collect()
         }
         Some(Argument::Word(words)) => owned(words),
         Some(Argument::Command) => names(),
+        Some(Argument::Disk) => {
+            let disks = vm().map_or_else(Vec::new, |vm| operator.disks(vm));
+            disks.into_iter().map(|disk| disk.name).collect()
+        }
+        Some(Argument::Net) => {
+            let count = vm().map_or(0, |vm| operator.nets(vm).len());
+            (0..count).map(|number| number.to_string()).collect()
+        }
+        Some(Argument::Switch) => operator.switches().into_iter().map(|switch| switch.name).collect(),
         Some(Argument::Number) | None => Vec::new(),
     }
 }

@@ -10,6 +10,10 @@ use super::bundle::{Arch, Colour};
 use super::lifecycle::State;
 use super::vcpu::{ExitCounters, Regs};
 
+mod devices;
+
+pub use devices::*;
+
 /// A VM, as `list` shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VmStatus {
@@ -181,6 +185,24 @@ pub trait Operator {
     /// # Errors
     /// [`Refusal`] where the VM's state does not allow it, or something is missing.
     fn order(&self, vm: usize, order: Order) -> Result<(), Refusal>;
+
+    /// The disks of a VM, those that are not plugged in too.
+    fn disks(&self, vm: usize) -> Vec<DiskStatus>;
+
+    /// The network devices of a VM, those that are not plugged in too.
+    fn nets(&self, vm: usize) -> Vec<NetStatus>;
+
+    /// The balloon of a VM, where it has one and exists now.
+    fn balloon(&self, vm: usize) -> Option<BalloonStatus>;
+
+    /// The switches.
+    fn switches(&self) -> Vec<SwitchStatus>;
+
+    /// Changes a device of a VM.
+    ///
+    /// # Errors
+    /// [`Refusal`] where the VM has no such device, or it cannot be changed so.
+    fn order_device(&self, vm: usize, order: DeviceOrder) -> Result<(), Refusal>;
 
     /// The registers of a vCPU, which is stopped for the moment.
     ///

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Failure, Outcome, resolve};
+use super::{Failure, Outcome, device, resolve};
 use crate::monitor::dts;
 use crate::monitor::report::value::arch_word;
 use crate::monitor::report::{Column, Report, Table, Value};
@@ -88,6 +88,10 @@ pub fn stats(operator: &dyn Operator, words: &[&str]) -> Answer {
     for vm in resolve::vms(operator, words)? {
         if let Some(status) = all.get(vm) {
             sections.extend(details(status, &operator.vcpus(vm)));
+            let devices =
+                [("disks", device::disks(operator, &[vm])), ("nets", device::nets(operator, &[vm]))];
+            let present = devices.into_iter().filter(|(_, table)| !table.is_empty());
+            sections.extend(present.map(|(name, table)| (name, Report::Table(table))));
         }
     }
     answer(Report::Sections(sections))

@@ -1,6 +1,7 @@
 //! The operator's commands: what they are called, what they take, and what they do.
 
 mod control;
+mod device;
 mod help;
 mod inspect;
 pub mod resolve;
@@ -50,6 +51,12 @@ pub enum Argument {
     Command,
     /// A number, or an address.
     Number,
+    /// A disk of the VM before it.
+    Disk,
+    /// A network device of the VM before it, by number.
+    Net,
+    /// A switch.
+    Switch,
 }
 
 /// What the monitor is to do.

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Failure;
-use crate::vm::operator::{Address, Operator};
+use crate::vm::operator::{Address, Operator, SwitchStatus};
 
 /// Candidates that an error names.
 const CANDIDATES: usize = 6;
@@ -81,6 +81,59 @@ pub fn vcpu(operator: &dyn Operator, word: &str) -> Result<(usize, usize), Failu
         true => Ok((vm, index)),
         false => Err(Failure(format!("{name} has no vCPU {index}: {}", numbers("vCPUs", count)))),
     }
+}
+
+/// Finds the slot of the disk of a VM that `word` names.
+///
+/// # Errors
+/// [`Failure`], with the disks that there are.
+pub fn disk(operator: &dyn Operator, vm: usize, word: &str) -> Result<usize, Failure> {
+    let disks = operator.disks(vm);
+    let found = disks.iter().find(|disk| disk.name == word).map(|disk| disk.slot);
+    let names = || alternatives(disks.iter().map(|disk| disk.name.as_str()));
+    found.ok_or_else(|| Failure(format!("the VM has no disk {}: expected {}", quoted(word), names())))
+}
+
+/// Finds the slot of the network device of a VM that `word` numbers.
+///
+/// # Errors
+/// [`Failure`].
+pub fn net(operator: &dyn Operator, vm: usize, word: &str) -> Result<usize, Failure> {
+    let (nets, index) = (operator.nets(vm), number(word)?);
+    let found = usize::try_from(index).ok().and_then(|index| nets.get(index)).map(|net| net.slot);
+    let possible = || numbers("network devices", nets.len());
+    found.ok_or_else(|| Failure(format!("the VM has no network device {index}: {}", possible())))
+}
+
+/// Finds the switch that `word` names or abbreviates.
+///
+/// # Errors
+/// [`Failure`], with the switches that there are.
+pub fn switch<'s>(switches: &'s [SwitchStatus], word: &str) -> Result<&'s SwitchStatus, Failure> {
+    if let Some(exact) = switches.iter().find(|switch| switch.name == word) {
+        return Ok(exact);
+    }
+    let fitting: Vec<&SwitchStatus> =
+        switches.iter().filter(|switch| switch.name.starts_with(word)).collect();
+    match *fitting {
+        [switch] => Ok(switch),
+        _ => {
+            let names = alternatives(switches.iter().map(|switch| switch.name.as_str()));
+            Err(Failure(format!("{} is no switch: expected {names}", quoted(word))))
+        }
+    }
+}
+
+/// Reads an amount of memory in bytes: a number, with K, M or G behind it for powers of 1024.
+///
+/// # Errors
+/// [`Failure`] where it is none, or exceeds 64 bits.
+pub fn size(word: &str) -> Result<u64, Failure> {
+    let units = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30)];
+    let unit = units.iter().find_map(|(unit, factor)| Some((word.strip_suffix(unit)?, *factor)));
+    let (digits, factor) = unit.unwrap_or((word, 1));
+    let size = number(digits).ok().and_then(|number| number.checked_mul(factor));
+    size.ok_or_else(|| Failure(format!("{} is no size: expected one like 4096, 64M or 1G", quoted(word))))
 }
 
 /// Reads a number, decimal or hexadecimal behind `0x`.
@@ -193,6 +246,10 @@ mod tests {
         assert_eq!(number("0xffff_ffff_ffff_ffff"), Ok(u64::MAX));
         for wrong in ["", "0x", "0x1_0000_0000_0000_0000", "-1", "4k"] {
             assert!(number(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(["4096", "0x10K", "64M", "1G"].map(size), [4096, 16 << 10, 64 << 20, 1 << 30].map(Ok));
+        for wrong in ["", "M", "1T", "64m", "0xffffffffffffffffG"] {
+            assert!(size(wrong).is_err(), "{wrong}");
         }
         assert_eq!(count("0", 5).unwrap_err().0, "0 is out of range: expected 1 to 5");
     }

@@ -1,6 +1,6 @@
 //! All commands, in the order in which `help` shows them.
 
-use super::{Argument, Command, Failure, Outcome, control, help, inspect};
+use super::{Argument, Command, Failure, Outcome, control, device, help, inspect};
 use crate::vm::operator::{Operator, Order};
 
 /// A VM, where only one makes sense.
@@ -120,6 +120,39 @@ pub static COMMANDS: &[Command] = &[
         ..plain("top", "CPU use now, refreshing", control::top)
     },
     plain("sched", "the physical CPUs, and who runs on them", inspect::sched),
+    Command {
+        arguments: device::DISK,
+        takes: &[Argument::Vm(&["plug", "unplug"]), Argument::Vm(&[]), Argument::Disk],
+        more: "Without a VM, those of all VMs. Plug and unplug act on a VM that runs: its guest finds the disk, or \
+               loses it at once, with what it has not written back.",
+        ..plain("disk", "disks, and what they have done", device::disk)
+    },
+    Command {
+        arguments: device::NET,
+        takes: &[
+            Argument::Vm(&["plug", "unplug", "link"]),
+            Argument::Vm(&[]),
+            Argument::Net,
+            Argument::Word(&["up", "down"]),
+        ],
+        more: "Without a VM, those of all VMs; N counts those of one VM from 0. Plug and unplug act on a VM that \
+               runs. Link takes up or down behind N: the cable, while the device stays.",
+        ..plain("net", "network devices, and their traffic", device::net)
+    },
+    Command {
+        arguments: "[NAME]",
+        takes: &[Argument::Switch],
+        more: "With a switch, its ports, why they have dropped frames, and the addresses that it has learned.",
+        ..plain("switch", "switches, their ports and addresses", device::switch)
+    },
+    Command {
+        arguments: "VM [SIZE]",
+        takes: &[Argument::Vm(&[]), Argument::Number],
+        required: 1,
+        more: "With a size such as 256M, the guest is asked to put that much of its memory into the balloon, from \
+               where the machine has it back; 0 lets it have all again. What is named guest is the guest's word.",
+        ..plain("balloon", "memory that a VM gives back", device::balloon)
+    },
     Command {
         arguments: "VM[.CPU]",
         takes: VM,

@@ -50,6 +50,11 @@ impl Table {
     ) -> Self {
         Self { columns, rows: rows.into_iter().map(Vec::from).collect() }
     }
+
+    /// Whether it has no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
 }
 
 /// What is told of each thing in a table.

@@ -5,7 +5,7 @@ use vm_fdt::FdtWriter;
 use super::*;
 use crate::monitor::command::COMMANDS;
 use crate::vm::lifecycle::State;
-use crate::vm::operator::Order;
+use crate::vm::operator::{DeviceOrder, Order};
 use crate::vm::vcpu::ExitCounters;
 
 fn three() -> Session {
@@ -72,6 +72,14 @@ fn every_answer_fits_the_screen_and_is_json_when_asked_for() {
         "stats",
         "stats all",
         "sched",
+        "disk",
+        "disk plug web root",
+        "net web",
+        "net link web 0 down",
+        "switch",
+        "switch lan",
+        "balloon web",
+        "balloon web 1M",
         "info",
         "regs 1",
         "mem 0 1 100",
@@ -154,6 +162,13 @@ fn mistakes_are_answered_with_what_was_expected() {
         ("mem web 16 5000", "5000 is out of range: expected 1 to 4096"),
         ("mem web 0xffffffffffffffff 2", "2 bytes from 0xffffffffffffffff on exceed the address space"),
         ("colour maybe", "expected on or off, not \"maybe\""),
+        ("disk plug web swap", "the VM has no disk \"swap\": expected root or scratch"),
+        ("disk plug web", "expected: disk [VM | plug|unplug VM NAME]"),
+        ("net unplug web 2", "the VM has no network device 2: expected 0 to 1"),
+        ("net link web 0 sideways", "expected: net link VM N up|down"),
+        ("switch wan", "\"wan\" is no switch: expected lan or storage"),
+        ("balloon web 1T", "\"1T\" is no size: expected one like 4096, 64M or 1G"),
+        ("balloon web 513M", "537919488 bytes are more than the VM's memory, which is 536870912"),
         ("power", "poweroff must be typed in full"),
         ("tree web", "the devicetree is damaged: "),
     ] {
@@ -184,6 +199,64 @@ fn a_vcpu_is_looked_at() {
     assert_eq!(session.machine.debugged.get(), Some(Some(2)));
     session.command("gdb off");
     assert_eq!(session.machine.debugged.get(), Some(None));
+}
+
+#[test]
+fn devices_are_looked_at_and_changed() {
+    let mut session = three();
+    let disks = "\
+VM   NAME     IN   SIZE   MODE        REQUESTS  BYTES  ERRORS  BACKEND
+web  root     yes  4096M  read-write        42     1M       0  disk0/root
+web  scratch  no   4096M  read-write        42     1M       0  disk0/root
+";
+    let found = session.command("disk web");
+    let squeeze = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert_eq!(squeeze(&found), squeeze(disks), "{found}");
+    let found = session.command("net web");
+    assert!(squeeze(&found).contains(&"web 1 down lan 7 52:54:00:00:00:03 100 200 3".to_owned()), "{found}");
+    let found = session.command("switch");
+    assert!(squeeze(&found).contains(&"lan nic0 2 1 200 6".to_owned()), "{found}");
+    let found = squeeze(&session.command("switch sto"));
+    for line in ["web.0 - 100 62.5K 200 125K 3", "web.0 no room 1", "52:54:00:00:00:02 - web.0 1.500s"] {
+        assert!(found.contains(&line.to_owned()), "{line:?} in {found:?}");
+    }
+    assert!(!found.iter().any(|line| line.contains("spoofed")), "{found:?}");
+    let found = squeeze(&session.command("balloon db1"));
+    for line in ["target: 256M", "actual: 128M", "returned: 126M", "guest free: 300M", "guest total: -"] {
+        assert!(found.contains(&line.to_owned()), "{line:?} in {found:?}");
+    }
+    assert!(session.command("stats web").contains("disk0/root"));
+    for command in [
+        "disk plug db1 scratch",
+        "disk unplug 0 root",
+        "net plug db2 1",
+        "net unplug web 0",
+        "net link web 0 up",
+        "net link web 1 down",
+        "balloon db1 64M",
+    ] {
+        assert_eq!(session.command(command), "", "{command}");
+    }
+    let expected = [
+        (1, DeviceOrder::Plug(1)),
+        (0, DeviceOrder::Unplug(0)),
+        (2, DeviceOrder::Plug(3)),
+        (0, DeviceOrder::Unplug(2)),
+        (0, DeviceOrder::Link(2, true)),
+        (0, DeviceOrder::Link(3, false)),
+        (1, DeviceOrder::Balloon(64 << 20)),
+    ];
+    assert_eq!(session.machine.device_orders.take(), expected);
+    session.keys("disk plug web s\t");
+    assert!(session.shows("disk plug web scratch ", 22));
+    session.keys("\x15switch l\t");
+    assert!(session.shows("switch lan ", 11));
+    session.keys("\x15net link web \t\t");
+    assert_eq!(session.tail(2), ["0  1", "polyvisor> net link web"]);
+    session.keys("1 d\t");
+    assert!(session.shows("net link web 1 down ", 20));
 }
 
 #[test]

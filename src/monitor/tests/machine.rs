@@ -2,21 +2,84 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::net::Mac;
+use crate::storage::Counters;
 use crate::vm::bundle::{Arch, Colour};
 use crate::vm::lifecycle::State;
 use crate::vm::operator::{
-    Activity, Address, CpuStatus, Operator, Order, Refusal, TracedExit, VcpuRegisters, VcpuStatus, VmStatus,
+    Activity, Address, BalloonStatistics, BalloonStatus, CpuStatus, DeviceOrder, DiskMode, DiskStatus,
+    LearnedAddress, NetStatus, Operator, Order, PortStatus, Refusal, SwitchStatus, TracedExit, Traffic,
+    VcpuRegisters, VcpuStatus, VmStatus,
 };
 use crate::vm::vcpu::{ExitCounters, Regs};
 
 /// The VMs have these colours in turn.
 pub const COLOURS: &[Colour] = &[Colour::Green, Colour::Cyan, Colour::Magenta];
 
+fn disk(name: &str, slot: usize) -> DiskStatus {
+    let counters = Counters { reads: 30, writes: 10, flushes: 2, sectors_read: 2048, ..Counters::default() };
+    DiskStatus {
+        name: name.to_owned(),
+        slot,
+        plugged: slot == 0,
+        backend: "disk0/root".to_owned(),
+        size: Some(4 << 30),
+        mode: DiskMode::ReadWrite,
+        counters,
+    }
+}
+
+const TRAFFIC: Traffic = Traffic {
+    frames_sent: 100,
+    bytes_sent: 64_000,
+    frames_received: 200,
+    bytes_received: 128_000,
+    dropped: 3,
+};
+
+fn net(slot: usize) -> NetStatus {
+    NetStatus {
+        slot,
+        plugged: true,
+        link: slot == 2,
+        switch: "lan".to_owned(),
+        mac: Mac([0x52, 0x54, 0, 0, 0, slot as u8]),
+        vlan: (slot == 3).then_some(7),
+        traffic: TRAFFIC,
+    }
+}
+
+fn switch(name: &str) -> SwitchStatus {
+    let drops = vec![("rate", 2), ("no room", 1), ("spoofed", 0)];
+    let port = PortStatus { owner: "web.0".to_owned(), vlan: None, traffic: TRAFFIC, drops };
+    let mac = Mac([0x52, 0x54, 0, 0, 0, 2]);
+    let address = LearnedAddress { mac, vlan: 0, owner: "web.0".to_owned(), age: 1_500_000 };
+    SwitchStatus {
+        name: name.to_owned(),
+        uplink: Some("nic0".to_owned()),
+        ports: vec![port; 2],
+        addresses: vec![address],
+    }
+}
+
+fn balloon() -> BalloonStatus {
+    let statistics = BalloonStatistics { free: Some(300 << 20), ..BalloonStatistics::default() };
+    BalloonStatus { target: 256 << 20, actual: 128 << 20, returned: 126 << 20, statistics }
+}
+
 /// The machine.
 pub struct Machine {
     pub vms: RefCell<Vec<VmStatus>>,
     pub vcpus: RefCell<Vec<Vec<VcpuStatus>>>,
     pub orders: RefCell<Vec<(usize, Order)>>,
+    pub device_orders: RefCell<Vec<(usize, DeviceOrder)>>,
+    /// The disks that each VM has.
+    pub disks: RefCell<Vec<DiskStatus>>,
+    /// The network devices that each VM has.
+    pub nets: RefCell<Vec<NetStatus>>,
+    pub switches: RefCell<Vec<SwitchStatus>>,
+    /// The balloon that each VM has.
+    pub balloon: RefCell<Option<BalloonStatus>>,
     /// What was typed into each VM.
     pub typed: RefCell<Vec<Vec<u8>>>,
     /// How many more bytes each VM takes.
@@ -59,6 +122,11 @@ impl Machine {
             vms: RefCell::new(names.iter().enumerate().map(vm).collect()),
             vcpus: RefCell::new((0..names.len()).map(|index| (0..=index).map(vcpu).collect()).collect()),
             orders: RefCell::default(),
+            device_orders: RefCell::default(),
+            disks: RefCell::new(vec![disk("root", 0), disk("scratch", 1)]),
+            nets: RefCell::new(vec![net(2), net(3)]),
+            switches: RefCell::new(vec![switch("lan"), switch("storage")]),
+            balloon: RefCell::new(Some(balloon())),
             typed: RefCell::new(vec![Vec::new(); names.len()]),
             room: RefCell::new(vec![usize::MAX; names.len()]),
             ready: RefCell::default(),
@@ -117,6 +185,27 @@ impl Operator for Machine {
             return Err(Refusal(format!("{name} is not paused, it is running")));
         }
         self.orders.borrow_mut().push((vm, order));
+        Ok(())
+    }
+
+    fn disks(&self, _: usize) -> Vec<DiskStatus> {
+        self.disks.borrow().clone()
+    }
+
+    fn nets(&self, _: usize) -> Vec<NetStatus> {
+        self.nets.borrow().clone()
+    }
+
+    fn balloon(&self, _: usize) -> Option<BalloonStatus> {
+        self.balloon.borrow().clone()
+    }
+
+    fn switches(&self) -> Vec<SwitchStatus> {
+        self.switches.borrow().clone()
+    }
+
+    fn order_device(&self, vm: usize, order: DeviceOrder) -> Result<(), Refusal> {
+        self.device_orders.borrow_mut().push((vm, order));
         Ok(())
     }
 

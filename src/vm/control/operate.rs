@@ -14,7 +14,8 @@ use crate::platform::{layout, power};
 use crate::vm::instance::Vm;
 use crate::vm::lifecycle::Event;
 use crate::vm::operator::{
-    Address, CpuStatus, Operator, Order, Refusal, TracedExit, VcpuRegisters, VcpuStatus, VmStatus,
+    Address, BalloonStatus, CpuStatus, DeviceOrder, DiskStatus, NetStatus, Operator, Order, Refusal,
+    SwitchStatus, TracedExit, VcpuRegisters, VcpuStatus, VmStatus,
 };
 use crate::vm::scheduler::{self, Hold, Task};
 use crate::vm::vcpu::{VcpuId, VcpuOps};
@@ -156,6 +157,26 @@ impl Operator for Machine {
         // What has begun may be done at once.
         super::request();
         Ok(())
+    }
+
+    fn disks(&self, _: usize) -> Vec<DiskStatus> {
+        Vec::new()
+    }
+
+    fn nets(&self, _: usize) -> Vec<NetStatus> {
+        Vec::new()
+    }
+
+    fn balloon(&self, _: usize) -> Option<BalloonStatus> {
+        None
+    }
+
+    fn switches(&self) -> Vec<SwitchStatus> {
+        Vec::new()
+    }
+
+    fn order_device(&self, vm: usize, _: DeviceOrder) -> Result<(), Refusal> {
+        Err(Refusal(format!("VM {} has no such device", self.vm(vm)?.name())))
     }
 
     fn registers(&self, vm: usize, vcpu: usize) -> Result<VcpuRegisters, Refusal> {
