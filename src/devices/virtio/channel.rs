@@ -2,20 +2,23 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 use spin::Mutex;
 
 use super::Features;
 pub use super::queue::Visit;
-use super::queue::{Queue, QueueError, Setup};
+use super::queue::{Checked, Queue, QueueError, QueueState, Setup};
 use crate::devices::irq::IrqLine;
 use crate::mm::guest_memory::SharedMemory;
+use crate::persist::RestoreError;
 
 bitflags! {
     /// Why a device interrupts (VIRTIO 1.2, 4.2.2: `InterruptStatus`).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Cause: u32 {
         /// Buffers were used.
         const USED = 1 << 0;
@@ -41,6 +44,16 @@ mod phase {
     pub const BROKEN: u8 = 2;
 }
 
+/// What is saved of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ChannelState {
+    generation: u32,
+    is_broken: bool,
+    causes: Cause,
+    deferred: u64,
+    queues: Vec<Option<QueueState>>,
+}
+
 /// What a device and its transport share.
 ///
 /// Locks: a queue's is taken first, then the interrupt's, then the interrupt controller's. Who has the lock of one queue
@@ -62,7 +75,7 @@ impl Channel {
     pub fn new(sizes: &[u16], memory: Arc<dyn SharedMemory>, line: IrqLine, worker: Arc<dyn Worker>) -> Self {
         Self {
             memory,
-            queues: sizes.iter().map(|&size| Mutex::new(Queue::new(size))).collect(),
+            queues: sizes.iter().take(64).map(|&size| Mutex::new(Queue::new(size))).collect(),
             line,
             causes: Mutex::new(Cause::empty()),
             features: AtomicU64::new(0),
@@ -202,9 +215,10 @@ impl Channel {
         self.features.store(features.bits(), Ordering::SeqCst);
     }
 
-    /// The driver is ready.
-    pub(super) fn go_live(&self) {
-        let _ = self.phase.compare_exchange(phase::OFF, phase::LIVE, Ordering::SeqCst, Ordering::Relaxed);
+    /// The driver is ready. `false`: it has broken a queue before.
+    pub(super) fn go_live(&self) -> bool {
+        let (expected, next) = (phase::OFF, phase::LIVE);
+        self.phase.compare_exchange(expected, next, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// Switches a queue on. If it cannot be as the driver wants it, the device needs a reset.
@@ -228,6 +242,67 @@ impl Channel {
         self.features.store(0, Ordering::SeqCst);
         self.deferred.store(0, Ordering::SeqCst);
         self.acknowledge(Cause::all());
+    }
+
+    /// What is saved of the channel. What was negotiated follows from what the transport saves.
+    pub(super) fn save(&self) -> ChannelState {
+        ChannelState {
+            generation: self.generation(),
+            is_broken: self.is_broken(),
+            causes: self.causes(),
+            deferred: self.deferred.load(Ordering::SeqCst),
+            queues: self.queues.iter().map(|queue| queue.lock().save()).collect(),
+        }
+    }
+
+    /// Checks what was saved of each queue.
+    pub(super) fn check(
+        &self,
+        state: &ChannelState,
+        features: Features,
+    ) -> Result<Vec<Option<Checked>>, RestoreError> {
+        let (found, limit) = (state.queues.len(), self.queues.len());
+        let mut checked =
+            Err(RestoreError { field: "virtio.queues", found: found as u64, limit: limit as u64 });
+        if found == limit {
+            self.memory.with(&mut |memory| {
+                let check = |(queue, state): (&Mutex<Queue>, &Option<QueueState>)| {
+                    let check = |state| queue.lock().check(state, features, memory);
+                    state.as_ref().map(check).transpose()
+                };
+                checked = self.queues.iter().zip(&state.queues).map(check).collect();
+            });
+        }
+        checked
+    }
+
+    /// Goes on with what was saved, and its queues, which were checked.
+    pub(super) fn resume(
+        &self,
+        state: &ChannelState,
+        queues: Vec<Option<Checked>>,
+        features: Features,
+        is_ready: bool,
+    ) {
+        self.reset();
+        for (queue, state) in self.queues.iter().zip(queues) {
+            queue.lock().resume(state);
+        }
+        self.negotiate(features);
+        self.generation.store(state.generation, Ordering::SeqCst);
+        let phase = match (state.is_broken, is_ready) {
+            (true, _) => phase::BROKEN,
+            (false, true) => phase::LIVE,
+            (false, false) => phase::OFF,
+        };
+        self.phase.store(phase, Ordering::SeqCst);
+        if !state.causes.is_empty() {
+            self.raise(state.causes);
+        }
+        if state.deferred != 0 {
+            self.deferred.store(state.deferred, Ordering::SeqCst);
+            self.worker.wanted();
+        }
     }
 
     /// The driver has broken the rules of the queue of this index, whose lock is held.

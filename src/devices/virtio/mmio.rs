@@ -7,13 +7,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 use spin::{Mutex, RwLock};
 
-use super::channel::Cause;
+use super::channel::{Cause, ChannelState};
 use super::queue::Setup;
 use super::{Channel, Device, Features};
 use crate::devices::bus::{Access, MmioDevice, Width};
 use crate::mm::addr::Ipa;
+use crate::persist::RestoreError;
 
 /// Register offsets (4.2.2).
 mod reg {
@@ -54,7 +56,7 @@ const VENDOR: u32 = u32::from_le_bytes(*b"QEMU");
 
 bitflags! {
     /// How far the driver is (2.1).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     struct Status: u32 {
         const ACKNOWLEDGE = 1;
         const DRIVER = 2;
@@ -66,7 +68,7 @@ bitflags! {
 }
 
 /// What a driver has written of a queue that is off.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct QueueRegisters {
     num: u32,
     desc: u64,
@@ -75,7 +77,7 @@ struct QueueRegisters {
 }
 
 /// What the driver has written.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Registers {
     status: Status,
     device_features_sel: u32,
@@ -102,6 +104,33 @@ impl Registers {
         let mut queues = core::mem::take(&mut self.queues);
         queues.fill(QueueRegisters::default());
         *self = Self { queues, ..Self::new(0) };
+    }
+
+    /// What was agreed upon with the driver.
+    fn features(&self) -> Features {
+        match self.status.contains(Status::FEATURES_OK) {
+            true => Features::from_bits_retain(self.driver_features),
+            false => Features::empty(),
+        }
+    }
+
+    /// Checks what was saved, for this device.
+    fn check(&self, device: &dyn Device) -> Result<(), RestoreError> {
+        let bound = |field, found, limit| Err(RestoreError { field, found, limit });
+        let (features, offered) = (self.features(), offered(device));
+        let queues = device.channel().queues();
+        if self.queues.len() != queues {
+            return bound("virtio.queues", self.queues.len() as u64, queues as u64);
+        }
+        if !offered.contains(features) {
+            return bound("virtio.features", features.bits(), offered.bits());
+        }
+        let is_possible = features.contains(Features::VERSION_1) || !self.status.contains(Status::DRIVER_OK);
+        let known = Status::all() - Status::DEVICE_NEEDS_RESET;
+        if !is_possible || !known.contains(self.status) {
+            return bound("virtio.status", self.status.bits().into(), known.bits().into());
+        }
+        Ok(())
     }
 
     fn read(&self, device: &dyn Device, register: u64) -> u32 {
@@ -158,8 +187,9 @@ impl Registers {
         }
         if added.contains(Status::DRIVER_OK) && self.status.contains(Status::FEATURES_OK) {
             self.status |= Status::DRIVER_OK;
-            device.channel().go_live();
-            device.start();
+            if device.channel().go_live() {
+                device.start();
+            }
         }
     }
 
@@ -173,17 +203,10 @@ impl Registers {
         match (register, is_ready) {
             (reg::QUEUE_READY, true) if value & 1 == 0 => queue.lock().disable(),
             (reg::QUEUE_READY, false) if value & 1 != 0 && self.status.contains(Status::FEATURES_OK) => {
-                let features = channel.features();
-                let setup = Setup {
-                    // What does not fit is too large in any case.
-                    size: registers.num.try_into().unwrap_or(u16::MAX),
-                    descriptors: Ipa(registers.desc),
-                    driver: Ipa(registers.driver),
-                    device: Ipa(registers.device),
-                    packed: features.contains(Features::RING_PACKED),
-                    event_idx: features.contains(Features::EVENT_IDX),
-                    indirect: features.contains(Features::INDIRECT_DESC),
-                };
+                let areas = [registers.desc, registers.driver, registers.device].map(Ipa);
+                // What does not fit is too large in any case.
+                let size = registers.num.try_into().unwrap_or(u16::MAX);
+                let setup = Setup::new(size, areas, channel.features());
                 channel.enable_queue(index, setup);
             }
             (_, true) => {}
@@ -238,6 +261,32 @@ impl Plugged {
         self.registers.lock().set_status(&*self.device, 0);
     }
 
+    fn save(&self) -> TransportState {
+        let registers = self.registers.lock();
+        TransportState {
+            id: self.device.id() as u32,
+            registers: registers.clone(),
+            channel: self.device.channel().save(),
+            device: self.device.save(),
+        }
+    }
+
+    fn restore(&self, state: &TransportState) -> Result<(), RestoreError> {
+        let id = self.device.id() as u32;
+        if state.id != id {
+            return Err(RestoreError { field: "virtio.id", found: state.id.into(), limit: id.into() });
+        }
+        state.registers.check(&*self.device)?;
+        let channel = self.device.channel();
+        let features = state.registers.features();
+        let queues = channel.check(&state.channel, features)?;
+        let mut registers = self.registers.lock();
+        self.device.restore(&state.device)?;
+        *registers = state.registers.clone();
+        channel.resume(&state.channel, queues, features, registers.status.contains(Status::DRIVER_OK));
+        Ok(())
+    }
+
     fn read(&self, register: u64) -> u32 {
         let channel = self.device.channel();
         match register {
@@ -264,6 +313,16 @@ impl Plugged {
     }
 }
 
+/// The whole state of a slot with a device in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransportState {
+    id: u32,
+    registers: Registers,
+    channel: ChannelState,
+    /// As [`Device::save`] has it.
+    device: Vec<u8>,
+}
+
 /// A transport: a window of registers through which a driver finds a device, or none.
 #[derive(Default)]
 pub struct Transport(RwLock<Option<Plugged>>);
@@ -285,6 +344,35 @@ impl Transport {
         *slot = plugged;
         if let Some(now) = &*slot {
             now.reset();
+        }
+    }
+
+    /// Does some of what the device has left to do; tells whether there was anything.
+    pub fn work(&self) -> bool {
+        let slot = self.0.read();
+        let Some(Plugged { device, .. }) = &*slot else { return false };
+        let deferred = device.channel().take_deferred();
+        for queue in (0..device.channel().queues()).filter(|queue| deferred >> queue & 1 != 0) {
+            device.notified(queue);
+        }
+        deferred != 0
+    }
+
+    /// The state of the device and all that belongs to it; `None` for an empty slot. Nobody may use it meanwhile: its VM
+    /// does not run, and no request is under way.
+    pub fn save(&self) -> Option<TransportState> {
+        self.0.read().as_ref().map(Plugged::save)
+    }
+
+    /// Replaces the state of the device that is plugged in, which is the same one as when it was saved, by `state`, which is
+    /// untrusted. The VM does not run.
+    ///
+    /// # Errors
+    /// The first value that is out of its bound; nothing has changed then.
+    pub fn restore(&self, state: &TransportState) -> Result<(), RestoreError> {
+        match &*self.0.read() {
+            Some(plugged) => plugged.restore(state),
+            None => Err(RestoreError { field: "virtio.id", found: state.id.into(), limit: 0 }),
         }
     }
 

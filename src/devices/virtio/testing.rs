@@ -60,9 +60,9 @@ impl Worker for TestWorker {
 /// Where the memory starts.
 pub const BASE: Ipa = Ipa(0x4000_0000);
 /// Bytes of memory.
-pub const SIZE: u64 = 8 << 20;
+pub const SIZE: u64 = 4 << 20;
 /// The last part of the memory holds buffers, which are given out in turn; queues and tables are before it.
-const BUFFERS: u64 = 4 << 20;
+const BUFFERS: u64 = 2 << 20;
 
 /// What is around a device: the memory, an interrupt line, and who calls it again.
 pub struct Rig {
@@ -419,9 +419,17 @@ impl Driver {
         Some(Used { id, written, writable: pending.writable, bytes })
     }
 
+    /// Whether [`Driver::used`] would find anything.
+    pub fn is_used(&self) -> bool {
+        match self.mode.packed {
+            true => self.used_packed().is_some(),
+            false => self.get::<u16>(self.setup.device, 2) != self.used.0,
+        }
+    }
+
     fn used_split(&mut self) -> Option<(u16, u32)> {
         let ring = self.setup.device;
-        if self.get::<u16>(ring, 2) == self.used.0 {
+        if !self.is_used() {
             return None;
         }
         fence();

@@ -7,9 +7,11 @@ mod chain;
 mod error;
 mod packed;
 mod split;
+mod state;
 
 use serde::{Deserialize, Serialize};
 
+use super::Features;
 use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::GuestMemory;
 pub use area::Areas;
@@ -18,6 +20,7 @@ pub use chain::{Chain, Token};
 pub use error::QueueError;
 use packed::Packed;
 use split::Split;
+pub use state::{Checked, QueueState};
 
 /// Most entries of a queue (2.7: 32768).
 const LARGEST: u16 = 1 << 15;
@@ -42,6 +45,20 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// A queue of `size` entries, whose areas (that of descriptors, the driver's and the device's) are there, as the features
+    /// have it.
+    pub fn new(size: u16, [descriptors, driver, device]: [Ipa; 3], features: Features) -> Self {
+        Self {
+            size,
+            descriptors,
+            driver,
+            device,
+            packed: features.contains(Features::RING_PACKED),
+            event_idx: features.contains(Features::EVENT_IDX),
+            indirect: features.contains(Features::INDIRECT_DESC),
+        }
+    }
+
     /// Where in a split ring an index that runs freely is.
     #[inline]
     fn slot(&self, index: u16) -> usize {
@@ -221,5 +238,7 @@ fn is_passed(event: u16, now: u16, count: u16) -> bool {
     now.wrapping_sub(event).wrapping_sub(1) < count
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 #[cfg(test)]
 mod tests;
