@@ -420,3 +420,6 @@ impl MmioDevice for Transport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
