@@ -7,6 +7,7 @@ use super::*;
 use crate::devices::virtio::DeviceId;
 use crate::devices::virtio::queue::{Chain, Token};
 use crate::devices::virtio::testing::{Driver, Mode, Rig};
+use crate::mm::guest_memory::GuestMemory;
 
 /// A device that gives every request back, and remembers what happened.
 struct Echo {
