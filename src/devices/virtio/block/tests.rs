@@ -323,6 +323,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A request in the device's hands: the sectors, its number, and what is to be read.
+type Flying = (core::ops::Range<u64>, u16, Option<Vec<u8>>);
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -335,7 +338,7 @@ proptest! {
     ) {
         let mut bench = if room == 0 { Bench::fast(mode) } else { Bench::slow(room, mode) };
         let mut model = vec![0u8; (4000 * SECTOR) as usize];
-        let mut flying: Vec<(core::ops::Range<u64>, u16, Option<Vec<u8>>)> = Vec::new();
+        let mut flying: Vec<Flying> = Vec::new();
         for step in steps {
             let (readable, writable, place, expected) = match step {
                 Step::Answer(index) => {
@@ -395,10 +398,7 @@ proptest! {
 }
 
 /// Checks the answers that are there.
-fn collect(
-    bench: &mut Bench,
-    flying: &mut Vec<(core::ops::Range<u64>, u16, Option<Vec<u8>>)>,
-) -> Result<(), TestCaseError> {
+fn collect(bench: &mut Bench, flying: &mut Vec<Flying>) -> Result<(), TestCaseError> {
     while let Some(used) = bench.driver.used() {
         let at = flying.iter().position(|(_, id, _)| *id == used.id).unwrap();
         let (_, _, expected) = flying.remove(at);
