@@ -9,6 +9,7 @@ pub mod memory;
 pub mod physical;
 #[cfg(test)]
 pub mod testing;
+pub mod window;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
