@@ -10,7 +10,7 @@ pub mod offload;
 pub mod switch;
 
 #[cfg(test)]
-mod testing;
+pub mod testing;
 
 use alloc::sync::Arc;
 use core::fmt;

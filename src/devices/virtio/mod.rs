@@ -14,6 +14,7 @@ pub mod balloon;
 pub mod block;
 pub mod channel;
 pub mod mmio;
+pub mod net;
 pub mod queue;
 pub mod rng;
 pub mod slots;

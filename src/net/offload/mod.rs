@@ -55,7 +55,7 @@ pub enum Protocol {
 
 bitflags! {
     /// What a receiver does itself.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
     pub struct Accepts: u8 {
         /// It does not mind a checksum that is only of the pseudo header.
         const CHECKSUM = 1 << 0;

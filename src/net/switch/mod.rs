@@ -188,8 +188,14 @@ impl Switch {
         {
             return Ok(if receiver.id == sender.id { Route::Nowhere } else { Route::One(receiver.clone()) });
         }
-        let members = state.ports.iter().flatten();
-        Ok(Route::All(members.filter(|port| port.id != sender.id && port.carries(vlan)).cloned().collect()))
+        Ok(Route::All)
+    }
+
+    /// The ports of a VLAN, but for the sender's.
+    fn others(&self, sender: &Member, vlan: u16) -> ArrayVec<Arc<Member>, MAX_PORTS> {
+        let state = self.state.lock();
+        let ports = state.ports.iter().flatten();
+        ports.filter(|port| port.id != sender.id && port.carries(vlan)).cloned().collect()
     }
 }
 
@@ -211,8 +217,8 @@ enum Route {
     Nowhere,
     /// To this port.
     One(Arc<Member>),
-    /// To all of these.
-    All(ArrayVec<Arc<Member>, MAX_PORTS>),
+    /// To all others.
+    All,
 }
 
 /// What an endpoint holds of its port.
@@ -301,7 +307,8 @@ impl Port for Plugged {
                 self.forward(&receiver, vlan, frame);
                 1
             }
-            Route::All(receivers) => {
+            Route::All => {
+                let receivers = self.switch.others(&self.member, vlan);
                 receivers.iter().for_each(|receiver| self.forward(receiver, vlan, frame));
                 receivers.len()
             }
