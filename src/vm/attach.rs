@@ -1,14 +1,19 @@
 //! From what a bundle says of a VM's virtio devices to the devices.
 
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use core::fmt;
 
-use super::bundle::{self, Bundle, DeviceSpec, DiskSource, DiskSpec};
+use super::bundle::{self, Bundle, DeviceSpec, DiskSource, DiskSpec, NetSpec};
+use super::switches;
 use crate::devices::virtio::balloon::{self, Balloon};
 use crate::devices::virtio::block::Block;
+use crate::devices::virtio::net::{NetConfig, NetDevice};
 use crate::devices::virtio::rng::{self, Rng};
 use crate::devices::virtio::{Channel, Device};
 use crate::mm::guest_memory::Reclaim;
+use crate::net::Endpoint;
+use crate::net::switch::{PlugError, PortConfig};
 use crate::storage::memory::MemoryDisk;
 use crate::storage::{Disk, DiskError};
 
@@ -16,6 +21,8 @@ use crate::storage::{Disk, DiskError};
 pub enum Attached {
     /// A disk.
     Disk(Arc<Block>),
+    /// A network device.
+    Net(Arc<NetDevice>),
     /// A source of randomness.
     Rng(Arc<Rng>),
     /// A memory balloon.
@@ -27,6 +34,7 @@ impl Attached {
     pub fn device(&self) -> Arc<dyn Device> {
         match self {
             Self::Disk(block) => block.clone(),
+            Self::Net(net) => net.clone(),
             Self::Rng(rng) => rng.clone(),
             Self::Balloon(balloon) => balloon.clone(),
         }
@@ -42,6 +50,10 @@ pub enum AttachError {
     Disk(DiskError),
     /// There is no such physical disk.
     NoSuchDisk,
+    /// There is no such switch.
+    NoSuchSwitch(u32),
+    /// The port of a network device.
+    Plug(PlugError),
     /// The machine has no source of randomness.
     NoEntropy,
     /// There are no such devices yet.
@@ -54,6 +66,8 @@ impl fmt::Display for AttachError {
             Self::Bundle(error) => error.fmt(f),
             Self::Disk(error) => error.fmt(f),
             Self::NoSuchDisk => f.write_str("the machine has no such disk"),
+            Self::NoSuchSwitch(index) => write!(f, "there is no switch {index}"),
+            Self::Plug(error) => error.fmt(f),
             Self::NoEntropy => f.write_str("the machine has no source of randomness"),
             Self::Unknown => f.write_str("there are no such devices yet"),
         }
@@ -93,10 +107,28 @@ pub fn attach(
             Ok(Attached::Rng(Rng::new(channel(&rng::QUEUES), seed)))
         }
         DeviceSpec::Balloon => Ok(Attached::Balloon(Balloon::new(channel(&balloon::QUEUES), memory.clone()))),
-        DeviceSpec::Net(_) | DeviceSpec::Vsock { .. } | DeviceSpec::Console { .. } => {
-            Err(AttachError::Unknown)
-        }
+        DeviceSpec::Net(spec) => net(spec, channel).map(Attached::Net),
+        DeviceSpec::Vsock { .. } | DeviceSpec::Console { .. } => Err(AttachError::Unknown),
     }
+}
+
+/// A network device at a port of its switch.
+fn net(spec: &NetSpec, channel: impl FnOnce(&[u16]) -> Channel) -> Result<Arc<NetDevice>, AttachError> {
+    let no_switch = AttachError::NoSuchSwitch(spec.switch);
+    let switch = switches::get(spec.switch as usize).ok_or(no_switch)?;
+    let config = NetConfig { mac: spec.mac, mtu: spec.mtu, pairs: spec.queues };
+    let device = Arc::new(NetDevice::new(config, channel(&config.queues())));
+    let port = PortConfig {
+        name: spec.mac.to_string(),
+        mac: Some(spec.mac),
+        vlan: spec.vlan,
+        rate: spec.rate,
+        guard: spec.guard.clone(),
+        trusted: false,
+    };
+    let endpoint: Arc<dyn Endpoint> = device.clone();
+    device.connect(Some(switch.plug(port, Arc::downgrade(&endpoint)).map_err(AttachError::Plug)?));
+    Ok(device)
 }
 
 /// What is behind a block device.

@@ -23,6 +23,7 @@ pub mod ratelimit;
 pub mod scheduler;
 #[cfg(target_os = "none")]
 pub mod start;
+pub mod switches;
 pub mod trace;
 pub mod vcpu;
 #[cfg(target_os = "none")]

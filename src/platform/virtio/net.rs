@@ -14,6 +14,7 @@ use virtio_drivers::transport::{InterruptStatus, SomeTransport, Transport};
 use super::{Dma, Error};
 use crate::mm::frames::{Frames, Owner};
 use crate::mm::guest_memory::GuestSlice;
+use crate::net::offload::{Accepts, lower};
 use crate::net::{Delivery, Endpoint, Frame, Mac, Offload, Plug};
 
 bitflags! {
@@ -311,15 +312,22 @@ impl State {
 }
 
 impl Endpoint for Nic {
+    /// The card has no offloads: they are done here.
     fn deliver(&self, frame: &Frame<'_>) -> Delivery {
+        lower(frame, Accepts::empty(), &mut |frame| self.transmit(frame))
+    }
+}
+
+impl Nic {
+    /// Sends a frame with nothing left to do.
+    fn transmit(&self, frame: &Frame<'_>) -> Delivery {
         let mut state = self.state.lock();
         let State { transport, transmit, counters, .. } = &mut *state;
         while let Some((number, _)) = transmit.pop(true) {
             // There is room: a buffer is in one place only.
             let _ = transmit.free.push(number);
         }
-        let whole = frame.offload == Offload::default() && frame.len <= MAX_FRAME;
-        let number = if whole { transmit.free.pop() } else { None };
+        let number = if frame.len <= MAX_FRAME { transmit.free.pop() } else { None };
         let Some(number) = number else {
             counters.dropped += 1;
             return Delivery::Dropped;

@@ -29,6 +29,7 @@ use crate::vm::instance::Vm;
 use crate::vm::lifecycle::{self, Action, Backoff, Ending, Event, Halted, Phase, State};
 use crate::vm::operator::{Operator, Order, Refusal};
 use crate::vm::scheduler::{self, Task};
+use crate::vm::switches;
 use crate::vm::vcpu::VcpuId;
 use crate::vm::watchdog;
 
@@ -140,6 +141,7 @@ pub fn start(model: &str, bundle: &'static Bundle<'static>) {
     // A vCPU that has something to report halts until that has been dealt with.
     POSTED.lock().reserve(2 * vcpus);
     scheduler::reserve(vcpus);
+    switches::start(bundle.switches());
     let machine = MACHINE.call_once(|| Machine {
         model: model.to_string(),
         bundle,
