@@ -17,7 +17,7 @@ pub const MAX_CPUS: usize = 64;
 /// Most ranges of RAM, and of reserved memory, that a tree may have.
 pub const MAX_RANGES: usize = 128;
 /// Most virtio-mmio transports that are looked at.
-pub const MAX_VIRTIO: usize = 64;
+pub const MAX_VIRTIO: usize = 32;
 /// Largest devicetree, by the arm64 boot protocol.
 const MAX_TREE: usize = 2 * MIB as usize;
 const MAGIC: u32 = 0xd00d_feed;

@@ -36,11 +36,11 @@ struct Devices {
 
 static DEVICES: Once<Devices> = Once::new();
 
-/// Finds and starts the devices that `board` names: those behind virtio-mmio in the order of the devicetree, then those on
-/// the PCI root bus. This CPU takes their interrupts, until they are moved.
+/// Finds and starts the devices that `board` names: those behind virtio-mmio, then those on the PCI root bus. This CPU takes their interrupts, until they are moved.
 pub fn start(board: &Board) {
     let mut devices = Devices::default();
-    for device in &board.virtio {
+    // QEMU fills `virt`'s transports from the last to the first: so the names go by its command line.
+    for device in board.virtio.iter().rev() {
         let registers = &device.registers;
         let len = registers.end.0.saturating_sub(registers.start.0);
         if let Err(error) = stage1::map(registers.start, len, Access::Device) {
@@ -112,6 +112,7 @@ impl Devices {
         }
     }
 
+    #[inline(never)] // The stack need not hold this and what the other has.
     fn add_disk(&mut self, transport: SomeTransport<'static>, intid: u32) -> Result<(), Error> {
         let mut controller = BlockController::new(transport)?;
         let name = format!("disk{}", self.disks.len());
@@ -131,6 +132,7 @@ impl Devices {
         Ok(())
     }
 
+    #[inline(never)] // As above.
     fn add_nic(&mut self, transport: SomeTransport<'static>, intid: u32) -> Result<(), Error> {
         let nic = Arc::new(Nic::new(transport)?);
         let name = format!("nic{}", self.nics.len());

@@ -2,6 +2,8 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
 use bitflags::bitflags;
@@ -17,7 +19,7 @@ use crate::storage::physical::{Abilities, Controller, SLOTS};
 use crate::storage::{DiskError, Geometry, Operation, SECTOR};
 
 bitflags! {
-    /// What is made use of (5.2.3, 6). Not `EVENT_IDX`: the crate misses a notification where its index wraps.
+    /// What is made use of (5.2.3, 6).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     struct Features: u64 {
         const READ_ONLY = 1 << 5;
@@ -89,9 +91,9 @@ pub struct BlockController {
     abilities: Abilities,
     /// An [`Envelope`] for each slot.
     envelopes: Frames,
-    commands: [Option<Command>; SLOTS],
+    commands: Vec<Option<Command>>,
     /// The slot of the command whose first descriptor this is.
-    slots: [u8; QUEUE_SIZE],
+    slots: Vec<u8>,
 }
 
 // SAFETY: the addresses in `commands` are not tied to a CPU.
@@ -132,9 +134,16 @@ impl BlockController {
             max_write_zeroes,
         };
         let envelopes = Frames::allocate_zeroed(PAGE_SIZE, Owner::Hypervisor)?;
-        let queue = Box::new(VirtQueue::new(&mut transport, QUEUE, false, false)?);
+        let queue = super::queue(&mut transport, QUEUE)?;
         transport.finish_init();
-        Ok(Self { transport, queue, abilities, envelopes, commands: [None; SLOTS], slots: [0; QUEUE_SIZE] })
+        Ok(Self {
+            transport,
+            queue,
+            abilities,
+            envelopes,
+            commands: vec![None; SLOTS],
+            slots: vec![0; QUEUE_SIZE],
+        })
     }
 
     /// The disk's serial number, if it has one. Asked before anything else is, and waited for.

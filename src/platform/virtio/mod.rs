@@ -4,11 +4,13 @@ pub mod block;
 mod dma;
 pub mod net;
 
+use alloc::boxed::Box;
 use core::fmt::{self, Debug, Display};
 use core::ops::BitAnd;
 use core::ptr::NonNull;
 
 use bitflags::Flags;
+use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::mmio::{MmioError, MmioTransport};
 use virtio_drivers::transport::pci::VirtioPciError;
 use virtio_drivers::transport::{DeviceStatus, SomeTransport, Transport};
@@ -95,4 +97,15 @@ where
         return Err(Error::Features);
     }
     Ok(features)
+}
+
+/// Sets the queue of this number up. In a frame of its own: queues are large, and stacks are not.
+#[inline(never)]
+fn queue<const SIZE: usize>(
+    transport: &mut SomeTransport<'static>,
+    number: u16,
+) -> Result<Box<VirtQueue<Dma, SIZE>>, Error> {
+    // Without indirect descriptors, which would be allocated for each request, and without `EVENT_IDX`: the crate misses
+    // a notification where its index wraps.
+    Ok(Box::new(VirtQueue::new(transport, number, false, false)?))
 }

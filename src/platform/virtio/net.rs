@@ -4,6 +4,8 @@
 //! more is not listened to for a while ([`PAUSE_US`]), so that a flood takes a bounded share of the CPU's time.
 
 use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU16, Ordering, fence};
 
 use bitflags::bitflags;
@@ -18,7 +20,7 @@ use crate::net::offload::{Accepts, lower};
 use crate::net::{Delivery, Endpoint, Frame, Mac, Offload, Plug};
 
 bitflags! {
-    /// What is made use of (5.1.3, 6). Not `EVENT_IDX`: the crate misses a notification where its index wraps.
+    /// What is made use of (5.1.3, 6).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     struct Features: u64 {
         const MTU = 1 << 3;
@@ -60,22 +62,22 @@ const BUDGET: usize = 64;
 /// For how long a card is not listened to that had more than that, in microseconds.
 pub const PAUSE_US: u64 = 200;
 
-/// A queue and its buffers, one for each entry.
+/// A queue and its buffers, one for each entry. A buffer is in one place only, so no vector ever grows.
 struct Ring {
     queue: Box<VirtQueue<Dma, DEPTH>>,
     buffers: Frames,
     /// The buffer of the entry that this token names, if the device has it.
-    owners: [Option<u8>; DEPTH],
+    owners: Vec<Option<u8>>,
     /// The buffers that the device does not have.
-    free: heapless::Vec<u8, DEPTH>,
+    free: Vec<u8>,
 }
 
 impl Ring {
     fn new(transport: &mut SomeTransport<'static>, index: u16) -> Result<Self, Error> {
         Ok(Self {
-            queue: Box::new(VirtQueue::new(transport, index, false, false)?),
+            queue: super::queue(transport, index)?,
             buffers: Frames::allocate_zeroed((DEPTH * BUFFER) as u64, Owner::Hypervisor)?,
-            owners: [None; DEPTH],
+            owners: vec![None; DEPTH],
             free: (0..DEPTH as u8).collect(),
         })
     }
@@ -324,8 +326,7 @@ impl Nic {
         let mut state = self.state.lock();
         let State { transport, transmit, counters, .. } = &mut *state;
         while let Some((number, _)) = transmit.pop(true) {
-            // There is room: a buffer is in one place only.
-            let _ = transmit.free.push(number);
+            transmit.free.push(number);
         }
         let number = if frame.len <= MAX_FRAME { transmit.free.pop() } else { None };
         let Some(number) = number else {
@@ -344,7 +345,7 @@ impl Nic {
             }
         }
         if !transmit.push(number, Some(self.header + len)) {
-            let _ = transmit.free.push(number);
+            transmit.free.push(number);
             counters.dropped += 1;
             return Delivery::Dropped;
         }
