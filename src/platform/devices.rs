@@ -36,7 +36,8 @@ struct Devices {
 
 static DEVICES: Once<Devices> = Once::new();
 
-/// Finds and starts the devices that `board` names: those behind virtio-mmio, then those on the PCI root bus. This CPU takes their interrupts, until they are moved.
+/// Finds and starts the devices that `board` names: those behind virtio-mmio, then those on the PCI root bus. This CPU
+/// takes their interrupts, until they are moved.
 pub fn start(board: &Board) {
     let mut devices = Devices::default();
     // QEMU fills `virt`'s transports from the last to the first: so the names go by its command line.
