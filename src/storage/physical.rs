@@ -223,30 +223,33 @@ impl<C: Controller> PhysicalDisk<C> {
                 continue;
             };
             if result.is_ok() && advance(&mut job, &self.abilities) {
-                match self.begin(&mut state, slot, job) {
-                    Ok(()) => continue,
-                    Err((error, stopped)) => (result, job) = (Err(error), stopped),
+                result = self.begin(&mut state, slot, job);
+                if result.is_ok() {
+                    continue;
                 }
+                job = state.slots.get_mut(slot).and_then(|place| place.job.take())?;
             }
             state.counters.errors += u64::from(result.is_err());
             return Some((slot, job, result));
         }
     }
 
-    /// Has the controller begin (what it can take at once of) `job`.
-    fn begin(&self, state: &mut State<C>, slot: usize, job: Job) -> Result<(), (DiskError, Job)> {
+    /// Has the controller begin (what it can take at once of) `job`, which is in the slot then, whether it could or not.
+    fn begin(&self, state: &mut State<C>, slot: usize, job: Job) -> Result<(), DiskError> {
         let (command, len) = next_command(&job, &self.abilities);
         let data = self.buffer(slot, len);
         // SAFETY: the buffer lives as long as the controller, and is accessed by nobody while the slot has a job.
-        match unsafe { state.controller.begin(slot, command, job.sector, data) } {
-            Ok(()) => {
-                if let Some(place) = state.slots.get_mut(slot) {
-                    place.job = Some(job);
-                }
-                Ok(())
-            }
-            Err(error) => Err((error, job)),
+        let begun = unsafe { state.controller.begin(slot, command, job.sector, data) };
+        if let Some(place) = state.slots.get_mut(slot) {
+            place.job = Some(job);
         }
+        begun
+    }
+
+    /// Gives up what has not begun.
+    fn cancel(&self, slot: usize) {
+        let job = self.state.lock().slots.get_mut(slot).and_then(|place| place.job.take());
+        self.release(slot, job.map_or_else(Vec::new, |job| job.segments));
     }
 
     /// Takes a free slot, and the vector for its segments. `None` where there is none for `waiter`, which will be called.
@@ -334,8 +337,8 @@ impl<C: Controller> PhysicalDisk<C> {
             state.counters.count(job.operation, len);
             self.begin(&mut state, slot, job)
         };
-        if let Err((error, job)) = begun {
-            self.release(slot, job.segments);
+        if let Err(error) = begun {
+            self.cancel(slot);
             return Err(error);
         }
         let result = loop {
@@ -461,19 +464,20 @@ impl<C: Controller> Disk for PhysicalDisk<C> {
             }
             _ => Ok(()),
         };
-        let begun = match copied {
-            Ok(()) => {
-                let mut state = self.state.lock();
-                state.counters.count(job.operation, job.len);
-                self.begin(&mut state, slot, job)
-            }
-            Err(_) => Err((DiskError::Memory, job)),
-        };
+        if copied.is_err() {
+            self.state.lock().counters.errors += 1;
+            self.release(slot, job.segments);
+            return Err(DiskError::Memory);
+        }
+        let mut state = self.state.lock();
+        state.counters.count(job.operation, job.len);
+        let begun = self.begin(&mut state, slot, job);
+        state.counters.errors += u64::from(begun.is_err());
+        drop(state);
         match begun {
             Ok(()) => Ok(Progress::Pending),
-            Err((error, job)) => {
-                self.state.lock().counters.errors += 1;
-                self.release(slot, job.segments);
+            Err(error) => {
+                self.cancel(slot);
                 Err(error)
             }
         }
