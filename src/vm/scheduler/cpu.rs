@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
-use spin::{Mutex, MutexGuard, Once};
+use spin::{Mutex, MutexGuard};
 
 use super::policy::{self, CpuSet, CpuView, Params, Rate, RunQueue, VTime, Waiting};
 use super::task::{Fate, State, Task};
@@ -15,8 +15,6 @@ use crate::platform::{crash, devices};
 use crate::vm::vcpu::VcpuId;
 use crate::vm::{control, watchdog};
 
-/// The policy's constants in ticks of this machine's counter; set before any CPU schedules.
-static PARAMS: Once<Params> = Once::new();
 /// The CPUs that no vCPU owns, a bit each.
 static SHARED_CPUS: AtomicU64 = AtomicU64::new(u64::MAX);
 
@@ -33,6 +31,8 @@ struct Sleeper {
 
 /// What a CPU has of its own for the scheduler.
 pub struct CpuScheduler {
+    /// The policy's constants in ticks of this machine's counter.
+    params: Params,
     queue: Mutex<Queue>,
     /// Blocked vCPUs that were last here, with the times of their timers.
     sleepers: Mutex<Vec<Sleeper>>,
@@ -63,10 +63,6 @@ const NOBODY: u64 = u64::MAX;
 
 fn id_of(current: u64) -> Option<VcpuId> {
     (current != NOBODY).then_some(VcpuId { vm: (current >> 32) as usize, index: current as u32 as usize })
-}
-
-fn params() -> &'static Params {
-    PARAMS.call_once(|| Params::new(timer::frequency()))
 }
 
 /// The CPUs that no vCPU owns.
@@ -146,9 +142,10 @@ fn place(task: &Task, vtime: VTime, home: usize) -> &'static PerCpu {
     let now = timer::about_now();
     let views = percpu::all().map(|cpu| cpu.scheduler.view(cpu.index, now));
     // A VM is only started if the CPUs that are left to it exist.
-    policy::place(params(), vtime, task.share.rate(), home, preferred(task), views)
+    let own = percpu::this_cpu();
+    policy::place(&own.scheduler.params, vtime, task.share.rate(), home, preferred(task), views)
         .and_then(percpu::cpu)
-        .unwrap_or_else(percpu::this_cpu)
+        .unwrap_or(own)
 }
 
 /// The highest level of the CPUs that are busy.
@@ -175,18 +172,19 @@ fn waiting(task: Arc<Task>, vtime: VTime) -> Waiting<Arc<Task>> {
 /// best.
 pub(super) fn make_ready(task: &Arc<Task>) {
     let now = timer::about_now();
+    let params = &percpu::this_cpu().scheduler.params;
     task.share.one_more();
     let home = task.home();
     let home_vtime = percpu::cpu(home).map_or(VTime::default(), |cpu| cpu.scheduler.vtime_at(now));
     let rate = task.share.rate();
-    let vtime = task.asleep().vtime_at(params(), home_vtime, task.share.clock(), rate);
-    let cpu = place(task, policy::woken(params(), home_vtime, vtime, rate), home);
+    let vtime = task.asleep().vtime_at(params, home_vtime, task.share.clock(), rate);
+    let cpu = place(task, policy::woken(params, home_vtime, vtime, rate), home);
     let idle = task.lap(now);
     task.times.idle.add(idle);
     let mut queue = cpu.scheduler.queue.lock();
     task.set_state(State::Waiting(cpu.index));
     leave_idle(&mut queue, now);
-    queue.wake(params(), now, waiting(task.clone(), vtime), home_vtime);
+    queue.wake(params, now, waiting(task.clone(), vtime), home_vtime);
     cpu.scheduler.joined(cpu, queue, now);
 }
 
@@ -195,8 +193,9 @@ pub(super) fn take_out(cpu: usize, task: &Arc<Task>) -> bool {
     let Some(cpu) = percpu::cpu(cpu) else { return false };
     let mut queue = cpu.scheduler.queue.lock();
     let Some(found) = queue.remove(|waiting| Arc::ptr_eq(waiting, task)) else { return false };
-    found.task.park(found.vtime, queue.reached());
-    cpu.scheduler.publish(&queue, timer::about_now());
+    let now = timer::about_now();
+    found.task.park(found.vtime, queue.vtime(&cpu.scheduler.params, now));
+    cpu.scheduler.publish(&queue, now);
     true
 }
 
@@ -204,6 +203,7 @@ impl Default for CpuScheduler {
     /// Nothing to run.
     fn default() -> Self {
         Self {
+            params: Params::new(timer::frequency()),
             queue: Mutex::new(RunQueue::new()),
             sleepers: Mutex::new(Vec::new()),
             called: AtomicBool::new(false),
@@ -255,9 +255,10 @@ impl CpuScheduler {
     fn publish(&self, queue: &Queue, now: u64) {
         // While somebody waits, that one's virtual time counts, and it stands.
         let rate = queue.running_rate().filter(|_| queue.waiting() == 0).map_or(0, Rate::raw);
+        let (vtime, level) = queue.progress(&self.params, now);
         self.waiting.store(queue.waiting(), Ordering::SeqCst);
-        self.vtime.store(queue.reached().raw(), Ordering::Relaxed);
-        self.level.store(queue.view(params(), now, 0).level.raw(), Ordering::Relaxed);
+        self.vtime.store(vtime.raw(), Ordering::Relaxed);
+        self.level.store(level.raw(), Ordering::Relaxed);
         self.published.store(now, Ordering::Relaxed);
         self.rate.store(rate, Ordering::Relaxed);
     }
@@ -271,7 +272,7 @@ impl CpuScheduler {
     /// A task has joined the queue, which is unlocked here: whoever should do something else now is told.
     fn joined(&self, cpu: &PerCpu, queue: MutexGuard<'_, Queue>, now: u64) {
         self.publish(&queue, now);
-        let matters = queue.waiting() == 1 || queue.preempts(params(), now);
+        let matters = queue.waiting() == 1 || queue.preempts(&self.params, now);
         let candidates = queue.front().map(|front| allowed(&front.task));
         drop(queue);
         fence(Ordering::SeqCst);
@@ -294,7 +295,7 @@ impl CpuScheduler {
         let mut queue = self.queue.lock();
         task.set_state(State::Waiting(cpu.index));
         leave_idle(&mut queue, now);
-        queue.insert(params(), now, waiting(task, vtime));
+        queue.insert(&self.params, now, waiting(task, vtime));
         self.joined(cpu, queue, now);
     }
 
@@ -322,7 +323,7 @@ impl CpuScheduler {
         let mut queue = self.queue.lock();
         task.share.charge(queue.uncharged(now));
         queue.set_rate(now, task.share.rate());
-        if queue.preempts(params(), now) || queue.expired(params(), now) {
+        if queue.preempts(&self.params, now) || queue.expired(&self.params, now) {
             return true;
         }
         self.publish(&queue, now);
@@ -332,47 +333,49 @@ impl CpuScheduler {
     }
 
     fn set_slice(&self, queue: &Queue, now: u64) {
-        timer::set(Alarm::Slice, queue.next_tick(params(), now).map(|delay| now.saturating_add(delay)));
+        timer::set(Alarm::Slice, queue.next_tick(&self.params, now).map(|delay| now.saturating_add(delay)));
     }
 
-    /// Puts the task that has left this CPU where it belongs.
-    fn settle(&self, own: &PerCpu, leaving: Option<(Arc<Task>, Fate)>) {
-        if let Some((task, fate)) = leaving {
-            let now = timer::about_now();
-            let mut queue = self.queue.lock();
-            let homeless = self.retire(own, &mut queue, task, fate, now);
-            self.publish(&queue, now);
-            drop(queue);
-            rehome(own, homeless);
-        }
-    }
-
-    /// Puts the task that has left this CPU where it belongs, and takes the next one.
-    fn switch(&self, own: &PerCpu, leaving: Option<(Arc<Task>, Fate)>) -> Option<Arc<Task>> {
+    /// Puts the task that has left this CPU where it belongs, and takes the next one, unless the CPU is `wanted` for
+    /// something else.
+    fn switch(&self, own: &PerCpu, leaving: Option<(Arc<Task>, Fate)>, wanted: bool) -> Option<Arc<Task>> {
         let now = timer::about_now();
         let mut queue = self.queue.lock();
         let homeless = leaving.and_then(|(task, fate)| self.retire(own, &mut queue, task, fate, now));
-        let next = loop {
-            let Some(next) = queue.pop() else { break None };
-            if !next.task.is_halted() {
-                break Some(next);
-            }
-            // Halted after it had been put here.
-            next.task.park(next.vtime, queue.reached());
-        };
+        let next = if wanted { None } else { self.next(&mut queue, now) };
         let next = next.map(|next| self.start(own, &mut queue, next, now));
         self.publish(&queue, now);
+        self.set_slice(&queue, now);
         self.balance(own, queue);
         rehome(own, homeless);
         next
     }
 
-    /// Moves the task that is next in the queue, which is unlocked here, to another CPU if it fares better
-    /// there; once for each time slice.
-    fn balance(&self, own: &PerCpu, mut queue: MutexGuard<'_, Queue>) {
-        if !self.tick.swap(false, Ordering::Relaxed) {
-            return;
+    /// Takes the first that waits and may run.
+    fn next(&self, queue: &mut Queue, now: u64) -> Option<Waiting<Arc<Task>>> {
+        loop {
+            let next = queue.pop()?;
+            if !next.task.is_halted() {
+                return Some(next);
+            }
+            // Halted after it had been put here.
+            next.task.park(next.vtime, queue.vtime(&self.params, now));
         }
+    }
+
+    /// Compares the queue, which is unlocked here, with other CPUs' once for each time slice.
+    #[inline]
+    fn balance(&self, own: &PerCpu, queue: MutexGuard<'_, Queue>) {
+        // Nobody else touches the flag.
+        if self.tick.load(Ordering::Relaxed) {
+            self.tick.store(false, Ordering::Relaxed);
+            self.move_front(own, queue);
+        }
+    }
+
+    /// Moves the task that is next in the queue, which is unlocked here, to another CPU if it fares better there.
+    #[cold]
+    fn move_front(&self, own: &PerCpu, mut queue: MutexGuard<'_, Queue>) {
         let Some(front) = queue.front() else { return };
         let target = place(&front.task, front.vtime, own.index);
         if target.index == own.index {
@@ -396,7 +399,7 @@ impl CpuScheduler {
             // Only those that have not come as far have something to forget.
             if cpu.scheduler.vtime_at(now).is_before(level) {
                 let mut queue = cpu.scheduler.queue.lock();
-                queue.catch_up(params(), now, level, rate);
+                queue.catch_up(&self.params, now, level, rate);
                 cpu.scheduler.publish(&queue, now);
             }
         }
@@ -411,8 +414,9 @@ impl CpuScheduler {
         fate: Fate,
         now: u64,
     ) -> Option<(Arc<Task>, VTime)> {
-        task.share.charge(queue.uncharged(now));
-        let mut vtime = queue.stop(params(), now).unwrap_or(queue.reached());
+        let ran = queue.uncharged(now);
+        let mut vtime = queue.stop(&self.params, now).unwrap_or(queue.reached());
+        task.share.charge(ran);
         self.current.store(NOBODY, Ordering::Relaxed);
         task.times.run.add(task.lap(now));
         match fate {
@@ -453,7 +457,7 @@ impl CpuScheduler {
             return Some((task, vtime));
         }
         task.set_state(State::Waiting(own.index));
-        queue.insert(params(), now, waiting(task, vtime));
+        queue.insert(&self.params, now, waiting(task, vtime));
         None
     }
 
@@ -488,39 +492,37 @@ impl CpuScheduler {
         let id = task.id();
         self.current.store((id.vm as u64) << 32 | id.index as u64, Ordering::Relaxed);
         self.switches.store(self.switches.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        queue.start(params(), now, vtime, task.share.rate());
-        self.set_slice(queue, now);
+        queue.start(now, vtime, task.share.rate());
         task
     }
 
-    /// Takes the task that has had least of those that wait for other CPUs and may run here.
-    fn steal(&self, own: &PerCpu) -> Option<Arc<Task>> {
+    /// Takes the task that has had least of those that wait for other CPUs and may run here into the own queue; tells
+    /// whether there was one.
+    fn steal(&self, own: &PerCpu) -> bool {
         if !shared_cpus().contains(own.index) {
-            return None;
+            return false;
         }
         let first = |cpu: &'static PerCpu| {
             let queue = cpu.scheduler.queue.lock();
             Some((queue.iter().find(|found| found.allowed.contains(own.index))?.vtime, cpu))
         };
         let earlier = |one: (VTime, _), other: (VTime, _)| if other.0.is_before(one.0) { other } else { one };
-        let (_, cpu) = crowded(own).filter_map(first).reduce(earlier)?;
+        let Some((_, cpu)) = crowded(own).filter_map(first).reduce(earlier) else { return false };
         let stolen = {
             let mut queue = cpu.scheduler.queue.lock();
-            let found = queue.steal(own.index)?;
+            // Somebody else may have come first.
+            let Some(found) = queue.steal(own.index) else { return false };
             found.task.set_state(State::Waking);
             cpu.scheduler.publish(&queue, timer::about_now());
             found
         };
         let now = timer::about_now();
         let mut queue = self.queue.lock();
-        // Somebody else may have come first.
         stolen.task.set_state(State::Waiting(own.index));
         leave_idle(&mut queue, now);
-        queue.insert(params(), now, stolen);
-        let stolen = queue.pop()?;
-        let task = self.start(own, &mut queue, stolen, now);
+        queue.insert(&self.params, now, stolen);
         self.publish(&queue, now);
-        Some(task)
+        true
     }
 
     /// Whether [`CpuScheduler::steal`] would find something.
@@ -576,18 +578,16 @@ pub fn run_cpu() -> ! {
     let mut leaving = None;
     loop {
         scheduler.turns.store(scheduler.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        if control::is_wanted_on(own.index) {
-            // The control plane may want to halt the very task that has just left.
-            scheduler.settle(own, leaving.take());
-            control::run();
-        }
+        let wanted = control::is_wanted_on(own.index);
         scheduler.called.store(false, Ordering::SeqCst);
-        let next = scheduler.switch(own, leaving.take()).or_else(|| scheduler.steal(own));
-        if let Some(task) = next {
+        let next = scheduler.switch(own, leaving.take(), wanted);
+        if wanted {
+            // The task that has just left has been put away: the control plane may want to halt that very one.
+            control::run();
+        } else if let Some(task) = next {
             let fate = task.run();
             leaving = Some((task, fate));
-        } else {
-            timer::set(Alarm::Slice, None);
+        } else if !scheduler.steal(own) {
             watchdog::arm();
             scheduler.doze(own);
             irq::handle_idle();
@@ -648,7 +648,7 @@ pub fn nap(task: &Task) -> bool {
     let now = timer::about_now();
     task.times.since.store(now, Ordering::Relaxed);
     let mut queue = scheduler.queue.lock();
-    task.share.charge(queue.slept(params(), now, slept, || furthest(now)));
+    task.share.charge(queue.slept(&scheduler.params, now, slept, || furthest(now)));
     scheduler.publish(&queue, now);
     quiet
 }

@@ -74,7 +74,7 @@ pub struct RunQueue<T> {
     /// By virtual time, the lowest last; among equals, the one that has waited longest is last.
     waiting: Vec<Waiting<T>>,
     running: Option<Running>,
-    /// What [`Self::vtime`] has reached.
+    /// What [`Self::vtime`] has reached, noted whenever the level may go down.
     reached: VTime,
     /// When [`Self::catch_up`] was last asked for.
     compared: Ticks,
@@ -104,7 +104,14 @@ impl<T> RunQueue<T> {
 
     /// How far this CPU has come: the highest [`level`](CpuView::level) that it ever had. It never goes back.
     pub fn vtime(&self, params: &Params, now: Ticks) -> VTime {
-        self.reached.later(self.level(params, now))
+        let (vtime, _) = self.progress(params, now);
+        vtime
+    }
+
+    /// [`Self::vtime`], and the [`level`](CpuView::level).
+    pub fn progress(&self, params: &Params, now: Ticks) -> (VTime, VTime) {
+        let level = self.level(params, now);
+        (self.reached.later(level), level)
     }
 
     /// What [`place`](super::place) has to know of this CPU.
@@ -134,7 +141,7 @@ impl<T> RunQueue<T> {
         self.reached = self.reached.later(furthest);
     }
 
-    /// What [`Self::vtime`] was when the queue was last changed.
+    /// What [`Self::vtime`] was when something was last queued, or stopped.
     pub fn reached(&self) -> VTime {
         self.reached
     }
@@ -210,9 +217,8 @@ impl<T> RunQueue<T> {
     }
 
     /// One that was taken from this queue runs from now on.
-    pub fn start(&mut self, params: &Params, now: Ticks, vtime: VTime, rate: Rate) {
+    pub fn start(&mut self, now: Ticks, vtime: VTime, rate: Rate) {
         self.running = Some(Running { vtime, rate, charged: now, started: now });
-        self.reached = self.vtime(params, now);
     }
 
     /// From now on the one that runs does so at this rate.
@@ -250,7 +256,7 @@ impl<T> RunQueue<T> {
                 self.leave_idle(furthest);
             }
             let vtime = self.woken(params, now, vtime, rate);
-            self.start(params, now, vtime, rate);
+            self.start(now, vtime, rate);
         }
         uncharged
     }
@@ -267,8 +273,10 @@ impl<T> RunQueue<T> {
 
     /// The one that runs leaves the CPU: its virtual time.
     pub fn stop(&mut self, params: &Params, now: Ticks) -> Option<VTime> {
+        let vtime = self.running(now);
         self.reached = self.vtime(params, now);
-        self.running.take().map(|running| running.vtime(now))
+        self.running = None;
+        vtime
     }
 
     /// Whether the first that waits should have the CPU at once, when it has just been queued. The one that

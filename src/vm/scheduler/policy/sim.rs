@@ -354,7 +354,7 @@ impl Machine {
             return;
         };
         let (now, vcpu, rate) = (self.now, next.task, self.rate(next.task));
-        self.cpus[cpu].queue.start(&PARAMS, now, next.vtime, rate);
+        self.cpus[cpu].queue.start(now, next.vtime, rate);
         self.cpus[cpu].running = Some(vcpu);
         self.cpus[cpu].epoch += 1;
         let slice = self.cpus[cpu].queue.next_tick(&PARAMS, now).unwrap_or(PARAMS.longest_slice);
