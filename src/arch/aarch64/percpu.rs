@@ -42,6 +42,8 @@ pub struct PerCpu {
     pub gic_target: AtomicUsize,
     /// Where a GICv3 has the registers of its private interrupts.
     pub gic_private: AtomicU64,
+    /// How many of its list registers, from the first on, may hold an interrupt.
+    pub list_registers: AtomicUsize,
     /// What its timer is set for.
     pub alarms: Alarms,
     /// Its part of the scheduler.
@@ -98,6 +100,7 @@ pub unsafe fn prepare(start: PhysAddr, index: usize, affinity: u64) -> u64 {
         affinity,
         gic_target: AtomicUsize::new(0),
         gic_private: AtomicU64::new(0),
+        list_registers: AtomicUsize::new(0),
         alarms: Alarms::default(),
         scheduler: CpuScheduler::default(),
         watched: Watched::default(),

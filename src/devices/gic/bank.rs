@@ -57,8 +57,8 @@ impl Loaded {
 /// The state of one word of interrupts.
 ///
 /// While an interrupt is *loaded*, that is in a list register, the hardware owns the pending and active state
-/// it was loaded with; `latch` and `active` then hold only what came on top since, and `drop_*` what was
-/// taken away since.
+/// it was loaded with; `latch` and `active` then hold only what came on top since. What `loaded_*` and `may_be_active`
+/// say of interrupts that are not loaded means nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bank {
     /// Forwarding is enabled (ISENABLER).
@@ -75,14 +75,12 @@ pub(super) struct Bank {
     pub active: u32,
     /// In a list register.
     loaded: u32,
-    /// Loaded as pending because of `latch`.
+    /// Loaded as pending because of `latch`, and not cleared by software since.
     loaded_latch: u32,
-    /// Loaded as active.
+    /// Loaded as active, and not cleared by software since.
     loaded_active: u32,
-    /// Software cleared the pending state while it was loaded.
-    drop_pending: u32,
-    /// Software cleared the active state while it was loaded.
-    drop_active: u32,
+    /// Software has not cleared the active state since it was loaded.
+    may_be_active: u32,
     /// Priority of each (IPRIORITYR).
     priority: [u8; 32],
     /// Priority with which each went, or will go, active. A deactivation finds its list register by the
@@ -114,7 +112,7 @@ impl Bank {
 
     /// In a list register as pending because it was latched, not withdrawn since.
     pub fn loaded_latch(&self) -> u32 {
-        self.loaded_latch & !self.drop_pending
+        self.loaded & self.loaded_latch
     }
 
     /// Latched pending, in a list register or not, as far as is known: the guest may have acknowledged since.
@@ -129,7 +127,7 @@ impl Bank {
 
     /// Active as ISACTIVER shows it.
     pub fn known_active(&self) -> u32 {
-        self.active | (self.loaded_active & !self.drop_active)
+        self.active | (self.loaded & self.loaded_active)
     }
 
     /// Has state of its own, apart from the input.
@@ -155,7 +153,7 @@ impl Bank {
     /// ICPENDR.
     pub fn clear_pending(&mut self, bits: u32) {
         self.latch &= !bits;
-        self.drop_pending |= bits & self.loaded_latch;
+        self.loaded_latch &= !bits;
     }
 
     /// ISACTIVER.
@@ -169,7 +167,8 @@ impl Bank {
     /// ICACTIVER. An interrupt that is loaded as pending may be active by now.
     pub fn clear_active(&mut self, bits: u32) {
         self.active &= !bits;
-        self.drop_active |= bits & self.loaded;
+        self.loaded_active &= !bits;
+        self.may_be_active &= !bits;
     }
 
     /// Priority of the interrupt at `lane`.
@@ -197,24 +196,24 @@ impl Bank {
         }
     }
 
-    /// Moves the state of one interrupt to a list register. `alone`: not as pending while it is active.
-    pub fn load(&mut self, lane: usize, groups: Groups, alone: bool) -> Loaded {
+    /// Moves the state of one interrupt to a list register. `deliverable` is [`Bank::deliverable`]; `alone`: not as pending
+    /// while it is active.
+    #[inline]
+    pub fn load(&mut self, lane: usize, deliverable: u32, alone: bool) -> Loaded {
         let bit = 1 << lane;
-        let deliverable = self.deliverable(groups) & bit;
+        let deliverable = deliverable & bit;
         let active = self.active & bit;
         let programmed = self.priority(lane);
-        let mut priority = programmed;
-        if let Some(acknowledged) = self.acknowledged.get_mut(lane) {
-            if active == 0 {
-                *acknowledged = programmed;
-            }
-            priority = *acknowledged;
+        if active == 0 {
+            self.fix_priority(lane);
         }
+        let priority = if active == 0 { programmed } else { self.current_priority(lane) };
         // A list register has one priority, so what is to be delivered next with another has to wait.
         let pending = if active != 0 && (alone || priority != programmed) { 0 } else { deliverable };
         self.loaded |= bit;
-        self.loaded_active |= active;
-        self.loaded_latch |= pending & self.latch;
+        self.may_be_active |= bit;
+        self.loaded_active = self.loaded_active & !bit | active;
+        self.loaded_latch = self.loaded_latch & !bit | pending & self.latch;
         self.latch &= !pending;
         self.active &= !active;
         Loaded {
@@ -227,18 +226,15 @@ impl Bank {
     }
 
     /// Takes back from a list register what the guest left of one interrupt.
+    #[inline]
     pub fn settle(&mut self, bit: u32, lr: ListRegister) {
         if lr.is_pending() {
-            self.latch |= bit & self.loaded_latch & !self.drop_pending;
+            self.latch |= bit & self.loaded_latch;
         }
         if lr.is_active() {
-            self.active |= bit & !self.drop_active;
+            self.active |= bit & self.may_be_active;
         }
         self.loaded &= !bit;
-        self.loaded_latch &= !bit;
-        self.loaded_active &= !bit;
-        self.drop_pending &= !bit;
-        self.drop_active &= !bit;
     }
 
     /// The state as data; what is loaded counts as it was loaded.

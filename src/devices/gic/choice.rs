@@ -21,7 +21,7 @@ pub(super) struct Candidates<'a> {
 impl<'a> Candidates<'a> {
     pub fn new(cpu: &'a Vcpu, groups: Groups) -> Self {
         Self {
-            lanes: Ones(cpu.private_candidates(groups)),
+            lanes: Ones(cpu.private.active | cpu.private.deliverable(groups)),
             word: 0,
             banks: Ones(cpu.spi_words),
             spis: &cpu.spis,

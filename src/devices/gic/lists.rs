@@ -62,53 +62,60 @@ impl Vgic {
         eoi_count: impl FnOnce() -> u32,
         read: impl FnMut(usize) -> ListRegister,
     ) -> VcpuSet {
-        match self.vcpus.get_mut(vcpu) {
-            Some(cpu) if cpu.used != 0 || cpu.left_active != 0 => self.fold_loaded(vcpu, eoi_count, read),
-            _ => VcpuSet::EMPTY,
-        }
+        let Some(cpu) = self.vcpus.get_mut(vcpu) else { return VcpuSet::EMPTY };
+        // First, because those that are still active afterwards are then in the same place.
+        let concerned = match mem::take(&mut cpu.left_active) {
+            0 => VcpuSet::EMPTY,
+            left => self.end_unlisted(vcpu, eoi_count().min(left)),
+        };
+        concerned | self.take_back(vcpu, read)
     }
 
-    /// [`Vgic::fold`] of a vCPU that is loaded.
-    fn fold_loaded(
-        &mut self,
-        vcpu: usize,
-        eoi_count: impl FnOnce() -> u32,
-        mut read: impl FnMut(usize) -> ListRegister,
-    ) -> VcpuSet {
-        let Some(cpu) = self.vcpus.get_mut(vcpu) else { return VcpuSet::EMPTY };
-        let (used, left_active) = (mem::take(&mut cpu.used), mem::take(&mut cpu.left_active));
+    /// Ends the next `count` of the active interrupts that are in no list register. More ends than were left out are of
+    /// interrupts that were not active at all, which the hardware counts as well.
+    #[cold]
+    fn end_unlisted(&mut self, vcpu: usize, count: u32) -> VcpuSet {
         let mut concerned = VcpuSet::EMPTY;
-        if left_active != 0 {
-            // First, because those that are still active afterwards are then in the same place. More ends than were
-            // left out are of interrupts that were not active at all, which the hardware counts as well.
-            for _ in 0..eoi_count().min(left_active) {
-                if let Some(intid) = self.first_unlisted(vcpu) {
-                    concerned |= self.deactivate(vcpu, intid);
-                }
-            }
-        }
-        for n in 0..used {
-            let lr = read(n);
-            let Some(cpu) = self.vcpus.get_mut(vcpu) else { break };
-            let Some(&intid) = cpu.slots.get(n) else { break };
-            if cpu.offered >> n & 1 != 0 && !lr.is_pending() {
-                cpu.taken = cpu.taken.wrapping_add(1);
-            }
-            if let Some(bank) = intid.word().checked_sub(1) {
-                if let Some(spi) = self.spis.get_mut(bank) {
-                    spi.bank.settle(intid.bit(), lr);
-                    concerned |= self.refresh(bank, intid.bit());
-                }
-            } else {
-                cpu.settle(intid, lr, self.version);
+        for _ in 0..count {
+            if let Some(intid) = self.first_unlisted(vcpu) {
+                concerned |= self.deactivate(vcpu, intid);
             }
         }
         concerned.without(vcpu)
     }
 
+    /// Takes back what is in the list registers of `vcpu`. Returns which other vCPUs are concerned.
+    #[inline]
+    fn take_back(&mut self, vcpu: usize, mut read: impl FnMut(usize) -> ListRegister) -> VcpuSet {
+        let Some(cpu) = self.vcpus.get_mut(vcpu) else { return VcpuSet::EMPTY };
+        let mut concerned = VcpuSet::EMPTY;
+        for n in 0..mem::take(&mut cpu.used) {
+            let lr = read(n);
+            let Some(cpu) = self.vcpus.get_mut(vcpu) else { break };
+            let Some(&offered) = cpu.lists.get(n) else { break };
+            if offered.is_pending() && !lr.is_pending() {
+                cpu.taken = cpu.taken.wrapping_add(1);
+            }
+            let intid = IntId(offered.intid());
+            match intid.word().checked_sub(1) {
+                None => cpu.settle(intid, lr, self.version),
+                Some(bank) => concerned |= self.settle_spi(vcpu, bank, intid, lr),
+            }
+        }
+        concerned
+    }
+
+    /// Takes back what the guest left of an SPI. Returns which vCPUs besides `vcpu` are concerned.
+    fn settle_spi(&mut self, vcpu: usize, bank: usize, intid: IntId, lr: ListRegister) -> VcpuSet {
+        let Some(spi) = self.spis.get_mut(bank) else { return VcpuSet::EMPTY };
+        spi.bank.settle(intid.bit(), lr);
+        self.refresh(bank, intid.bit()).without(vcpu)
+    }
+
     /// Chooses what goes into the list registers of `vcpu`, which must be folded, and calls `write` with the
     /// number and value of each that is used. `interface` is asked for only if there are more interrupts than
     /// list registers.
+    #[inline]
     pub fn fill(
         &mut self,
         vcpu: usize,
@@ -117,31 +124,32 @@ impl Vgic {
     ) -> Fill {
         let Self { vcpus, spis, groups, version, list_registers, .. } = self;
         let Some(cpu) = vcpus.get_mut(vcpu) else { return Fill::default() };
-        let private = cpu.private_candidates(*groups);
-        if cpu.candidates(private) > *list_registers {
-            return self.fill_crowded(vcpu, interface(), write);
-        }
-        let mut used = 0;
-        for lane in Ones(private) {
+        let deliverable = cpu.private.deliverable(*groups);
+        for lane in Ones(cpu.private.active | deliverable) {
+            if cpu.used == *list_registers {
+                return self.fill_crowded(vcpu, interface(), write);
+            }
             let intid = IntId::at(0, lane);
-            let lr = cpu.load(intid, *groups, *version, false);
-            write(used, lr);
-            cpu.occupy(&mut used, intid, lr);
+            let lr = cpu.load(intid, deliverable, *version, false);
+            write(cpu.used, lr);
+            cpu.note(lr);
         }
         for bank in Ones(cpu.spi_words) {
             let (Some(&mine), Some(spi)) = (cpu.spis.get(bank), spis.get_mut(bank)) else { continue };
             for lane in Ones(mine) {
+                if cpu.used == *list_registers {
+                    return self.fill_crowded(vcpu, interface(), write);
+                }
                 let intid = IntId::at(bank + 1, lane);
                 let lr = spi.load(intid, *groups, vcpu, false);
-                write(used, lr);
-                cpu.occupy(&mut used, intid, lr);
+                write(cpu.used, lr);
+                cpu.note(lr);
             }
         }
-        cpu.used = used;
-        Fill { used, release: mem::take(&mut cpu.release), ..Fill::default() }
+        Fill { used: cpu.used, release: mem::take(&mut cpu.release), ..Fill::default() }
     }
 
-    /// `fill` where there are more interrupts than list registers.
+    /// `fill` where there have turned out to be more interrupts than list registers.
     #[cold]
     fn fill_crowded(
         &mut self,
@@ -149,31 +157,31 @@ impl Vgic {
         interface: CpuInterface,
         mut write: impl FnMut(usize, ListRegister),
     ) -> Fill {
+        let untouched = self.vcpus.get(vcpu).map_or([ListRegister::EMPTY; _], |cpu| cpu.lists);
+        let _nothing_has_changed =
+            self.take_back(vcpu, |n| untouched.get(n).copied().unwrap_or(ListRegister::EMPTY));
         let choice = self.choose(vcpu, interface);
-        let mut fill = Fill {
-            maintenance: choice.maintenance,
-            trap_deactivate: choice.left_active > 0,
-            ..Fill::default()
-        };
         for intid in choice.intids() {
             let Self { vcpus, spis, groups, version, .. } = self;
             let Some(cpu) = vcpus.get_mut(vcpu) else { break };
             let lr = match intid.word().checked_sub(1) {
-                None => cpu.load(intid, *groups, *version, true),
+                None => cpu.load(intid, cpu.private.deliverable(*groups), *version, true),
                 Some(bank) => match spis.get_mut(bank) {
                     Some(spi) => spi.load(intid, *groups, vcpu, true),
                     None => break,
                 },
             };
-            write(fill.used, lr);
-            cpu.occupy(&mut fill.used, intid, lr);
+            write(cpu.used, lr);
+            cpu.note(lr);
         }
-        if let Some(cpu) = self.vcpus.get_mut(vcpu) {
-            cpu.used = fill.used;
-            cpu.left_active = choice.left_active;
-            fill.release = mem::take(&mut cpu.release);
+        let Some(cpu) = self.vcpus.get_mut(vcpu) else { return Fill::default() };
+        cpu.left_active = choice.left_active;
+        Fill {
+            used: cpu.used,
+            maintenance: choice.maintenance,
+            trap_deactivate: choice.left_active > 0,
+            release: mem::take(&mut cpu.release),
         }
-        fill
     }
 }
 
@@ -182,35 +190,31 @@ impl SpiBank {
     fn load(&mut self, intid: IntId, groups: Groups, vcpu: usize, crowded: bool) -> ListRegister {
         // Its next delivery may be another vCPU's, once this one has deactivated it.
         let alone = crowded || self.target(intid.lane()) != Some(vcpu);
-        let loaded = self.bank.load(intid.lane(), groups, alone);
+        let loaded = self.bank.load(intid.lane(), self.bank.deliverable(groups), alone);
         let deactivation = if loaded.recurs { Deactivation::Notify } else { Deactivation::Silent };
         loaded.list_register(intid, deactivation)
     }
 }
 
 impl Vcpu {
-    /// How many interrupts want a list register, when these private ones do.
-    fn candidates(&self, private: u32) -> usize {
-        let spis = Ones(self.spi_words).filter_map(|bank| self.spis.get(bank));
-        spis.fold(private.count_ones(), |sum, word| sum + word.count_ones()) as usize
-    }
-
-    /// Notes that the next list register holds this.
-    fn occupy(&mut self, used: &mut usize, intid: IntId, lr: ListRegister) {
-        if let Some(slot) = self.slots.get_mut(*used) {
-            *slot = intid;
-            self.offered = self.offered & !(1 << *used) | u16::from(lr.is_pending()) << *used;
-            *used += 1;
+    /// Notes what the next list register holds.
+    #[inline]
+    fn note(&mut self, lr: ListRegister) {
+        if let Some(slot) = self.lists.get_mut(self.used) {
+            *slot = lr;
+            self.used += 1;
         }
     }
 
-    /// Moves a private interrupt into a list register. `crowded`: others that are pending cannot be.
-    fn load(&mut self, intid: IntId, groups: Groups, version: GicVersion, crowded: bool) -> ListRegister {
+    /// Moves a private interrupt into a list register. `deliverable` is [`Bank::deliverable`]; `crowded`: others that are
+    /// pending cannot be.
+    #[inline]
+    fn load(&mut self, intid: IntId, deliverable: u32, version: GicVersion, crowded: bool) -> ListRegister {
         if version == GicVersion::V2 && intid.is_sgi() {
-            return self.load_sourced_sgi(intid, groups);
+            return self.load_sourced_sgi(intid, deliverable);
         }
         let alone = crowded || self.polled & intid.bit() != 0;
-        let loaded = self.private.load(intid.lane(), groups, alone);
+        let loaded = self.private.load(intid.lane(), deliverable, alone);
         // Active and pending at once is for software's interrupts only (IHI 0069, ICH_LR<n>_EL2.State).
         let by_software = loaded.recurs || (loaded.pending && loaded.active);
         let deactivation = match self.link(intid) {
@@ -222,14 +226,14 @@ impl Vcpu {
     }
 
     /// Moves an SGI of a GICv2 into a list register: one of the vCPUs it was sent by at a time.
-    fn load_sourced_sgi(&mut self, intid: IntId, groups: Groups) -> ListRegister {
+    fn load_sourced_sgi(&mut self, intid: IntId, deliverable: u32) -> ListRegister {
         let (Some(sources), Some(current)) =
             (self.sgi_sources.get_mut(intid.lane()), self.sgi_current.get_mut(intid.lane()))
         else {
             return ListRegister::EMPTY;
         };
         // A list register names one source, so another has to wait until this one is through.
-        let loaded = self.private.load(intid.lane(), groups, true);
+        let loaded = self.private.load(intid.lane(), deliverable, true);
         if loaded.pending {
             *current = sources.trailing_zeros() as u8;
             *sources &= sources.wrapping_sub(1);
@@ -243,20 +247,27 @@ impl Vcpu {
     }
 
     /// Takes back what the guest left of a private interrupt.
+    #[inline]
     fn settle(&mut self, intid: IntId, lr: ListRegister, version: GicVersion) {
         let bit = intid.bit();
         self.private.settle(bit, lr);
-        if version == GicVersion::V2
-            && intid.is_sgi()
-            && lr.is_pending()
-            && let (Some(sources), Some(current)) =
-                (self.sgi_sources.get_mut(intid.lane()), self.sgi_current.get(intid.lane()))
+        if lr.is_pending() && version == GicVersion::V2 && intid.is_sgi() {
+            self.settle_sourced_sgi(intid);
+        }
+        if self.links & bit != 0 {
+            let by_hardware = lr.is_empty() && matches!(lr.deactivation(), Deactivation::Physical(_));
+            if !by_hardware {
+                self.release |= bit & !self.private.held();
+            }
+        }
+    }
+
+    /// Takes back the source of an SGI of a GICv2 that the guest has yet to acknowledge.
+    fn settle_sourced_sgi(&mut self, intid: IntId) {
+        if let (Some(sources), Some(current)) =
+            (self.sgi_sources.get_mut(intid.lane()), self.sgi_current.get(intid.lane()))
         {
             *sources |= 1u8.unbounded_shl(u32::from(*current));
-        }
-        let by_hardware = lr.is_empty() && matches!(lr.deactivation(), Deactivation::Physical(_));
-        if !by_hardware {
-            self.release |= self.links & bit & !self.private.held();
         }
     }
 }

@@ -6,6 +6,7 @@ use super::{
     ConfigError, CpuInterface, GicVersion, IntId, MAX_LIST_REGISTERS, MAX_SPIS, MAX_VCPUS_V2, MAX_VCPUS_V3,
     VcpuSet, VgicConfig,
     bank::{Bank, Groups, Ones},
+    lr::ListRegister,
 };
 
 /// `GICD_CTLR.EnableGrp0`.
@@ -48,12 +49,10 @@ pub(super) struct Vcpu {
     pub spis: Vec<u32>,
     /// Which words of `spis` are not zero.
     pub spi_words: u32,
-    /// What is in the list registers.
-    pub slots: [IntId; MAX_LIST_REGISTERS],
-    /// How many of `slots` are.
+    /// What was put into the list registers.
+    pub lists: [ListRegister; MAX_LIST_REGISTERS],
+    /// How many of `lists` that are.
     pub used: usize,
-    /// Which of `slots` were pending then, a bit each.
-    pub offered: u16,
     /// How many interrupts the guest has acknowledged, as far as the list registers tell.
     pub taken: u64,
     /// How many active interrupts the last fill left outside.
@@ -74,9 +73,8 @@ impl Vcpu {
             asleep: true,
             spis: vec![0; spi_banks],
             spi_words: 0,
-            slots: [IntId::default(); MAX_LIST_REGISTERS],
+            lists: [ListRegister::EMPTY; MAX_LIST_REGISTERS],
             used: 0,
-            offered: 0,
             taken: 0,
             left_active: 0,
         }
@@ -107,11 +105,6 @@ impl Vcpu {
             let summary = 1 << bank;
             self.spi_words = if *word != 0 { self.spi_words | summary } else { self.spi_words & !summary };
         }
-    }
-
-    /// The private interrupts that want a list register.
-    pub fn private_candidates(&self, groups: Groups) -> u32 {
-        self.private.active | self.private.deliverable(groups)
     }
 
     /// The physical interrupt that a private one is linked to.
@@ -326,9 +319,16 @@ impl Vgic {
     }
 
     /// Whether an interrupt is waiting that the CPU interface of `vcpu` would signal, and that therefore ends
-    /// a WFI. The vCPU must be folded.
-    pub fn has_pending(&self, vcpu: usize, interface: CpuInterface) -> bool {
+    /// a WFI. The vCPU must be folded. `interface` is asked for only if it matters.
+    #[inline]
+    pub fn has_pending(&self, vcpu: usize, interface: impl FnOnce() -> CpuInterface) -> bool {
         let Some(cpu) = self.vcpus.get(vcpu) else { return false };
+        let ready = cpu.private.deliverable(self.groups) & !cpu.private.active;
+        (ready | cpu.spi_words) != 0 && self.signals(cpu, interface())
+    }
+
+    /// Whether `interface` signals any of the interrupts of `cpu`.
+    fn signals(&self, cpu: &Vcpu, interface: CpuInterface) -> bool {
         let waiting = |bank: &Bank, mine: u32| {
             let interface_groups = (if interface.group1 { bank.group1 } else { 0 })
                 | if interface.group0 { !bank.group1 } else { 0 };

@@ -143,9 +143,8 @@ pub fn init_cpu(private: &[u32]) -> Result<(), GicError> {
     for intid in private.iter().chain([&KICK, &maintenance_interrupt()]) {
         enable_private(*intid);
     }
-    for number in 0..list_registers() {
-        write_list_register(number, ListRegister::EMPTY);
-    }
+    cpu.list_registers.store(list_registers(), Ordering::Relaxed);
+    empty_list_registers(0);
     Ok(())
 }
 
@@ -268,6 +267,20 @@ pub fn read_list_register(number: usize) -> ListRegister {
 #[inline]
 pub fn write_list_register(number: usize, value: ListRegister) {
     dispatch!(gic => gic.write_list_register(number, value));
+}
+
+/// Empties the list registers of this CPU that were filled before but are not among the first `used` now. Those of a
+/// vCPU that has left are still as they were: nothing comes of them while the virtual interface is off.
+#[inline]
+pub fn empty_list_registers(used: usize) {
+    let filled = &percpu::this_cpu().list_registers;
+    let before = filled.load(Ordering::Relaxed);
+    if before != used {
+        filled.store(used, Ordering::Relaxed);
+        for number in used..before {
+            write_list_register(number, ListRegister::EMPTY);
+        }
+    }
 }
 
 /// Switches the virtual interface on, with the maintenance interrupts that are wanted and, with

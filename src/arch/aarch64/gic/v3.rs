@@ -267,9 +267,13 @@ impl Gic {
 
 /// Registers whose number is part of the instruction.
 macro_rules! numbered {
-    ($read:ident, $write:ident, $($number:literal => $name:literal),*) => {
+    ($read:ident, $write:ident, 0 => $first:literal, $($number:literal => $name:literal),*) => {
         #[inline]
         fn $read(number: usize) -> u64 {
+            // The first is nearly always the only one: it is spared the table of all.
+            if number == 0 {
+                return mrs!($first);
+            }
             match number {
                 $($number => mrs!($name),)*
                 _ => 0,
@@ -278,8 +282,12 @@ macro_rules! numbered {
 
         #[inline]
         fn $write(number: usize, value: u64) {
-            match number {
+            if number == 0 {
                 // SAFETY: see `init_cpu`.
+                return unsafe { msr!($first, value) };
+            }
+            match number {
+                // SAFETY: as above.
                 $($number => unsafe { msr!($name, value) },)*
                 _ => {}
             }

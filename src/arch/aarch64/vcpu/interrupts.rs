@@ -2,7 +2,7 @@
 
 use super::super::sysreg::mrs;
 use super::super::{gic, irq};
-use crate::devices::gic::{CpuInterface, GicVersion, IntId, ListRegister, VcpuSet, Vgic};
+use crate::devices::gic::{CpuInterface, GicVersion, IntId, VcpuSet, Vgic};
 
 /// INTIDs of the generic timer's PPIs in a guest (BSA 3.4, as QEMU `virt` has them).
 pub const VIRTUAL_TIMER: IntId = int_id(27);
@@ -40,17 +40,18 @@ pub fn fold(vgic: &mut Vgic, vcpu: usize, timer_control: u64) -> VcpuSet {
         let splits_eoi = gic::virtual_machine_control() & VMCR_EOI_MODE != 0;
         if splits_eoi { 0 } else { gic::eoi_count() }
     };
-    let mut others = vgic.fold(vcpu, eoi_count, gic::read_list_register);
+    let others = vgic.fold(vcpu, eoi_count, gic::read_list_register);
     let due = timer_control & TIMER_STATE == TIMER_DUE;
+    // A private interrupt concerns nobody else.
     if !is_timer_linked() {
-        others |= vgic.set_level(vcpu, VIRTUAL_TIMER, due);
+        let _ = vgic.set_level(vcpu, VIRTUAL_TIMER, due);
         if !due {
             gic::enable_private(irq::virtual_timer());
         }
     } else if !due {
-        others |= vgic.retract_hardware(vcpu, VIRTUAL_TIMER);
+        let _ = vgic.retract_hardware(vcpu, VIRTUAL_TIMER);
     }
-    others.without(vcpu)
+    others
 }
 
 /// The physical interrupt of the virtual timer of `vcpu`, which is loaded on this CPU and folded, was taken.
@@ -66,24 +67,13 @@ pub fn timer_fired(vgic: &mut Vgic, vcpu: usize, taken: gic::Acknowledged) -> Vc
     }
 }
 
-/// Fills the list registers of this CPU for `vcpu`, which is folded; `used` tells how many were and how many
-/// are filled.
-pub fn fill(vgic: &mut Vgic, vcpu: usize, used: &mut usize) {
+/// Fills the list registers of this CPU for `vcpu`, which is folded.
+pub fn fill(vgic: &mut Vgic, vcpu: usize) {
     let interface = || CpuInterface::from_vmcr(gic::virtual_machine_control());
     let fill = vgic.fill(vcpu, interface, gic::write_list_register);
-    for number in fill.used..*used {
-        gic::write_list_register(number, ListRegister::EMPTY);
-    }
-    *used = fill.used;
+    gic::empty_list_registers(fill.used);
     gic::set_virtual_control(fill.maintenance, fill.trap_deactivate);
     release(fill.release);
-}
-
-/// Leaves no interrupt in the list registers of this CPU, of which `used` are.
-pub fn empty(used: &mut usize) {
-    for number in 0..core::mem::take(used) {
-        gic::write_list_register(number, ListRegister::EMPTY);
-    }
 }
 
 /// Whether the virtual timer of `vcpu`, which is loaded on this CPU and folded, is due and its interrupt still

@@ -186,8 +186,6 @@ pub struct Vcpu<M: Machine> {
     shared: Arc<Shared>,
     /// `HCR_EL2` while loaded.
     hcr: u64,
-    /// List registers in use, while loaded.
-    list_registers: usize,
     /// While loaded: the list registers have been folded, and not been filled again.
     is_folded: bool,
     /// How often in a row the guest's own exception vector could not be fetched.
@@ -242,7 +240,6 @@ impl<M: Machine> Vcpu<M> {
             shared: machine.shared(id.index),
             hcr: traps::hypervisor_configuration(keys.is_some(), machine.is_dedicated()),
             machine,
-            list_registers: 0,
             is_folded: false,
             lost_vectors: 0,
             physical_timer: ArmTimer::default(),
@@ -286,7 +283,7 @@ impl<M: Machine> Vcpu<M> {
             self.physical_timer_line = level;
             interrupts::adopt_timer(&mut vgic, vcpu);
             self.is_folded = false;
-            interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
+            interrupts::fill(&mut vgic, vcpu);
         }
         if self.debugger.is_some() {
             self.enter_debugged();
@@ -319,7 +316,6 @@ impl<M: Machine> Vcpu<M> {
             interrupts::release(vgic.holds_hardware(self.id.index) | vgic.take_release(self.id.index));
             others
         };
-        interrupts::empty(&mut self.list_registers);
         self.kick(others);
         gic::save_virtual_interface(&mut self.interface);
         stage2::unload();
@@ -368,7 +364,7 @@ impl<M: Machine> Vcpu<M> {
         let mut vgic = self.machine.gic().lock();
         let mut others = interrupts::fold(&mut vgic, vcpu, mrs!("cntv_ctl_el0"));
         others |= change(&mut vgic);
-        interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
+        interrupts::fill(&mut vgic, vcpu);
         drop(vgic);
         if let Some(debugger) = &self.debugger {
             debugger.withhold_interrupts();
@@ -390,11 +386,11 @@ impl<M: Machine> Vcpu<M> {
             self.physical_timer_line = level;
             others |= vgic.set_level(vcpu, interrupts::PHYSICAL_TIMER, level).without(vcpu);
         }
-        let interface = CpuInterface::from_vmcr(gic::virtual_machine_control());
+        let interface = || CpuInterface::from_vmcr(gic::virtual_machine_control());
         let pending = vgic.has_pending(vcpu, interface) || interrupts::is_timer_new(&vgic, vcpu);
         self.is_folded = !pending;
         if pending {
-            interrupts::fill(&mut vgic, vcpu, &mut self.list_registers);
+            interrupts::fill(&mut vgic, vcpu);
         }
         drop(vgic);
         self.kick(others);

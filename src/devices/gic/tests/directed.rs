@@ -389,7 +389,7 @@ fn wakes_for_what_would_be_signalled() {
     let view = CpuInterface { threshold: 0xf0, group0: false, group1: true };
     let wakes = |machine: &mut Machine, view| {
         let _ = machine.fold(0);
-        let wakes = machine.vgic.has_pending(0, view);
+        let wakes = machine.vgic.has_pending(0, || view);
         machine.fill(0);
         wakes
     };

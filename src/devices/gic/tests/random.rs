@@ -321,7 +321,7 @@ impl World {
 
         if look {
             let concerned = self.machine.fold(vcpu);
-            assert_eq!(self.machine.vgic.has_pending(vcpu, view), urgency.is_some(), "has_pending");
+            assert_eq!(self.machine.vgic.has_pending(vcpu, || view), urgency.is_some(), "has_pending");
             self.machine.fill(vcpu);
             self.machine.run(|_| concerned);
         }
