@@ -50,7 +50,7 @@ impl ArmTimer {
 
     /// The level of the timer's interrupt.
     pub fn output(&self, now: u64) -> bool {
-        self.control(now) & (ENABLE | IMASK | ISTATUS) == ENABLE | ISTATUS
+        self.control == ENABLE && now >= self.compare
     }
 
     /// When the interrupt will rise by itself, if it is yet to.

@@ -198,7 +198,7 @@ impl Bank {
 
     /// Moves the state of one interrupt to a list register. `deliverable` is [`Bank::deliverable`]; `alone`: not as pending
     /// while it is active.
-    #[inline]
+    #[inline(always)]
     pub fn load(&mut self, lane: usize, deliverable: u32, alone: bool) -> Loaded {
         let bit = 1 << lane;
         let deliverable = deliverable & bit;

@@ -85,7 +85,7 @@ impl Vgic {
     }
 
     /// Takes back what is in the list registers of `vcpu`. Returns which other vCPUs are concerned.
-    #[inline]
+    #[inline(always)]
     fn take_back(&mut self, vcpu: usize, mut read: impl FnMut(usize) -> ListRegister) -> VcpuSet {
         let Some(cpu) = self.vcpus.get_mut(vcpu) else { return VcpuSet::EMPTY };
         let mut concerned = VcpuSet::EMPTY;
@@ -106,6 +106,7 @@ impl Vgic {
     }
 
     /// Takes back what the guest left of an SPI. Returns which vCPUs besides `vcpu` are concerned.
+    #[inline(never)]
     fn settle_spi(&mut self, vcpu: usize, bank: usize, intid: IntId, lr: ListRegister) -> VcpuSet {
         let Some(spi) = self.spis.get_mut(bank) else { return VcpuSet::EMPTY };
         spi.bank.settle(intid.bit(), lr);
@@ -208,7 +209,7 @@ impl Vcpu {
 
     /// Moves a private interrupt into a list register. `deliverable` is [`Bank::deliverable`]; `crowded`: others that are
     /// pending cannot be.
-    #[inline]
+    #[inline(always)]
     fn load(&mut self, intid: IntId, deliverable: u32, version: GicVersion, crowded: bool) -> ListRegister {
         if version == GicVersion::V2 && intid.is_sgi() {
             return self.load_sourced_sgi(intid, deliverable);
@@ -226,6 +227,7 @@ impl Vcpu {
     }
 
     /// Moves an SGI of a GICv2 into a list register: one of the vCPUs it was sent by at a time.
+    #[inline(never)]
     fn load_sourced_sgi(&mut self, intid: IntId, deliverable: u32) -> ListRegister {
         let (Some(sources), Some(current)) =
             (self.sgi_sources.get_mut(intid.lane()), self.sgi_current.get_mut(intid.lane()))
@@ -263,6 +265,7 @@ impl Vcpu {
     }
 
     /// Takes back the source of an SGI of a GICv2 that the guest has yet to acknowledge.
+    #[inline(never)]
     fn settle_sourced_sgi(&mut self, intid: IntId) {
         if let (Some(sources), Some(current)) =
             (self.sgi_sources.get_mut(intid.lane()), self.sgi_current.get(intid.lane()))

@@ -277,9 +277,7 @@ pub fn empty_list_registers(used: usize) {
     let before = filled.load(Ordering::Relaxed);
     if before != used {
         filled.store(used, Ordering::Relaxed);
-        for number in used..before {
-            write_list_register(number, ListRegister::EMPTY);
-        }
+        (used..before).for_each(|number| write_list_register(number, ListRegister::EMPTY));
     }
 }
 

@@ -265,42 +265,48 @@ impl Gic {
     }
 }
 
-/// Registers whose number is part of the instruction.
+/// Registers whose number is part of the instruction. The first is nearly always the only one in use, so it is spared the
+/// table of all.
 macro_rules! numbered {
-    ($read:ident, $write:ident, 0 => $first:literal, $($number:literal => $name:literal),*) => {
+    ($read:ident, $write:ident, $first:literal, $($number:literal => $name:literal),*) => {
         #[inline]
         fn $read(number: usize) -> u64 {
-            // The first is nearly always the only one: it is spared the table of all.
-            if number == 0 {
-                return mrs!($first);
+            #[cold]
+            fn other(number: usize) -> u64 {
+                match number {
+                    $($number => mrs!($name),)*
+                    _ => 0,
+                }
             }
-            match number {
-                $($number => mrs!($name),)*
-                _ => 0,
-            }
+            if number == 0 { mrs!($first) } else { other(number) }
         }
 
         #[inline]
         fn $write(number: usize, value: u64) {
-            if number == 0 {
-                // SAFETY: see `init_cpu`.
-                return unsafe { msr!($first, value) };
+            #[cold]
+            fn other(number: usize, value: u64) {
+                match number {
+                    // SAFETY: see `init_cpu`.
+                    $($number => unsafe { msr!($name, value) },)*
+                    _ => {}
+                }
             }
-            match number {
+            if number == 0 {
                 // SAFETY: as above.
-                $($number => unsafe { msr!($name, value) },)*
-                _ => {}
+                unsafe { msr!($first, value) }
+            } else {
+                other(number, value);
             }
         }
     };
 }
 
 numbered!(read_list_register, write_list_register,
-    0 => "S3_4_C12_C12_0", 1 => "S3_4_C12_C12_1", 2 => "S3_4_C12_C12_2", 3 => "S3_4_C12_C12_3",
+    "S3_4_C12_C12_0", 1 => "S3_4_C12_C12_1", 2 => "S3_4_C12_C12_2", 3 => "S3_4_C12_C12_3",
     4 => "S3_4_C12_C12_4", 5 => "S3_4_C12_C12_5", 6 => "S3_4_C12_C12_6", 7 => "S3_4_C12_C12_7",
     8 => "S3_4_C12_C13_0", 9 => "S3_4_C12_C13_1", 10 => "S3_4_C12_C13_2", 11 => "S3_4_C12_C13_3",
     12 => "S3_4_C12_C13_4", 13 => "S3_4_C12_C13_5", 14 => "S3_4_C12_C13_6", 15 => "S3_4_C12_C13_7");
 numbered!(read_ap0, write_ap0,
-    0 => "S3_4_C12_C8_0", 1 => "S3_4_C12_C8_1", 2 => "S3_4_C12_C8_2", 3 => "S3_4_C12_C8_3");
+    "S3_4_C12_C8_0", 1 => "S3_4_C12_C8_1", 2 => "S3_4_C12_C8_2", 3 => "S3_4_C12_C8_3");
 numbered!(read_ap1, write_ap1,
-    0 => "S3_4_C12_C9_0", 1 => "S3_4_C12_C9_1", 2 => "S3_4_C12_C9_2", 3 => "S3_4_C12_C9_3");
+    "S3_4_C12_C9_0", 1 => "S3_4_C12_C9_1", 2 => "S3_4_C12_C9_2", 3 => "S3_4_C12_C9_3");

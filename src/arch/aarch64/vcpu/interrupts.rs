@@ -76,21 +76,20 @@ pub fn fill(vgic: &mut Vgic, vcpu: usize) {
     release(fill.release);
 }
 
-/// Whether the virtual timer of `vcpu`, which is loaded on this CPU and folded, is due and its interrupt still
-/// to come.
-pub fn is_timer_new(vgic: &Vgic, vcpu: usize) -> bool {
-    is_timer_linked()
-        && mrs!("cntv_ctl_el0") & TIMER_STATE == TIMER_DUE
+/// Whether the virtual timer of `vcpu`, which is folded, is due by its `CNTV_CTL_EL0` and its interrupt still to come.
+pub fn is_timer_new(vgic: &Vgic, vcpu: usize, timer_control: u64) -> bool {
+    timer_control & TIMER_STATE == TIMER_DUE
+        && is_timer_linked()
         && vgic.holds_hardware(vcpu) >> VIRTUAL_TIMER.number() & 1 == 0
 }
 
 /// When the virtual timer of the vCPU that is loaded on this CPU will be due, on the physical counter, if it is
-/// on and not due yet. `offset` is `CNTVOFF_EL2`.
-pub fn virtual_timer_deadline(offset: u64) -> Option<u64> {
+/// on and not due yet by its `CNTV_CTL_EL0`. `offset` is `CNTVOFF_EL2`.
+pub fn virtual_timer_deadline(timer_control: u64, offset: impl FnOnce() -> u64) -> Option<u64> {
     /// Enabled, not masked, condition not met.
     const TIMER_RUNS: u64 = 0b001;
-    let runs = mrs!("cntv_ctl_el0") & TIMER_STATE == TIMER_RUNS;
-    runs.then(|| mrs!("cntv_cval_el0").saturating_add(offset))
+    let runs = timer_control & TIMER_STATE == TIMER_RUNS;
+    runs.then(|| mrs!("cntv_cval_el0").saturating_add(offset()))
 }
 
 /// Brings the physical interrupt of this CPU's virtual timer, and the virtual one of `vcpu`, which is being loaded

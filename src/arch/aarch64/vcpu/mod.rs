@@ -378,16 +378,20 @@ impl<M: Machine> Vcpu<M> {
         let vcpu = self.id.index;
         // Read before their interrupts are looked for: a timer that is due a moment later has not been missed, but has
         // a deadline in the past.
-        let virtual_deadline = interrupts::virtual_timer_deadline(self.machine.time_offset());
+        let timer_control = mrs!("cntv_ctl_el0");
+        let virtual_deadline =
+            interrupts::virtual_timer_deadline(timer_control, || self.machine.time_offset());
         let (physical_deadline, level) = self.physical_timer_now();
         let mut vgic = self.machine.gic().lock();
-        let mut others = interrupts::fold(&mut vgic, vcpu, mrs!("cntv_ctl_el0"));
+        let others = interrupts::fold(&mut vgic, vcpu, timer_control);
         if level != self.physical_timer_line {
             self.physical_timer_line = level;
-            others |= vgic.set_level(vcpu, interrupts::PHYSICAL_TIMER, level).without(vcpu);
+            // A private interrupt concerns nobody else.
+            let _ = vgic.set_level(vcpu, interrupts::PHYSICAL_TIMER, level);
         }
         let interface = || CpuInterface::from_vmcr(gic::virtual_machine_control());
-        let pending = vgic.has_pending(vcpu, interface) || interrupts::is_timer_new(&vgic, vcpu);
+        let pending =
+            vgic.has_pending(vcpu, interface) || interrupts::is_timer_new(&vgic, vcpu, timer_control);
         self.is_folded = !pending;
         if pending {
             interrupts::fill(&mut vgic, vcpu);
