@@ -306,10 +306,18 @@ impl Vgic {
         self.vcpus.get(vcpu).map_or(0, |cpu| cpu.links & cpu.private.held())
     }
 
-    /// Takes the linked PPIs of `vcpu` (a bit for each INTID) whose physical interrupts are to be deactivated on the CPU
-    /// where it is loaded, as [`Fill::release`](super::Fill::release) would. To be asked for before it leaves that CPU.
-    pub fn take_release(&mut self, vcpu: usize) -> u32 {
-        self.vcpus.get_mut(vcpu).map_or(0, |cpu| core::mem::take(&mut cpu.release))
+    /// The linked PPIs of `vcpu` (a bit for each INTID) whose physical interrupts may be active on the CPU where it is
+    /// loaded, and must not be after it has left: those that it [holds](Self::holds_hardware), and those that the next
+    /// fill would [release](super::Fill::release).
+    pub fn leaves_hardware(&self, vcpu: usize) -> u32 {
+        self.vcpus.get(vcpu).map_or(0, |cpu| cpu.links & cpu.private.held() | cpu.release)
+    }
+
+    /// `vcpu`, which is being loaded, has left no physical interrupt active anywhere, so there is none to release.
+    pub fn forget_release(&mut self, vcpu: usize) {
+        if let Some(cpu) = self.vcpus.get_mut(vcpu) {
+            cpu.release = 0;
+        }
     }
 
     /// How many interrupts the guest has acknowledged on `vcpu` since it was made. One that comes again while it is

@@ -143,12 +143,12 @@ impl Gic {
         (self.hypervisor.read(gich::VTR) >> 26 & 0x7) as u8 + 1
     }
 
-    #[inline]
+    #[inline(never)]
     pub fn read_list_register(&self, number: usize) -> ListRegister {
         ListRegister::from_gich(self.hypervisor.read(gich::LR + 4 * number as u64))
     }
 
-    #[inline]
+    #[inline(never)]
     pub fn write_list_register(&self, number: usize, value: ListRegister) {
         self.hypervisor.write(gich::LR + 4 * number as u64, value.to_gich());
     }

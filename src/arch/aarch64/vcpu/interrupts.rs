@@ -96,8 +96,7 @@ pub fn virtual_timer_deadline(timer_control: u64, offset: impl FnOnce() -> u64) 
 /// here, into agreement: one that the guest has not ended yet must not come again before it has.
 pub fn adopt_timer(vgic: &mut Vgic, vcpu: usize) {
     if is_timer_linked() {
-        // Of a vCPU that was not loaded no physical interrupt is active.
-        vgic.take_release(vcpu);
+        vgic.forget_release(vcpu);
         if vgic.holds_hardware(vcpu) >> VIRTUAL_TIMER.number() & 1 != 0 {
             gic::activate_private(irq::virtual_timer());
         }
@@ -110,6 +109,16 @@ pub fn adopt_timer(vgic: &mut Vgic, vcpu: usize) {
         gic::disable_private(irq::virtual_timer());
     } else {
         gic::enable_private(irq::virtual_timer());
+    }
+}
+
+/// Gives the line of the emulated physical timer of `vcpu`, which is folded, its level; `line` is that which it was last
+/// given, if that is known.
+pub fn drive_physical_timer(vgic: &mut Vgic, vcpu: usize, line: &mut Option<bool>, level: bool) {
+    if *line != Some(level) {
+        *line = Some(level);
+        // A private interrupt concerns nobody else.
+        let _ = vgic.set_level(vcpu, PHYSICAL_TIMER, level);
     }
 }
 

@@ -178,21 +178,32 @@ fn advance_it(pstate: u64) -> u64 {
     pstate & !(IT_HIGH | IT_LOW) | (next & 0xfc) << 8 | (next & 0x3) << 25
 }
 
+/// The earlier of two points in time that may never come.
+fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// A vCPU of the VM `M`.
 pub struct Vcpu<M: Machine> {
     frame: GuestFrame,
     id: VcpuId,
     machine: Arc<M>,
     shared: Arc<Shared>,
+    /// `VMPIDR_EL2`.
+    mpidr: u64,
     /// `HCR_EL2` while loaded.
     hcr: u64,
-    /// While loaded: the list registers have been folded, and not been filled again.
-    is_folded: bool,
+    /// While loaded: the list registers have been folded, and not been filled again. What [`Vgic::leaves_hardware`] was
+    /// then.
+    folded: Option<u32>,
     /// How often in a row the guest's own exception vector could not be fetched.
     lost_vectors: u32,
     physical_timer: ArmTimer,
-    /// The level that the physical timer's line was last given.
-    physical_timer_line: bool,
+    /// The level that the physical timer's line was last given; `None` if that is not known.
+    physical_timer_line: Option<bool>,
     el1: El1Context,
     keys: Option<PointerKeys>,
     debug: DebugState,
@@ -238,12 +249,13 @@ impl<M: Machine> Vcpu<M> {
             frame: GuestFrame { x: [0; 31], pc: 0, pstate: PSTATE_START },
             id,
             shared: machine.shared(id.index),
+            mpidr: 1 << 31 | machine.affinity(id.index),
             hcr: traps::hypervisor_configuration(keys.is_some(), machine.is_dedicated()),
             machine,
-            is_folded: false,
+            folded: None,
             lost_vectors: 0,
             physical_timer: ArmTimer::default(),
-            physical_timer_line: false,
+            physical_timer_line: None,
             el1: El1Context::reset(),
             keys,
             debug: DebugState::reset(),
@@ -263,7 +275,7 @@ impl<M: Machine> Vcpu<M> {
         }
         // HPMN keeps all event counters with EL1, which cannot reach them (D24.5.1).
         MDCR_EL2.set(traps::MDCR | debugger::routing(&self.debugger) | MDCR_EL2.get() & 0x1f);
-        VMPIDR_EL2.set(1 << 31 | self.machine.affinity(vcpu));
+        VMPIDR_EL2.set(self.mpidr);
         CNTVOFF_EL2.set(self.machine.time_offset());
         if let Some(keys) = &self.keys {
             keys.restore();
@@ -278,11 +290,9 @@ impl<M: Machine> Vcpu<M> {
         timer::set(Alarm::Guest, deadline);
         {
             let mut vgic = self.machine.gic().lock();
-            // This vCPU's own list registers are about to be filled.
-            let _ = vgic.set_level(vcpu, interrupts::PHYSICAL_TIMER, level);
-            self.physical_timer_line = level;
+            interrupts::drive_physical_timer(&mut vgic, vcpu, &mut self.physical_timer_line, level);
             interrupts::adopt_timer(&mut vgic, vcpu);
-            self.is_folded = false;
+            self.folded = None;
             interrupts::fill(&mut vgic, vcpu);
         }
         if self.debugger.is_some() {
@@ -305,17 +315,18 @@ impl<M: Machine> Vcpu<M> {
         }
         // SAFETY: as in `load`.
         unsafe { fpu_save(&mut self.fpu) };
-        let others = {
-            let mut vgic = self.machine.gic().lock();
-            let others = match self.is_folded {
-                true => VcpuSet::EMPTY,
-                false => interrupts::fold(&mut vgic, self.id.index, self.el1.cntv_ctl),
-            };
-            // The physical interrupt of a pending timer goes with its vCPU; its next load makes it active. One that the
-            // guest has no use for any more must not stay behind either.
-            interrupts::release(vgic.holds_hardware(self.id.index) | vgic.take_release(self.id.index));
-            others
-        };
+        let (others, linked) = self.folded.map_or_else(
+            || {
+                let vcpu = self.id.index;
+                let mut vgic = self.machine.gic().lock();
+                let others = interrupts::fold(&mut vgic, vcpu, self.el1.cntv_ctl);
+                (others, vgic.leaves_hardware(vcpu))
+            },
+            |linked| (VcpuSet::EMPTY, linked),
+        );
+        // The physical interrupt of a pending timer goes with its vCPU; its next load makes it active. One that the guest
+        // has no use for any more must not stay behind either.
+        interrupts::release(linked);
         self.kick(others);
         gic::save_virtual_interface(&mut self.interface);
         stage2::unload();
@@ -360,7 +371,7 @@ impl<M: Machine> Vcpu<M> {
     /// Folds the list registers, lets `change` act on the interrupt controller, and fills them again.
     fn sync_interrupts(&mut self, change: impl FnOnce(&mut Vgic) -> VcpuSet) {
         let vcpu = self.id.index;
-        self.is_folded = false;
+        self.folded = None;
         let mut vgic = self.machine.gic().lock();
         let mut others = interrupts::fold(&mut vgic, vcpu, mrs!("cntv_ctl_el0"));
         others |= change(&mut vgic);
@@ -384,24 +395,21 @@ impl<M: Machine> Vcpu<M> {
         let (physical_deadline, level) = self.physical_timer_now();
         let mut vgic = self.machine.gic().lock();
         let others = interrupts::fold(&mut vgic, vcpu, timer_control);
-        if level != self.physical_timer_line {
-            self.physical_timer_line = level;
-            // A private interrupt concerns nobody else.
-            let _ = vgic.set_level(vcpu, interrupts::PHYSICAL_TIMER, level);
-        }
+        interrupts::drive_physical_timer(&mut vgic, vcpu, &mut self.physical_timer_line, level);
         let interface = || CpuInterface::from_vmcr(gic::virtual_machine_control());
         let pending =
             vgic.has_pending(vcpu, interface) || interrupts::is_timer_new(&vgic, vcpu, timer_control);
-        self.is_folded = !pending;
-        if pending {
+        let result = if pending {
+            self.folded = None;
             interrupts::fill(&mut vgic, vcpu);
-        }
+            Ok(())
+        } else {
+            self.folded = Some(vgic.leaves_hardware(vcpu));
+            Err(earlier(virtual_deadline, physical_deadline))
+        };
         drop(vgic);
         self.kick(others);
-        match pending {
-            true => Ok(()),
-            false => Err([virtual_deadline, physical_deadline].into_iter().flatten().min()),
-        }
+        result
     }
 
     /// A synchronous exception from the guest.
@@ -503,8 +511,7 @@ impl<M: Machine> Vcpu<M> {
                 return ControlFlow::Continue(());
             }
             if until.is_some() || !self.machine.nap(self.id.index) {
-                let until = [until, timer].into_iter().flatten().min();
-                return ControlFlow::Break(Exit::Waiting { until });
+                return ControlFlow::Break(Exit::Waiting { until: earlier(until, timer) });
             }
             self.interrupt()?;
         }
@@ -556,8 +563,8 @@ impl<M: Machine> Vcpu<M> {
     fn update_physical_timer(&mut self) {
         let (deadline, level) = self.physical_timer_now();
         timer::set(Alarm::Guest, deadline);
-        if level != self.physical_timer_line {
-            self.physical_timer_line = level;
+        if self.physical_timer_line != Some(level) {
+            self.physical_timer_line = Some(level);
             let vcpu = self.id.index;
             self.sync_interrupts(|vgic| vgic.set_level(vcpu, interrupts::PHYSICAL_TIMER, level));
         }
@@ -710,6 +717,7 @@ impl<M: Machine> Persist for Vcpu<M> {
             return Err(RestoreError { field: "vcpu.keys", found, limit: self.keys.is_some().into() });
         }
         self.physical_timer.restore(&state.physical_timer)?;
+        self.physical_timer_line = None;
         self.frame = state.frame;
         self.el1 = state.el1;
         self.keys = state.keys;
