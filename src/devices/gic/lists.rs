@@ -1,4 +1,7 @@
 //! Between the model and the list registers: `fold` and `fill`.
+//!
+//! Every switch of vCPUs goes through here, so the way of a private interrupt is inlined, and what is rarer is kept out
+//! of it.
 
 use core::mem;
 

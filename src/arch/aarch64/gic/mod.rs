@@ -270,7 +270,8 @@ pub fn write_list_register(number: usize, value: ListRegister) {
 }
 
 /// Empties the list registers of this CPU that were filled before but are not among the first `used` now. Those of a
-/// vCPU that has left are still as they were: nothing comes of them while the virtual interface is off.
+/// vCPU that has left are still as they were: nothing comes of them while the virtual interface is off (IHI 0069,
+/// ICH_HCR_EL2.En; IHI 0048B 5.3.1).
 #[inline]
 pub fn empty_list_registers(used: usize) {
     let filled = &percpu::this_cpu().list_registers;

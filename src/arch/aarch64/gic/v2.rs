@@ -143,6 +143,7 @@ impl Gic {
         (self.hypervisor.read(gich::VTR) >> 26 & 0x7) as u8 + 1
     }
 
+    // Not inlined, for the conversions would crowd out registers around the GICv3's single instruction.
     #[inline(never)]
     pub fn read_list_register(&self, number: usize) -> ListRegister {
         ListRegister::from_gich(self.hypervisor.read(gich::LR + 4 * number as u64))
