@@ -60,9 +60,9 @@ impl Worker for TestWorker {
 /// Where the memory starts.
 pub const BASE: Ipa = Ipa(0x4000_0000);
 /// Bytes of memory.
-pub const SIZE: u64 = 4 << 20;
+pub const SIZE: u64 = 8 << 20;
 /// The last part of the memory holds buffers, which are given out in turn; queues and tables are before it.
-const BUFFERS: u64 = 2 << 20;
+const BUFFERS: u64 = 4 << 20;
 
 /// What is around a device: the memory, an interrupt line, and who calls it again.
 pub struct Rig {
