@@ -137,9 +137,8 @@ impl Devices {
     fn add_nic(&mut self, transport: SomeTransport<'static>, intid: u32) -> Result<(), Error> {
         let nic = Arc::new(Nic::new(transport)?);
         let name = format!("nic{}", self.nics.len());
-        let mac = nic.mac().0.map(|byte| format!("{byte:02x}")).join(":");
         let link = if nic.is_up() { "up" } else { "down" };
-        log::info!("{name}: {mac}, link {link}, interrupt {intid}");
+        log::info!("{name}: {}, link {link}, interrupt {intid}", nic.mac());
         let handled = nic.clone();
         irq::register(
             intid,

@@ -16,8 +16,8 @@ use virtio_drivers::transport::{InterruptStatus, SomeTransport, Transport};
 use super::{Dma, Error};
 use crate::mm::frames::{Frames, Owner};
 use crate::mm::guest_memory::GuestSlice;
-use crate::net::offload::{Accepts, lower};
-use crate::net::{Delivery, Endpoint, Frame, Mac, Offload, Plug};
+use crate::net::offload::{self, Accepts};
+use crate::net::{Delivery, Endpoint, Frame, MAX_HEAD, Mac, Offload, Plug};
 
 bitflags! {
     /// What is made use of (5.1.3, 6).
@@ -54,11 +54,9 @@ const LEGACY_HEADER: usize = 10;
 /// Longest frame: 1500 bytes of payload, the Ethernet header and two tags.
 const MAX_FRAME: usize = 1500 + 22;
 const MIN_FRAME: usize = 14;
-/// Bytes of a frame that the switch decides by.
-const HEAD: usize = 128;
 
-/// Frames that are received at once.
-const BUDGET: usize = 64;
+/// Frames that are received at once, each counted again for each endpoint that it is offered to.
+const BUDGET: usize = 128;
 /// For how long a card is not listened to that had more than that, in microseconds.
 pub const PAUSE_US: u64 = 200;
 
@@ -264,10 +262,12 @@ impl Nic {
         }
     }
 
-    /// Hands what has come in to the port, up to [`BUDGET`] frames. `true`: there is more, for later.
+    /// Hands what has come in to the port, within [`BUDGET`]. `true`: there is more, for later.
     fn receive(&self) -> bool {
         let Some(port) = self.port.get() else { return false };
-        for _ in 0..BUDGET {
+        let mut work = 0;
+        while work < BUDGET {
+            work += 1;
             let mut state = self.state.lock();
             if state.is_paused {
                 return false;
@@ -283,7 +283,7 @@ impl Nic {
             // The switch and its ports take their time.
             drop(state);
             if len >= MIN_FRAME {
-                let head = len.min(HEAD);
+                let head = len.min(MAX_HEAD);
                 // SAFETY: inside the buffer, which is ours until it is given to the device again.
                 let (head, rest) = unsafe {
                     let rest = core::ptr::NonNull::new_unchecked(start.wrapping_add(head));
@@ -291,7 +291,7 @@ impl Nic {
                 };
                 let rest = [rest];
                 let rest = if rest[0].is_empty() { &[][..] } else { &rest[..] };
-                port.send(&Frame { offload: Offload::default(), head, rest, len });
+                work += port.send(&Frame { offload: Offload::NONE, head, rest, len });
             }
             self.state.lock().receive.push(number, None);
         }
@@ -302,26 +302,8 @@ impl Nic {
         state.counters.pauses += 1;
         true
     }
-}
 
-impl State {
-    /// Tells the device that it has room again.
-    fn notify_receive(&mut self) {
-        if self.receive.should_notify() {
-            self.transport.notify(RECEIVE);
-        }
-    }
-}
-
-impl Endpoint for Nic {
-    /// The card has no offloads: they are done here.
-    fn deliver(&self, frame: &Frame<'_>) -> Delivery {
-        lower(frame, Accepts::empty(), &mut |frame| self.transmit(frame))
-    }
-}
-
-impl Nic {
-    /// Sends a frame with nothing left to do.
+    /// Sends a frame with which nothing is left to do.
     fn transmit(&self, frame: &Frame<'_>) -> Delivery {
         let mut state = self.state.lock();
         let State { transport, transmit, counters, .. } = &mut *state;
@@ -355,5 +337,20 @@ impl Nic {
             transport.notify(TRANSMIT);
         }
         Delivery::Taken
+    }
+}
+
+impl State {
+    /// Tells the device that it has room again.
+    fn notify_receive(&mut self) {
+        if self.receive.should_notify() {
+            self.transport.notify(RECEIVE);
+        }
+    }
+}
+
+impl Endpoint for Nic {
+    fn deliver(&self, frame: &Frame<'_>) -> Delivery {
+        offload::lower(frame, Accepts::empty(), &mut |frame| self.transmit(frame))
     }
 }
