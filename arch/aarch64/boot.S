@@ -60,7 +60,7 @@ primary_entry:
     bl      invalidate_dcache_range
 
     adrp    x22, __boot_cpu_area
-    add     x22, x22, #0x10, lsl #12    // CPU_AREA_SIZE: the stack grows down from the area's end
+    add     x22, x22, #0x20, lsl #12    // CPU_AREA_SIZE: the stack grows down from the area's end
     mov     sp, x22
     mov     x29, xzr
     mov     x30, xzr

@@ -2,14 +2,14 @@
 // (world_switch.S); exceptions from EL2 itself are reported, save for the one instruction that is meant to
 // fault (`probe_load`).
 
-// sp' = sp + x0, so both can be recovered: tests bit 15 of SP without a scratch register. In a CPU area the
+// sp' = sp + x0, so both can be recovered: tests bit 16 of SP without a scratch register. In a CPU area the
 // stack is the upper half (src/arch/aarch64/percpu.rs), so a clear bit means that the stack has run into its
 // guard page.
 .macro el2_vector kind
     .balign 0x80
     add     sp, sp, x0
     sub     x0, sp, x0
-    tbz     x0, #15, 1f
+    tbz     x0, #16, 1f
     sub     x0, sp, x0
     sub     sp, sp, x0
     sub     sp, sp, #272

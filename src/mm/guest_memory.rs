@@ -3,6 +3,7 @@
 use core::{error::Error, fmt, marker::PhantomData, ops::Range, ptr::NonNull, sync::atomic};
 
 use super::addr::Ipa;
+use super::copy;
 use super::tables::TableError;
 
 /// The memory of one VM, reached by copying.
@@ -128,7 +129,7 @@ impl<'a> GuestSlice<'a> {
         let Some(from) = self.at(offset, buffer.len()) else { return false };
         // SAFETY: by `new`. A guest that writes there at the same time gets what it asks for: the bytes mean nothing
         // until they are checked.
-        unsafe { from.as_ptr().copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len()) };
+        unsafe { copy::bytes(from.as_ptr(), buffer.as_mut_ptr(), buffer.len()) };
         true
     }
 
@@ -137,7 +138,7 @@ impl<'a> GuestSlice<'a> {
     pub fn write(&self, offset: usize, bytes: &[u8]) -> bool {
         let Some(to) = self.at(offset, bytes.len()) else { return false };
         // SAFETY: as in `read`.
-        unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe { copy::bytes(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
         true
     }
 
@@ -153,7 +154,7 @@ impl<'a> GuestSlice<'a> {
     pub fn copy_to(&self, destination: GuestSlice<'_>) -> usize {
         let len = self.len.min(destination.len);
         // SAFETY: as in `read`, for both.
-        unsafe { self.start.copy_to(destination.start, len) };
+        unsafe { copy::bytes(self.start.as_ptr(), destination.start.as_ptr(), len) };
         len
     }
 

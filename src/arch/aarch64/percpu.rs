@@ -12,15 +12,15 @@ use crate::vm::scheduler::CpuScheduler;
 use crate::vm::watchdog::Watched;
 
 /// Size and alignment of a [`CpuArea`]. arch/aarch64/vectors.S tells the stack from what is below it by
-/// address bit 15.
-pub const CPU_AREA_SIZE: usize = 64 << 10;
-const STACK_SIZE: usize = 32 << 10;
+/// address bit 16.
+pub const CPU_AREA_SIZE: usize = 128 << 10;
+const STACK_SIZE: usize = 64 << 10;
 const GUARD_OFFSET: usize = STACK_SIZE - PAGE_SIZE as usize;
 const EMERGENCY_SIZE: usize = GUARD_OFFSET - PAGE_SIZE as usize;
 
 /// A CPU's memory, from low to high: its data, the stack on which a stack overflow is reported, the guard
 /// page (unmapped), and the stack.
-#[repr(C, align(65536))]
+#[repr(C, align(131072))]
 struct CpuArea {
     cpu: PerCpu,
     _rest_of_page: [u8; PAGE_SIZE as usize - size_of::<PerCpu>()],
@@ -30,7 +30,7 @@ struct CpuArea {
 }
 
 const _: () = assert!(size_of::<CpuArea>() == CPU_AREA_SIZE);
-const _: () = assert!(core::mem::offset_of!(CpuArea, _guard) == GUARD_OFFSET && GUARD_OFFSET == 0x7000);
+const _: () = assert!(core::mem::offset_of!(CpuArea, _guard) == GUARD_OFFSET && GUARD_OFFSET == 0xf000);
 
 /// The data of one physical CPU.
 pub struct PerCpu {

@@ -1,0 +1,69 @@
+//! Copying bytes that guests may write at the same time.
+
+/// Copies `len` bytes. Where the two overlap, what comes out is some mixture of both.
+///
+/// Bytes cross EL2 once for each request of a device, so that this is most of what a request costs: 64 bytes take ten
+/// instructions, where `compiler_builtins`' copy, word by word, takes three times as many. EL2 has no use of the SIMD
+/// registers, which are the guest's.
+///
+/// # Safety
+/// Both are valid for `len` bytes, and nobody but guests and other copies accesses them meanwhile.
+#[cfg(target_os = "none")]
+#[inline]
+pub unsafe fn bytes(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise. EL2 does not check alignment (SCTLR_EL2.A), and this is ordinary memory.
+    unsafe {
+        core::arch::asm!(
+            "subs {left}, {left}, #64",
+            "b.lo 3f",
+            "2:",
+            "ldp {a}, {b}, [{from}, #16]",
+            "ldp {c}, {d}, [{from}, #32]",
+            "ldp {e}, {f}, [{from}, #48]",
+            "stp {a}, {b}, [{to}, #16]",
+            "ldp {a}, {b}, [{from}], #64",
+            "stp {c}, {d}, [{to}, #32]",
+            "stp {e}, {f}, [{to}, #48]",
+            "subs {left}, {left}, #64",
+            "stp {a}, {b}, [{to}], #64",
+            "b.hs 2b",
+            "3:",
+            "adds {left}, {left}, #56", // 64 less 8
+            "b.mi 5f",
+            "4:",
+            "ldr {a}, [{from}], #8",
+            "subs {left}, {left}, #8",
+            "str {a}, [{to}], #8",
+            "b.pl 4b",
+            "5:",
+            "adds {left}, {left}, #8",
+            "b.eq 7f",
+            "6:",
+            "ldrb {a:w}, [{from}], #1",
+            "subs {left}, {left}, #1",
+            "strb {a:w}, [{to}], #1",
+            "b.ne 6b",
+            "7:",
+            left = inout(reg) len => _,
+            from = inout(reg) from => _,
+            to = inout(reg) to => _,
+            a = out(reg) _,
+            b = out(reg) _,
+            c = out(reg) _,
+            d = out(reg) _,
+            e = out(reg) _,
+            f = out(reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// The same on the host.
+///
+/// # Safety
+/// As above.
+#[cfg(not(target_os = "none"))]
+pub unsafe fn bytes(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { from.copy_to(to, len) };
+}
