@@ -203,6 +203,8 @@ pub unsafe fn add(start: PhysAddr, end: PhysAddr) {
 
 /// Bytes that are free, in whatever pieces.
 pub fn free() -> u64 {
+    #[cfg(not(target_os = "none"))]
+    host::provide();
     free_bytes(&FREE.lock())
 }
 

@@ -4,6 +4,7 @@
 //! need no more of it than this trait.
 
 mod counters;
+pub mod fs;
 pub mod memory;
 #[cfg(any(target_os = "none", test))]
 pub mod physical;

@@ -268,7 +268,7 @@ impl Driver {
     pub fn add_segments(&mut self, readable: &[Segment], writable: &[Segment]) -> Option<u16> {
         let buffers: Vec<_> =
             readable.iter().map(|s| (*s, 0)).chain(writable.iter().map(|s| (*s, WRITE))).collect();
-        assert!(!buffers.is_empty() && buffers.len() <= self.setup.size.into());
+        assert!(!buffers.is_empty() && buffers.len() <= usize::from(self.setup.size));
         let is_table = self.mode.indirect && buffers.len() > 1;
         let entries = if is_table { 1 } else { buffers.len() as u16 };
         if self.room < entries {

@@ -219,7 +219,7 @@ mod tests {
         let mut table = Table::new(0x1234_5678_9abc_def1);
         (0..20).for_each(|number| table.learn(station(number, 1, 0), false).unwrap());
         (1000..100_000).for_each(|number| table.learn(station(number, 2, 1), false).unwrap());
-        assert_eq!(table.stations(1).filter(|station| station.port == 2).count(), SHARE.into());
+        assert_eq!(table.stations(1).filter(|station| station.port == 2).count(), usize::from(SHARE));
         assert!((0..20).all(|number| table.lookup(0, station(number, 1, 0).mac) == Some(1)));
         table.forget(2);
         assert_eq!((table.count(2), table.stations(1).count()), (0, 20));
@@ -231,7 +231,7 @@ mod tests {
         (0..u32::from(SHARE)).for_each(|number| table.learn(station(number, 1, 10), false).unwrap());
         let late = station(7777, 1, 10 + AGE);
         table.learn(Station { seen: 10, ..late }, false).unwrap();
-        assert_eq!(table.stations(10 + AGE).count(), SHARE.into());
+        assert_eq!(table.stations(10 + AGE).count(), usize::from(SHARE));
         assert_eq!(table.stations(11 + AGE).count(), 0);
         table.learn(Station { seen: 11 + AGE, ..late }, false).unwrap();
         assert_eq!((table.lookup(0, late.mac), table.count(1)), (Some(1), 1));
