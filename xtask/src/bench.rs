@@ -7,14 +7,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use polyvisor::net::Mac;
 use polyvisor::vm::{
-    bundle::{Reaction, Scheduling, WhenAllOff},
+    bundle::{DeviceSpec, NetSpec, Reaction, Scheduling, SwitchSpec, WhenAllOff},
     fdt::{self, MachineSpec},
     machine::{self, GicVersion},
 };
 
 use crate::{
-    bundle::{self, BootFile, Contents, Guest, GuestBoot},
+    bundle::{self, BootFile, Contents, Device, Guest, GuestBoot, MemoryDisk},
     console::{Console, Event, Input},
     firmware::{self, Firmware},
     guests::{self, Guests},
@@ -47,7 +48,7 @@ const fn figure(name: &'static str, what: &'static str, unit: &'static str, targ
     Figure { name, what, unit, target }
 }
 
-const FIGURES: [Figure; 19] = [
+const FIGURES: [Figure; 26] = [
     figure("hypercall", "null hypercall, round trip", "instructions", Some(150.0)),
     figure("gicd-read", "GICD_TYPER read", "instructions", Some(220.0)),
     figure("pl011-read", "PL011 flag register read", "instructions", None),
@@ -59,6 +60,13 @@ const FIGURES: [Figure; 19] = [
     figure("ipi", "IPI between vCPUs, send to handled", "instructions", Some(1000.0)),
     figure("vcpu-switch", "vCPU switch, WFI to WFI", "instructions", Some(600.0)),
     figure("vcpu-switch-woken", "vCPU switch by waking the other", "instructions", None),
+    figure("block-read", "4 KiB read from a disk in memory", "instructions", Some(2500.0)),
+    figure("block-read-many", "the same, 32 at once", "instructions", Some(1200.0)),
+    figure("block-write", "4 KiB written to it", "instructions", Some(2500.0)),
+    figure("block-write-many", "the same, 32 at once", "instructions", Some(1200.0)),
+    figure("net-frame", "frame of 1514 bytes, VM to VM", "instructions", Some(1500.0)),
+    figure("net-frame-many", "the same, 32 at once", "instructions", Some(1500.0)),
+    figure("net-large", "frame of 64 KiB, VM to VM", "instructions", None),
     figure("fault-in", "first touch of 2 MiB of RAM", "instructions", None),
     figure("boot", "reset to first guest instruction", "instructions", None),
     figure(EL2_MEMORY, "EL2 memory in use", "KiB", None),
@@ -82,7 +90,9 @@ pub fn run(paths: &Paths) -> Result<()> {
     let bench = Bench::new(paths)?;
     let mut values = Vec::new();
     // One CPU, so that nothing runs beside what is measured; one more for who answers an interrupt.
-    for (measure, cpus, vcpus) in [("exits", 1, 1), ("ipi", 2, 2), ("switch", 1, 2)] {
+    for (measure, cpus, vcpus) in
+        [("exits", 1, 1), ("ipi", 2, 2), ("switch", 1, 2), ("block", 1, 1), ("net", 1, 1)]
+    {
         values.extend(bench.payload(measure, cpus, vcpus)?);
     }
     values.push((IMAGE_SIZE.to_owned(), bench.firmware.size as f64 / 1024.0));
@@ -130,7 +140,11 @@ impl<'a> Bench<'a> {
     fn hosted(&self, guests: Vec<Guest>) -> Result<Boot> {
         let path = self.paths.cache.join("bench.bundle");
         bundle::write(
-            &Contents { guests, switches: Vec::new(), when_all_off: WhenAllOff::default() },
+            &Contents {
+                guests,
+                switches: vec![SwitchSpec { name: "lan".to_owned(), uplink: None }],
+                when_all_off: WhenAllOff::default(),
+            },
             &path,
         )?;
         // Bare, Linux gets no seeds either, and so does not move itself about.
@@ -151,7 +165,9 @@ impl<'a> Bench<'a> {
     fn payload(&self, measure: &str, cpus: u32, vcpus: u32) -> Result<Vec<(String, f64)>> {
         let progress = Progress::start(format!("measuring: {measure}"));
         let boot = self.guest("bench", &format!("measure={measure}"))?;
-        let boot = self.hosted(vec![Guest::new("bench", vcpus, LINUX_MEMORY, boot)])?;
+        let mut guest = Guest::new("bench", vcpus, LINUX_MEMORY, boot);
+        guest.devices = devices();
+        let boot = self.hosted(vec![guest])?;
         let values = self.figures(&Self::machine(cpus), &boot, &format!("bench-{measure}.log"))?;
         progress.done();
         Ok(values)
@@ -225,6 +241,31 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// What the payload measures: a disk in memory, and two network cards on one switch.
+fn devices() -> Vec<Device> {
+    let disk = MemoryDisk {
+        name: "disk".to_owned(),
+        image: None,
+        size: Some(Size::mib(1)),
+        read_only: false,
+        queues: 1,
+        plugged: true,
+    };
+    let card = |number| {
+        Device::Plain(DeviceSpec::Net(NetSpec {
+            switch: 0,
+            mac: Mac([2, 0, 0, 0, 0, number]),
+            vlan: None,
+            rate: None,
+            guard: None,
+            queues: 1,
+            mtu: 1500,
+            plugged: true,
+        }))
+    };
+    vec![Device::Memory(disk), card(1), card(2)]
+}
+
 /// The devicetree of a guest with one vCPU; QEMU's boot loader adds the command line and the initrd.
 fn guest_devicetree() -> Result<Vec<u8>> {
     let spec = MachineSpec {
@@ -232,7 +273,7 @@ fn guest_devicetree() -> Result<Vec<u8>> {
         vcpus: &[0],
         cpu_compatible: None,
         bootargs: "",
-        virtio_slots: 0,
+        virtio_slots: machine::MMIO_TRANSPORTS,
         seed: None,
     };
     let start = machine::MEM.base;

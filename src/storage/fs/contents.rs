@@ -36,8 +36,12 @@ impl Contents {
         let part = PART.min(whole);
         let needed = size.div_ceil(part) as usize;
         // Those that are not kept go back at once.
-        let frames: Vec<Frames> =
-            block.split(part).enumerate().filter(|(number, _)| *number < needed).map(|(_, part)| part).collect();
+        let frames: Vec<Frames> = block
+            .split(part)
+            .enumerate()
+            .filter(|(number, _)| *number < needed)
+            .map(|(_, part)| part)
+            .collect();
         for frames in &frames {
             frames.zero(0, part as usize);
         }
@@ -73,14 +77,19 @@ mod tests {
         let mut contents = Contents::new(5 * MIB + 1).unwrap();
         assert_eq!(contents._frames.len(), 3);
         contents.bytes_mut().fill(7);
-        assert!(contents.bytes().len() == (5 * MIB + 1) as usize && contents.bytes().iter().all(|byte| *byte == 7));
+        assert!(
+            contents.bytes().len() == (5 * MIB + 1) as usize
+                && contents.bytes().iter().all(|byte| *byte == 7)
+        );
         assert!(Contents::new(0).unwrap().bytes().is_empty());
     }
 
     #[test]
     fn a_size_that_cannot_be_is_refused() {
         for size in [u64::MAX, MAX_SIZE + 1, 40 * MIB] {
-            assert!(matches!(Contents::new(size), Err(FsError::TooLarge { size: found, .. }) if found == size));
+            assert!(
+                matches!(Contents::new(size), Err(FsError::TooLarge { size: found, .. }) if found == size)
+            );
         }
         assert!(frames::starving(|| matches!(Contents::new(1), Err(FsError::Memory(_)))));
     }

@@ -59,7 +59,8 @@ impl Ext {
     /// [`FsError::Unreadable`] and [`FsError::Source`].
     pub fn open(source: &Source) -> Result<Self, FsError> {
         let load = |journal| {
-            Ext4::load(Box::new(Reader { source: source.clone(), journal, guard: Guard::default() })).map(Self)
+            Ext4::load(Box::new(Reader { source: source.clone(), journal, guard: Guard::default() }))
+                .map(Self)
         };
         load(Journal::Replay)
             .or_else(|error| {

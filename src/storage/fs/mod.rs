@@ -22,8 +22,8 @@ use alloc::sync::Arc;
 use core::fmt;
 
 pub use self::contents::Contents;
-use self::source::Source;
 pub use self::source::Fault;
+use self::source::Source;
 use super::Disk;
 use crate::mm::frames::OutOfFrames;
 

@@ -107,9 +107,14 @@ mod tests {
 
     #[test]
     fn links_are_followed_wherever_they_are() {
-        for path in
-            ["boot/Image-6", "/vmlinuz", "//usr/./lib/Image", "/usr/up", "/usr/../../boot/Image", "/usr/lib/../vmlinuz"]
-        {
+        for path in [
+            "boot/Image-6",
+            "/vmlinuz",
+            "//usr/./lib/Image",
+            "/usr/up",
+            "/usr/../../boot/Image",
+            "/usr/lib/../vmlinuz",
+        ] {
             assert_eq!(follow(path).as_deref(), Ok("/boot/Image-6"), "{path}");
         }
     }

@@ -39,7 +39,11 @@ fn finds_all(image: &[u8], with_links: bool) {
     }
     let links = [("/vmlinuz", 0), ("boot/a-directory-with-a-long-name/up", 0), ("/boot/initrd", 1)];
     for (link, file) in links.into_iter().filter(|_| with_links) {
-        assert!(read(&disk, link).as_ref() == Ok(&tree.files[file].1), "{link}: {:?}", read(&disk, link).err());
+        assert!(
+            read(&disk, link).as_ref() == Ok(&tree.files[file].1),
+            "{link}: {:?}",
+            read(&disk, link).err()
+        );
     }
     assert_eq!(read(&disk, "/boot/none").unwrap_err(), "there is no /boot/none");
     assert_eq!(read(&disk, "/boot").unwrap_err(), "/boot/ is not a file");
@@ -75,7 +79,10 @@ fn files_are_read_from_iso() {
         files: vec![("/INSTALL.A64/VMLINUZ", KERNEL.to_vec())],
         links: vec![],
     };
-    assert_eq!(read(&disk(&iso(&plain, images::Names::Plain)), "/install.a64/vmlinuz").as_deref(), Ok(KERNEL));
+    assert_eq!(
+        read(&disk(&iso(&plain, images::Names::Plain)), "/install.a64/vmlinuz").as_deref(),
+        Ok(KERNEL)
+    );
 }
 
 #[test]
@@ -138,10 +145,7 @@ fn survives(mut image: Vec<u8>, damage: &[(prop::sample::Index, u8)]) {
 }
 
 /// Some bytes among those that are not data, which lie at `places` (first byte, how many).
-fn damaged(
-    image: Vec<u8>,
-    places: &'static [(usize, usize)],
-) -> impl Strategy<Value = Vec<u8>> {
+fn damaged(image: Vec<u8>, places: &'static [(usize, usize)]) -> impl Strategy<Value = Vec<u8>> {
     let place = prop::sample::select(places).prop_flat_map(|(start, len)| start..start + len);
     prop::collection::vec((place, any::<u8>()), 1..24).prop_map(move |damage| {
         let mut image = image.clone();

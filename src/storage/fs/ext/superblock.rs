@@ -59,7 +59,9 @@ impl fmt::Display for SuperblockError {
             Self::BlockSize { log } => {
                 write!(f, "its blocks have 2^(10 + {log}) bytes, they can have 2^(10 + {MAX_LOG_BLOCK_SIZE})")
             }
-            Self::Blocks { found, limit } => write!(f, "it has {found} blocks, the disk has room for {limit}"),
+            Self::Blocks { found, limit } => {
+                write!(f, "it has {found} blocks, the disk has room for {limit}")
+            }
             Self::Groups { blocks, per_group } => write!(
                 f,
                 "its {blocks} blocks are in groups of {per_group}, and there can be {MAX_GROUPS} groups"

@@ -78,7 +78,9 @@ impl Iso {
         let block = match u16::from_le_bytes(field(&primary, 128)) {
             // A block is no larger than a sector (ECMA-119, 7.2.2).
             size @ (512 | 1024 | 2048) => u64::from(size),
-            size => return Err(FsError::unreadable(Kind::Iso, alloc::format!("its blocks have {size} bytes"))),
+            size => {
+                return Err(FsError::unreadable(Kind::Iso, alloc::format!("its blocks have {size} bytes")));
+            }
         };
         let mut iso = Self { source: source.clone(), block, names: Names::Plain, root };
         if let Some(skip) = iso.rock_ridge()? {
@@ -103,7 +105,8 @@ impl Iso {
     /// All records of a directory.
     fn directory(&self, extent: Extent) -> Result<Vec<u8>, FsError> {
         if extent.size > MAX_DIRECTORY {
-            let reason = alloc::format!("a directory has {} bytes, at most {MAX_DIRECTORY} are read", extent.size);
+            let reason =
+                alloc::format!("a directory has {} bytes, at most {MAX_DIRECTORY} are read", extent.size);
             return Err(FsError::unreadable(Kind::Iso, reason));
         }
         // Before there is memory for them, it is seen that these bytes are on the disk.
@@ -168,7 +171,9 @@ impl Iso {
             },
             None if record.is_directory() => Some(Node::Directory),
             None if record.is_whole() => Some(Node::File { size: record.extent.size.into() }),
-            None => return Err(FsError::unreadable(Kind::Iso, alloc::format!("{name} lies in several parts"))),
+            None => {
+                return Err(FsError::unreadable(Kind::Iso, alloc::format!("{name} lies in several parts")));
+            }
         };
         Ok((record.extent, node))
     }

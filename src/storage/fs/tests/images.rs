@@ -137,7 +137,9 @@ pub fn ext_with_extent_bomb() -> Vec<u8> {
     const DEPTH: u16 = 5;
     let header = |entries: u16, depth: u16| {
         let mut bytes = Vec::new();
-        [0xf30a, entries, entries, depth, 0, 0].iter().for_each(|half: &u16| bytes.extend(half.to_le_bytes()));
+        [0xf30a, entries, entries, depth, 0, 0]
+            .iter()
+            .for_each(|half: &u16| bytes.extend(half.to_le_bytes()));
         bytes
     };
     let scratch = Scratch::new();
@@ -208,7 +210,9 @@ pub fn iso(tree: &Tree, names: Names) -> Vec<u8> {
     let mut iso = IsoWriter { bytes: vec![0; 19 * ISO_SECTOR], names, tree };
     let root = iso.directory("");
     let empty = match names {
-        Names::Joliet => IsoWriter { names: Names::Plain, tree: &Tree::default(), bytes: std::mem::take(&mut iso.bytes) },
+        Names::Joliet => {
+            IsoWriter { names: Names::Plain, tree: &Tree::default(), bytes: std::mem::take(&mut iso.bytes) }
+        }
         _ => return iso.finish(root, root),
     };
     let mut empty = empty;
@@ -243,12 +247,15 @@ impl IsoWriter<'_> {
             let record = self.named(name, extent, 2, &[]);
             sector.extend(record);
         }
-        for (name, contents) in tree.files.iter().filter_map(|(other, contents)| Some((child(other)?.1, contents))) {
+        for (name, contents) in
+            tree.files.iter().filter_map(|(other, contents)| Some((child(other)?.1, contents)))
+        {
             let extent = self.put(contents);
             let record = self.named(name, extent, 0, &[]);
             sector.extend(record);
         }
-        for (name, target) in tree.links.iter().filter_map(|(other, target)| Some((child(other)?.1, target))) {
+        for (name, target) in tree.links.iter().filter_map(|(other, target)| Some((child(other)?.1, target)))
+        {
             let mut parts = if target.starts_with('/') { vec![8, 0] } else { vec![] };
             for part in target.split('/').filter(|part| !part.is_empty()) {
                 match part {
@@ -277,7 +284,8 @@ impl IsoWriter<'_> {
         match self.names {
             Names::Plain => self.record(format!("{name}.;1").as_bytes(), extent, flags, &[]),
             Names::Joliet => {
-                let name: Vec<u8> = name.encode_utf16().flat_map(u16::to_be_bytes).chain([0, b';', 0, b'1']).collect();
+                let name: Vec<u8> =
+                    name.encode_utf16().flat_map(u16::to_be_bytes).chain([0, b';', 0, b'1']).collect();
                 self.record(&name, extent, flags, &[])
             }
             Names::RockRidge => {
@@ -314,7 +322,11 @@ impl IsoWriter<'_> {
     fn finish(mut self, primary: (u32, u32), supplementary: (u32, u32)) -> Vec<u8> {
         let joliet: &[(u8, &[u8], _)] = &[(2, b"%/E", supplementary)];
         let others = if self.names == Names::Joliet { joliet } else { &[] };
-        let descriptors = [(1, &b""[..], primary)].into_iter().chain(others.iter().copied()).chain([(255, &b""[..], primary)]);
+        let descriptors = [(1, &b""[..], primary)].into_iter().chain(others.iter().copied()).chain([(
+            255,
+            &b""[..],
+            primary,
+        )]);
         for (number, (kind, escape, root)) in descriptors.enumerate() {
             let record = self.record(&[0], root, 2, &[]);
             let descriptor = &mut self.bytes[(16 + number) * ISO_SECTOR..][..ISO_SECTOR];

@@ -12,7 +12,7 @@ use guest_support::{
 use super::report;
 
 const ROUNDS: u64 = 64;
-const QUEUE_SIZE: u16 = 256;
+const QUEUE_SIZE: u16 = 128;
 /// How many requests are offered at once where it is not one.
 const DEPTH: u16 = 32;
 const BLOCK: u32 = 4096;
