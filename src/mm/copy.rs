@@ -2,7 +2,7 @@
 
 /// Copies `len` bytes. Where the two overlap, what comes out is some mixture of both.
 ///
-/// Bytes cross EL2 once for each request of a device, so that this is most of what a request costs: 64 bytes take ten
+/// Bytes cross EL2 once for each request of a device, so that this is most of what a request costs: 128 bytes take twenty
 /// instructions, where `compiler_builtins`' copy, word by word, takes three times as many. EL2 has no use of the SIMD
 /// registers, which are the guest's.
 ///
@@ -14,29 +14,39 @@ pub unsafe fn bytes(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the caller's promise. EL2 does not check alignment (SCTLR_EL2.A), and this is ordinary memory.
     unsafe {
         core::arch::asm!(
-            "subs {left}, {left}, #64",
+            "subs {left}, {left}, #128",
             "b.lo 3f",
             "2:",
-            "ldp {a}, {b}, [{from}, #16]",
-            "ldp {c}, {d}, [{from}, #32]",
-            "ldp {e}, {f}, [{from}, #48]",
-            "stp {a}, {b}, [{to}, #16]",
-            "ldp {a}, {b}, [{from}], #64",
-            "stp {c}, {d}, [{to}, #32]",
-            "stp {e}, {f}, [{to}, #48]",
-            "subs {left}, {left}, #64",
-            "stp {a}, {b}, [{to}], #64",
+            "ldp {a}, {b}, [{from}]",
+            "ldp {c}, {d}, [{from}, #16]",
+            "ldp {e}, {f}, [{from}, #32]",
+            "stp {a}, {b}, [{to}]",
+            "ldp {a}, {b}, [{from}, #48]",
+            "stp {c}, {d}, [{to}, #16]",
+            "ldp {c}, {d}, [{from}, #64]",
+            "stp {e}, {f}, [{to}, #32]",
+            "ldp {e}, {f}, [{from}, #80]",
+            "stp {a}, {b}, [{to}, #48]",
+            "ldp {a}, {b}, [{from}, #96]",
+            "stp {c}, {d}, [{to}, #64]",
+            "ldp {c}, {d}, [{from}, #112]",
+            "stp {e}, {f}, [{to}, #80]",
+            "stp {a}, {b}, [{to}, #96]",
+            "stp {c}, {d}, [{to}, #112]",
+            "add {from}, {from}, #128",
+            "add {to}, {to}, #128",
+            "subs {left}, {left}, #128",
             "b.hs 2b",
             "3:",
-            "adds {left}, {left}, #56", // 64 less 8
+            "adds {left}, {left}, #112", // 128 less 16
             "b.mi 5f",
             "4:",
-            "ldr {a}, [{from}], #8",
-            "subs {left}, {left}, #8",
-            "str {a}, [{to}], #8",
+            "ldp {a}, {b}, [{from}], #16",
+            "subs {left}, {left}, #16",
+            "stp {a}, {b}, [{to}], #16",
             "b.pl 4b",
             "5:",
-            "adds {left}, {left}, #8",
+            "adds {left}, {left}, #16",
             "b.eq 7f",
             "6:",
             "ldrb {a:w}, [{from}], #1",
@@ -56,6 +66,49 @@ pub unsafe fn bytes(from: *const u8, to: *mut u8, len: usize) {
             options(nostack),
         );
     }
+}
+
+/// Makes `len` bytes zero.
+///
+/// # Safety
+/// As for [`bytes`].
+#[cfg(target_os = "none")]
+pub unsafe fn zero(at: *mut u8, len: usize) {
+    // SAFETY: as in `bytes`.
+    unsafe {
+        core::arch::asm!(
+            "subs {left}, {left}, #64",
+            "b.lo 3f",
+            "2:",
+            "stp xzr, xzr, [{at}, #16]",
+            "stp xzr, xzr, [{at}, #32]",
+            "stp xzr, xzr, [{at}, #48]",
+            "subs {left}, {left}, #64",
+            "stp xzr, xzr, [{at}], #64",
+            "b.hs 2b",
+            "3:",
+            "adds {left}, {left}, #64",
+            "b.eq 5f",
+            "4:",
+            "subs {left}, {left}, #1",
+            "strb wzr, [{at}], #1",
+            "b.ne 4b",
+            "5:",
+            left = inout(reg) len => _,
+            at = inout(reg) at => _,
+            options(nostack),
+        );
+    }
+}
+
+/// The same on the host.
+///
+/// # Safety
+/// As for [`bytes`].
+#[cfg(not(target_os = "none"))]
+pub unsafe fn zero(at: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { at.write_bytes(0, len) };
 }
 
 /// The same on the host.

@@ -77,7 +77,7 @@ pub trait GuestMemory: Send + Sync {
     /// # Errors
     /// A part of the range that has no memory behind it; what lies before may have been cleared.
     fn zero(&self, ipa: Ipa, len: u64) -> Result<(), MemoryError> {
-        self.for_each_piece(ipa, len, &mut |piece| piece.fill(0))
+        self.for_each_piece(ipa, len, &mut |piece| piece.clear())
     }
 }
 
@@ -142,10 +142,10 @@ impl<'a> GuestSlice<'a> {
         true
     }
 
-    /// Gives every byte this value.
-    pub fn fill(&self, value: u8) {
+    /// Makes every byte zero.
+    pub fn clear(&self) {
         // SAFETY: as in `read`.
-        unsafe { self.start.write_bytes(value, self.len) };
+        unsafe { copy::zero(self.start.as_ptr(), self.len) };
     }
 
     /// Copies as many bytes as both have to the start of `destination`, and tells how many. The two may be the same

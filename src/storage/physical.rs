@@ -459,7 +459,7 @@ impl<C: Controller> Disk for PhysicalDisk<C> {
                 job.copy(request.memory, self.buffer(slot, job.len), |buffer, guest| guest.copy_to(buffer))
             }
             Operation::WriteZeroes(_) if self.abilities.max_write_zeroes == 0 => {
-                self.buffer(slot, MAX_TRANSFER as usize).fill(0);
+                self.buffer(slot, MAX_TRANSFER as usize).clear();
                 Ok(())
             }
             _ => Ok(()),

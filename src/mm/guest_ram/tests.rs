@@ -191,7 +191,7 @@ proptest! {
                     }
                 }
                 Step::Write(chunk, value) => {
-                    memory.pin().slice(at(chunk), CHUNK).unwrap().fill(value);
+                    memory.pin().write(at(chunk), &vec![value; CHUNK as usize]).unwrap();
                     model[chunk as usize] = Expected::Mapped(value);
                 }
                 Step::Release(chunk) => {

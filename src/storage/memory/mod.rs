@@ -68,7 +68,7 @@ impl MemoryDisk {
                 }
                 Run::Zero(len) | Run::Image(len) => {
                     if let Some(part) = piece.part(done, len) {
-                        part.fill(0);
+                        part.clear();
                     }
                     done += len;
                 }

@@ -12,8 +12,8 @@ use crate::storage::{
 
 /// Most bytes that a queue moves at a time before others have their turn.
 const BUDGET_BYTES: u32 = 256 << 10;
-/// Most requests, or pieces of requests, at a time.
-const BUDGET_PIECES: u32 = 64;
+/// Most steps at a time: a request of one piece takes two.
+const BUDGET_PIECES: u32 = 128;
 /// What a piece of a discard or write-zeroes request costs of [`BUDGET_BYTES`].
 const CLEAR_COST: u32 = MAX_TRANSFER;
 

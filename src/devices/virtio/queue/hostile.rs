@@ -97,12 +97,12 @@ pub fn run(input: &[u8]) {
                 3 | 4 => visit.next(&mut chain).inspect(|is_there| {
                     if *is_there {
                         let count = chain.readable.len() + chain.writable.len();
-                        assert!(count <= setup.size.into(), "a request has {count} buffers");
+                        assert!(count <= usize::from(setup.size), "a request has {count} buffers");
                         let buffers = chain.readable.iter().chain(&chain.writable);
                         let bytes: u64 = buffers.map(|segment| u64::from(segment.len)).sum();
                         assert_eq!(bytes, chain.bytes().into());
                         taken.push(chain.token());
-                        assert!(taken.len() <= setup.size.into(), "{} requests at a time", taken.len());
+                        assert!(taken.len() <= usize::from(setup.size), "{} requests at a time", taken.len());
                     }
                 }),
                 5 | 6 => match taken.len() {

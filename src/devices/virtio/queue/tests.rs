@@ -19,7 +19,7 @@ fn serve(queue: &mut Queue, rig: &Rig) -> (usize, bool) {
     while visit.next(&mut chain).unwrap() {
         let written = chain.writable.iter().map(|segment| segment.len).sum();
         for segment in &chain.writable {
-            rig.memory.slice(segment.ipa, segment.len.into()).unwrap().fill(count as u8);
+            rig.memory.write(segment.ipa, &vec![count as u8; segment.len as usize]).unwrap();
         }
         visit.complete(chain.token(), written).unwrap();
         count += 1;
@@ -85,7 +85,7 @@ proptest! {
         let mut chain = Chain::default();
         for (step, a, b) in steps {
             match step {
-                0..3 if a + b > 0 && a + b <= size.into() => {
+                0..3 if a + b > 0 && a + b <= usize::from(size) => {
                     let parts = vec![&b"abc"[..]; a];
                     if let Some(id) = driver.add(&parts, &vec![5; b]) {
                         offered.push_back((id, a, b));

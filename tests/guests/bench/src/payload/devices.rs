@@ -17,7 +17,8 @@ const QUEUE_SIZE: u16 = 128;
 const DEPTH: u16 = 32;
 const BLOCK: u32 = 4096;
 
-// VIRTIO 1.2, 5.2.6.
+// VIRTIO 1.2, 5.2.3 and 5.2.6. A driver that does not know of flushes would have each write flushed.
+const FLUSH: u64 = 1 << 9;
 const READ: u32 = 0;
 const WRITE: u32 = 1;
 
@@ -42,7 +43,7 @@ impl Pages {
 pub fn block(machine: &'static Machine) {
     let mut pages = Pages::new(machine);
     let queue = Device::all().find(|device| device.id == id::BLOCK).and_then(|disk| {
-        disk.negotiate(0)?;
+        disk.negotiate(FLUSH)?;
         let queue = disk.queue(0, QUEUE_SIZE, pages.take(Queue::BYTES))?;
         disk.start();
         Some(queue)
