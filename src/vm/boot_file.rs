@@ -1,6 +1,6 @@
 //! The files that a VM boots from.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -55,3 +55,56 @@ fn find<'a>(name: &str, spec: &VmSpec, attached: &'a [Attached]) -> Option<&'a A
         _ => None,
     })
 }
+
+/// A part of a disk.
+fn part(whole: &Arc<dyn Disk>, name: Option<&PartitionName>) -> Result<Arc<dyn Disk>, DiskFileError> {
+    match name {
+        None => Ok(whole.clone()),
+        Some(_) => Err(DiskFileError::Partition),
+    }
+}
+
+/// Why a file on a disk cannot be had.
+#[derive(Debug)]
+pub enum DiskFileError {
+    /// The VM has no such disk.
+    NoSuchDisk,
+    /// Partitions cannot be told apart yet.
+    Partition,
+    /// The file.
+    Read(FsError),
+}
+
+/// A file that cannot be had.
+#[derive(Debug)]
+pub enum BootFileError {
+    /// From the bundle.
+    Bundle(bundle::VmError),
+    /// From a disk.
+    Disk {
+        /// The disk, as the VM knows it.
+        disk: String,
+        /// The file's path there.
+        path: String,
+        /// Why.
+        error: DiskFileError,
+    },
+}
+
+impl fmt::Display for BootFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bundle(error) => error.fmt(f),
+            Self::Disk { disk, path, error } => {
+                write!(f, "{path} cannot be read from the disk {disk}: ")?;
+                match error {
+                    DiskFileError::NoSuchDisk => f.write_str("the VM has no such disk"),
+                    DiskFileError::Partition => f.write_str("partitions cannot be told apart yet"),
+                    DiskFileError::Read(error) => error.fmt(f),
+                }
+            }
+        }
+    }
+}
+
+impl core::error::Error for BootFileError {}

@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use spin::Mutex;
 
 use super::attach::AttachError;
+use super::boot_file::{BootFile, BootFileError};
 use super::bundle::{BootSource, Bundle, FileSource, VmSpec};
 use super::control::{self, Happening};
 use super::devices::{Devices, GicHost};
@@ -78,10 +79,10 @@ pub enum VmError {
         /// What is wrong with it.
         error: AttachError,
     },
-    /// It boots from a disk that it does not have.
-    NoSuchDisk,
     /// The bundle's blobs.
     Bundle(super::bundle::VmError),
+    /// A file that it boots from.
+    File(BootFileError),
     /// The kernel, initrd or devicetree.
     Load(LoadError),
 }
@@ -103,13 +104,13 @@ impl fmt::Display for VmError {
             }
             Self::EmptyFirmware => f.write_str("the firmware is empty"),
             Self::Device { slot, error } => write!(f, "virtio device {slot}: {error}"),
-            Self::NoSuchDisk => f.write_str("it boots from a disk that it does not have"),
             Self::Stage2(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
             Self::Map(error) => error.fmt(f),
             Self::Gic(error) => error.fmt(f),
             Self::Bus(error) => error.fmt(f),
             Self::Bundle(error) => error.fmt(f),
+            Self::File(error) => error.fmt(f),
             Self::Load(error) => error.fmt(f),
         }
     }
@@ -390,21 +391,26 @@ impl Vm {
     /// firmware loaded and the first vCPU about to start. No vCPU may be running.
     ///
     /// # Errors
-    /// [`VmError::Bundle`] and [`VmError::Load`]: what the VM boots from cannot be loaded.
+    /// [`VmError::Bundle`], [`VmError::File`] and [`VmError::Load`]: what the VM boots from cannot be loaded.
     fn boot(&self) -> Result<(), VmError> {
         self.devices.reset();
         self.memory.clear().map_err(VmError::Map)?;
-        let blob = |id| self.bundle.blob(id).map_err(VmError::Bundle);
-        let file = |file: &FileSource| match file {
-            FileSource::Blob(id) => blob(*id),
-            FileSource::OnDisk { .. } => Err(VmError::NoSuchDisk),
+        let file = |file: &FileSource| {
+            BootFile::open(file, self.bundle, &self.spec, self.devices.attached()).map_err(VmError::File)
         };
+        // What is read from disks is kept until it has been loaded.
+        let (image, initrd);
         let (source, bootargs) = match &self.spec.boot {
-            BootSource::Kernel { image, initrd, append } => {
-                let initrd = initrd.as_ref().map(file).transpose()?;
-                (Source::Kernel { image: file(image)?, initrd }, append.as_str())
+            BootSource::Kernel { image: kernel, initrd: ramdisk, append } => {
+                image = file(kernel)?;
+                initrd = ramdisk.as_ref().map(file).transpose()?;
+                let initrd = initrd.as_ref().map(BootFile::bytes);
+                (Source::Kernel { image: image.bytes(), initrd }, append.as_str())
             }
-            BootSource::Firmware { image } => (Source::Firmware { image: blob(*image)? }, ""),
+            BootSource::Firmware { image } => {
+                let image = self.bundle.blob(*image).map_err(VmError::Bundle)?;
+                (Source::Firmware { image }, "")
+            }
         };
         let spec = MachineSpec {
             gic: gic::version(),

@@ -1,6 +1,7 @@
 //! Virtual machines: what they are made of, and how they start, reset and stop.
 
 pub mod attach;
+pub mod boot_file;
 #[cfg(target_os = "none")]
 pub mod builtin;
 pub mod bundle;

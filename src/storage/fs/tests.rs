@@ -132,26 +132,72 @@ fn a_way_that_grows_without_end_is_cut_short() {
     assert!(error.contains("as if it went in circles"), "{error}");
 }
 
-/// Reads from a damaged image. It may fail, but must come back.
-fn survives(mut image: Vec<u8>, damage: &[(prop::sample::Index, u8)]) {
-    for (at, value) in damage {
-        let at = at.index(image.len());
-        image[at] = *value;
-    }
-    let disk = disk(&image);
-    for path in ["/vmlinuz", "/boot/empty", "/boot/a-directory-with-a-long-name/up", "/BOOT/EMPTY"] {
+/// An image of which some bytes are wrong. Most are zero or data: damage goes to the others, which lie at `places`.
+fn damaged(image: &'static [u8], places: &'static [usize]) -> impl Strategy<Value = Vec<u8>> {
+    let damage = (prop::sample::select(places), prop_oneof![any::<u8>(), Just(0xff), Just(0)]);
+    prop::collection::vec(damage, 1..16).prop_map(move |damage| {
+        let mut image = image.to_vec();
+        damage.into_iter().for_each(|(at, value)| image[at] = value);
+        image
+    })
+}
+
+/// Where an image of [`tree`] has something that is neither zero nor the kernel's.
+fn structures(image: &[u8]) -> Vec<usize> {
+    let is_kernel =
+        |at: usize| image[at..].len() > 64 && KERNEL.windows(8).any(|part| image[at..].starts_with(part));
+    (0..image.len()).filter(|at| image[*at] != 0 && !is_kernel(*at)).collect()
+}
+
+/// Reading may fail, but must come back.
+fn survives(image: Vec<u8>) {
+    let disk: Arc<dyn Disk> = Arc::new(Image(image));
+    for path in ["/vmlinuz", "/boot/vmlinuz-6.12.48+deb13-arm64", "/boot/a-directory-with-a-long-name/up"] {
         let _ = read(&disk, path);
     }
 }
 
-/// Some bytes among those that are not data, which lie at `places` (first byte, how many).
-fn damaged(image: Vec<u8>, places: &'static [(usize, usize)]) -> impl Strategy<Value = Vec<u8>> {
-    let place = prop::sample::select(places).prop_flat_map(|(start, len)| start..start + len);
-    prop::collection::vec((place, any::<u8>()), 1..24).prop_map(move |damage| {
-        let mut image = image.clone();
-        for (at, value) in damage {
-            image[at] = value;
-        }
-        image
-    })
+/// Damages each of some images many times.
+fn survive_damage(images: impl IntoIterator<Item = Vec<u8>>, cases: u32) {
+    for image in images {
+        let image: &'static [u8] = image.leak();
+        let places: &'static [usize] = structures(image).leak();
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(cases));
+        runner
+            .run(&damaged(image, places), |image| {
+                survives(image);
+                Ok(())
+            })
+            .unwrap();
+    }
+}
+
+/// How often; more by hand.
+fn cases() -> u32 {
+    std::env::var("FS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(150)
+}
+
+#[test]
+fn damaged_ext_is_survived() {
+    // Without checksums, and so that the directory is a tree of hashes.
+    let mut big = tree();
+    big.directories.push("/many");
+    let names: Vec<&'static str> =
+        (0..200).map(|n| format!("/many/a-name-that-takes-some-room-{n}").leak() as &_).collect();
+    big.files.extend(names.into_iter().map(|name| (name, vec![])));
+    let journalled = images::ext_with_journalled_root(&tree()).with_journal;
+    let layouts = [EXT_LAYOUTS[0], EXT_LAYOUTS[2], EXT_LAYOUTS[3]];
+    survive_damage(layouts.map(|options| ext(&big, options)).into_iter().chain([journalled]), cases());
+}
+
+#[test]
+fn damaged_fat_is_survived() {
+    let kinds = [fatfs::FatType::Fat12, fatfs::FatType::Fat16, fatfs::FatType::Fat32];
+    survive_damage(kinds.map(|kind| fat(&tree(), kind)), cases());
+}
+
+#[test]
+fn damaged_iso_is_survived() {
+    let names = [images::Names::RockRidge, images::Names::Joliet, images::Names::Plain];
+    survive_damage(names.map(|names| iso(&tree(), names)), cases());
 }

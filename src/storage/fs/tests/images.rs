@@ -85,7 +85,8 @@ fn make_ext(scratch: &Scratch, tree: &Tree, options: &[&str]) -> PathBuf {
     tree.links.iter().for_each(|(path, to)| std::os::unix::fs::symlink(to, inside(path)).unwrap());
     let mut arguments = vec!["-q", "-F", "-d", root.to_str().unwrap()];
     arguments.extend(options);
-    arguments.extend([image.to_str().unwrap(), "4M"]);
+    // The smallest journal has 1024 blocks.
+    arguments.extend([image.to_str().unwrap(), "12M"]);
     run("mke2fs", &arguments);
     image
 }
@@ -119,7 +120,7 @@ pub struct Journalled {
 pub fn ext_with_journalled_root(tree: &Tree) -> Journalled {
     const BLOCK: usize = 4096;
     let scratch = Scratch::new();
-    let image = make_ext(&scratch, tree, &["-t", "ext4", "-b", "4096", "-J", "size=4", "-E", "nodiscard"]);
+    let image = make_ext(&scratch, tree, &["-t", "ext4", "-b", "4096", "-J", "size=4"]);
     let number: usize = debugfs(&image, "blocks /\n").split_whitespace().last().unwrap().parse().unwrap();
     let bytes = fs::read(&image).unwrap();
     let root = scratch.0.join("block");
@@ -209,16 +210,13 @@ const ISO_SECTOR: usize = 2048;
 pub fn iso(tree: &Tree, names: Names) -> Vec<u8> {
     let mut iso = IsoWriter { bytes: vec![0; 19 * ISO_SECTOR], names, tree };
     let root = iso.directory("");
-    let empty = match names {
-        Names::Joliet => {
-            IsoWriter { names: Names::Plain, tree: &Tree::default(), bytes: std::mem::take(&mut iso.bytes) }
-        }
-        _ => return iso.finish(root, root),
-    };
-    let mut empty = empty;
-    let primary = empty.directory("");
-    iso.bytes = empty.bytes;
-    iso.finish(primary, root)
+    if names != Names::Joliet {
+        return iso.finish(root, root);
+    }
+    let nothing = Tree::default();
+    let mut other = IsoWriter { bytes: iso.bytes, names: Names::Plain, tree: &nothing };
+    let primary = other.directory("");
+    IsoWriter { bytes: other.bytes, names, tree }.finish(primary, root)
 }
 
 struct IsoWriter<'a> {
@@ -239,7 +237,11 @@ impl IsoWriter<'_> {
     fn directory(&mut self, path: &str) -> (u32, u32) {
         let tree = self.tree;
         let child = |other: &'static str| other.rsplit_once('/').filter(|(parent, _)| *parent == path);
-        let own = if path.is_empty() { b"SP\x07\x01\xbe\xef\x00".to_vec() } else { vec![] };
+        let own = if path.is_empty() && self.names == Names::RockRidge {
+            b"SP\x07\x01\xbe\xef\x00".to_vec()
+        } else {
+            vec![]
+        };
         let mut sector = self.record(&[0], (0, 0), 2, &own);
         sector.extend(self.record(&[1], (0, 0), 2, &[]));
         for (name, other) in tree.directories.iter().filter_map(|other| Some((child(other)?.1, other))) {
