@@ -6,6 +6,7 @@
 mod counters;
 pub mod fs;
 pub mod memory;
+pub mod partition;
 #[cfg(any(target_os = "none", test))]
 pub mod physical;
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use alloc::string::String;
 use core::fmt;
 
-use super::device::{DeviceError, MAX_HARDWARE_NAME, MAX_SWITCHES, PartitionError};
+use super::device::{DeviceError, MAX_HARDWARE_NAME, MAX_SWITCHES};
 use super::{FORMAT_VERSION, MAGIC, MAX_BLOBS, MAX_MANIFEST, MAX_VMS, spec::*};
+use crate::storage::partition::NameError;
 use crate::vm::machine::MMIO_TRANSPORTS;
 
 /// The part of a bundle that a checksum covers.
@@ -253,7 +254,7 @@ pub enum VmError {
         found: usize,
     },
     /// It boots from a partition whose name cannot be one.
-    BootPartition(PartitionError),
+    BootPartition(NameError),
     /// More devices than there are slots for.
     DeviceCount {
         /// How many.

@@ -3,11 +3,12 @@
 use core::fmt;
 
 use super::{
-    MAX_CID, MAX_DISK, MAX_GUARD, MAX_HARDWARE_NAME, MAX_LABEL, MAX_PORTS, MAX_QUEUES, MAX_SERIAL, MAX_VLAN,
-    MIN_CID, MIN_MTU,
+    MAX_CID, MAX_DISK, MAX_GUARD, MAX_HARDWARE_NAME, MAX_PORTS, MAX_QUEUES, MAX_SERIAL, MAX_VLAN, MIN_CID,
+    MIN_MTU,
 };
 use crate::net::Mac;
 use crate::storage::SECTOR;
+use crate::storage::partition::NameError;
 
 /// Why a device's description is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub enum DeviceError {
     /// What names the physical disk is empty, too long or has a character that it may not have.
     PhysicalDisk,
     /// What names the partition cannot be such a name.
-    Partition(PartitionError),
+    Partition(NameError),
     /// No queue, or more than [`MAX_QUEUES`].
     Queues {
         /// How many.
@@ -136,34 +137,3 @@ impl fmt::Display for DeviceError {
 }
 
 impl core::error::Error for DeviceError {}
-
-/// Why something cannot be the name of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PartitionError {
-    /// Partitions are counted from 1.
-    Number,
-    /// An empty label, or one longer than [`MAX_LABEL`].
-    Label {
-        /// Its length in UTF-16 code units.
-        found: usize,
-    },
-    /// Neither a GUID nor an MBR partition's id.
-    Uuid,
-}
-
-impl fmt::Display for PartitionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number => f.write_str("partition 0, they are counted from 1"),
-            Self::Label { found } => write!(
-                f,
-                "the partition's label has {found} UTF-16 code units, 1 to {MAX_LABEL} are possible"
-            ),
-            Self::Uuid => f.write_str(
-                "the partition's id has neither the form 01234567-89ab-cdef-0123-456789abcdef nor 01234567-89",
-            ),
-        }
-    }
-}
-
-impl core::error::Error for PartitionError {}

@@ -9,11 +9,12 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::error::{DeviceError, PartitionError};
+pub use self::error::DeviceError;
 use super::error::{BundleError, VmError};
 use super::spec::{BlobId, is_name};
 use crate::net::Mac;
 use crate::storage::SECTOR;
+pub use crate::storage::partition::PartitionName;
 use crate::vm::machine::MMIO_TRANSPORTS;
 
 /// Longest name of a disk in bytes: what VIRTIO has room for in a serial number (VIRTIO 1.2, 5.2.6).
@@ -26,8 +27,6 @@ pub const MAX_QUEUES: u16 = 8;
 pub const MAX_PORTS: u32 = 8;
 /// Longest name of a physical disk or network card in bytes.
 pub const MAX_HARDWARE_NAME: usize = 64;
-/// Longest name of a GPT partition in UTF-16 code units (UEFI 2.10, 5.3.3: 72 bytes).
-pub const MAX_LABEL: usize = 36;
 /// Most switches that a bundle may describe.
 pub const MAX_SWITCHES: usize = 64;
 /// Most addresses that a network device's guard may allow.
@@ -98,18 +97,6 @@ pub enum DiskSource {
         /// The part.
         partition: Option<PartitionName>,
     },
-}
-
-/// Which partition of a disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PartitionName {
-    /// The n-th of its table, from 1 on.
-    Number(u32),
-    /// A GPT partition by its name: 1 to [`MAX_LABEL`] UTF-16 code units.
-    Label(String),
-    /// A GPT partition by its unique GUID in the usual text form, or an MBR partition as `ssssssss-nn`: the disk's signature
-    /// and the number, both in hexadecimal.
-    Uuid(String),
 }
 
 /// A network device.
@@ -215,25 +202,6 @@ impl DiskSpec {
     }
 }
 
-impl PartitionName {
-    /// Checks its form.
-    ///
-    /// # Errors
-    /// [`PartitionError`].
-    pub fn validate(&self) -> Result<(), PartitionError> {
-        match self {
-            Self::Number(0) => Err(PartitionError::Number),
-            Self::Number(_) => Ok(()),
-            Self::Label(label) => match label.encode_utf16().count() {
-                1..=MAX_LABEL => Ok(()),
-                found => Err(PartitionError::Label { found }),
-            },
-            Self::Uuid(uuid) if is_hex(uuid, &[8, 4, 4, 4, 12]) || is_hex(uuid, &[8, 2]) => Ok(()),
-            Self::Uuid(_) => Err(PartitionError::Uuid),
-        }
-    }
-}
-
 impl NetSpec {
     fn validate(&self, switches: usize) -> Result<(), DeviceError> {
         if self.switch as usize >= switches {
@@ -315,13 +283,4 @@ pub fn is_word(text: &str, limit: usize) -> bool {
 pub fn is_station(mac: Mac) -> bool {
     let Mac([first, ..]) = mac;
     first & 1 == 0 && mac != Mac([0; 6])
-}
-
-/// Whether `text` is hexadecimal digits in groups of these lengths, with `-` between them.
-fn is_hex(text: &str, lengths: &[usize]) -> bool {
-    let is_group = |group: &str, length: usize| {
-        group.len() == length && group.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
-    text.split('-').count() == lengths.len()
-        && text.split('-').zip(lengths).all(|(group, length)| is_group(group, *length))
 }

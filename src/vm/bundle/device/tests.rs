@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::mm::addr::MIB;
+use crate::storage::partition::NameError;
 use crate::vm::bundle::{BootSource, Bundle, BundleBuilder, FileSource, MAX_PATH, VmSpec};
 
 /// The bytes of the one blob that is no kernel.
@@ -119,13 +120,13 @@ fn a_device_that_cannot_be_is_refused_with_its_slot() {
     assert_eq!(with_disk(DiskSpec { source, ..disk("d") }), DeviceError::NoSuchBlob { found: 2, count: 2 });
     assert_eq!(with_disk(physical("", None)), DeviceError::PhysicalDisk);
     for (name, error) in [
-        (PartitionName::Number(0), PartitionError::Number),
-        (PartitionName::Label(String::new()), PartitionError::Label { found: 0 }),
-        (PartitionName::Label("\u{1f4bd}".repeat(19)), PartitionError::Label { found: 38 }),
-        (PartitionName::Uuid("0123456-89".into()), PartitionError::Uuid),
-        (PartitionName::Uuid("01234567-8g".into()), PartitionError::Uuid),
-        (PartitionName::Uuid("01234567-89ab-cdef-0123".into()), PartitionError::Uuid),
-        (PartitionName::Uuid("01234567-89-".into()), PartitionError::Uuid),
+        (PartitionName::Number(0), NameError::Number),
+        (PartitionName::Label(String::new()), NameError::Label { found: 0 }),
+        (PartitionName::Label("\u{1f4bd}".repeat(19)), NameError::Label { found: 38 }),
+        (PartitionName::Uuid("0123456-89".into()), NameError::Uuid),
+        (PartitionName::Uuid("01234567-8g".into()), NameError::Uuid),
+        (PartitionName::Uuid("01234567-89ab-cdef-0123".into()), NameError::Uuid),
+        (PartitionName::Uuid("01234567-89-".into()), NameError::Uuid),
     ] {
         assert_eq!(with_disk(physical("disk0", Some(name))), DeviceError::Partition(error));
     }
@@ -226,7 +227,7 @@ fn a_kernel_on_a_disk_must_be_there_to_find() {
         assert_eq!(refused("root", None, path), Some(VmError::Path { found }));
     }
     let partition = Some(PartitionName::Number(0));
-    assert_eq!(refused("root", partition, "/a"), Some(VmError::BootPartition(PartitionError::Number)));
+    assert_eq!(refused("root", partition, "/a"), Some(VmError::BootPartition(NameError::Number)));
 }
 
 #[test]
