@@ -20,6 +20,7 @@ pub mod rng;
 pub mod slots;
 #[cfg(test)]
 pub mod testing;
+pub mod vsock;
 
 use alloc::vec::Vec;
 

@@ -43,6 +43,13 @@ impl Chain {
         self.bytes
     }
 
+    /// Bytes in the buffers that the device reads.
+    #[inline]
+    pub fn readable_len(&self) -> u32 {
+        // No more than all of them have.
+        self.readable.iter().fold(0, |sum, segment| sum.wrapping_add(segment.len))
+    }
+
     /// Forgets the request before; the next one is from a queue of this epoch.
     #[inline]
     pub(super) fn clear(&mut self, epoch: u32) {
