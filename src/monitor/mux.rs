@@ -1,6 +1,6 @@
 //! The guests' serial lines on one terminal.
 //!
-//! Each VM has a channel. Its last output is always kept, and reaches the terminal in one of two ways: as it
+//! Each VM has a channel for its UART, and one for each port of its virtio console. A channel's last output is always kept, and reaches the terminal in one of two ways: as it
 //! is, where the operator is attached to the VM, or line by line behind the VM's name, where several are
 //! watched. A guest is held back only while the operator is attached to it: what nobody asked for in
 //! particular is dropped when the terminal's line is too slow, and a mark says so.
@@ -9,6 +9,7 @@
 //! so nothing here calls a model: those to call are returned ([`Mux::relieve`]).
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
@@ -21,6 +22,7 @@ use super::style;
 use crate::platform::ring::Ring;
 use crate::platform::terminal::Terminal;
 use crate::vm::bundle::Colour;
+use crate::vm::operator::Line;
 
 /// Bytes of each VM's output that are kept.
 pub const SCROLLBACK: usize = 16 << 10;
@@ -69,25 +71,17 @@ struct State {
 
 /// A VM's serial line.
 struct Channel {
+    line: Line,
     name: String,
     colour: Colour,
     state: Mutex<State>,
 }
 
-/// All of them.
-pub struct Mux<P> {
-    port: P,
-    channels: Vec<Channel>,
-    coloured: AtomicBool,
-    /// [`Mux::poll`] is to be called after a while.
-    polled: AtomicBool,
-}
-
-impl<P: Port> Mux<P> {
-    /// Channels for VMs of these names and colours.
-    pub fn new<'n>(port: P, vms: impl Iterator<Item = (&'n str, Colour)>) -> Self {
-        let channels = vms.map(|(name, colour)| Channel {
-            name: name.into(),
+impl Channel {
+    fn new(line: Line, name: String, colour: Colour) -> Self {
+        Self {
+            line,
+            name,
             colour,
             state: Mutex::new(State {
                 view: View::Hidden,
@@ -98,9 +92,47 @@ impl<P: Port> Mux<P> {
                 grown: false,
                 dropped: 0,
             }),
+        }
+    }
+}
+
+/// All of them. They go by their index.
+pub struct Mux<P> {
+    port: P,
+    channels: Vec<Channel>,
+    coloured: AtomicBool,
+    /// [`Mux::poll`] is to be called after a while.
+    polled: AtomicBool,
+}
+
+impl<P: Port> Mux<P> {
+    /// Channels for VMs of these names and colours, and with so many console ports. First come the UARTs in the order of the
+    /// VMs, and then the ports.
+    pub fn new<'n>(port: P, vms: impl Iterator<Item = (&'n str, Colour, usize)> + Clone) -> Self {
+        let uarts = vms
+            .clone()
+            .enumerate()
+            .map(|(vm, (name, colour, _))| Channel::new(Line::uart(vm), name.into(), colour));
+        let ports = vms.clone().enumerate().flat_map(|(vm, (name, colour, ports))| {
+            (0..ports).map(move |port| {
+                Channel::new(Line { vm, port: Some(port) }, format!("{name}:{port}"), colour)
+            })
         });
-        let channels = channels.collect();
+        let channels = uarts.chain(ports).collect();
         Self { port, channels, coloured: AtomicBool::new(true), polled: AtomicBool::new(false) }
+    }
+
+    /// The channel of a line.
+    pub fn find(&self, line: Line) -> Option<usize> {
+        match line.port {
+            None => Some(line.vm),
+            Some(_) => self.channels.iter().position(|channel| channel.line == line),
+        }
+    }
+
+    /// The lines, channel by channel.
+    pub fn lines(&self) -> impl Iterator<Item = Line> {
+        self.channels.iter().map(|channel| channel.line)
     }
 
     /// The physical console.
@@ -108,14 +140,9 @@ impl<P: Port> Mux<P> {
         &self.port
     }
 
-    /// How many VMs there are.
-    pub fn count(&self) -> usize {
-        self.channels.len()
-    }
-
-    /// The name of the VM `vm`.
-    pub fn name(&self, vm: usize) -> &str {
-        self.channels.get(vm).map_or("?", |channel| &channel.name)
+    /// The name of a channel's VM, with the port.
+    pub fn name(&self, channel: usize) -> &str {
+        self.channels.get(channel).map_or("?", |channel| &channel.name)
     }
 
     /// Whether names are shown in colours.
@@ -128,10 +155,10 @@ impl<P: Port> Mux<P> {
         self.coloured.store(coloured, Ordering::Relaxed);
     }
 
-    /// Takes a byte from the guest of `vm`. `false` where it is to be held back and offered again when
-    /// [`Mux::relieve`] names the VM.
-    pub fn transmit(&self, vm: usize, byte: u8) -> bool {
-        let Some(channel) = self.channels.get(vm) else { return true };
+    /// Takes a byte from the guest on a channel. `false` where it is to be held back and offered again when
+    /// [`Mux::relieve`] names the line.
+    pub fn transmit(&self, channel: usize, byte: u8) -> bool {
+        let Some(channel) = self.channels.get(channel) else { return true };
         let mut state = channel.state.lock();
         if state.view == View::Raw && state.scrollback.end() - state.sent >= BACKLOG {
             state.held = true;
@@ -209,9 +236,9 @@ impl<P: Port> Mux<P> {
         })
     }
 
-    /// Changes how the output of `vm` is shown. Attaching shows its last lines again.
-    pub fn set_view(&self, vm: usize, view: View) {
-        let Some(channel) = self.channels.get(vm) else { return };
+    /// Changes how the output of a channel is shown. Attaching shows its last lines again.
+    pub fn set_view(&self, channel: usize, view: View) {
+        let Some(channel) = self.channels.get(channel) else { return };
         let mut state = channel.state.lock();
         let before = core::mem::replace(&mut state.view, view);
         if before == view {
@@ -228,10 +255,10 @@ impl<P: Port> Mux<P> {
         }
     }
 
-    /// Goes on with what waited for room. Returns the VMs whose guests were held back and may go on; they are
+    /// Goes on with what waited for room. Returns the lines whose guests were held back and may go on; they are
     /// to be told.
-    pub fn relieve(&self) -> impl Iterator<Item = usize> {
-        self.channels.iter().enumerate().filter_map(|(vm, channel)| {
+    pub fn relieve(&self) -> impl Iterator<Item = Line> {
+        self.channels.iter().filter_map(|channel| {
             let mut state = channel.state.lock();
             if state.view == View::Raw {
                 self.pump(&mut state);
@@ -239,7 +266,7 @@ impl<P: Port> Mux<P> {
                     return None;
                 }
             }
-            core::mem::take(&mut state.held).then_some(vm)
+            core::mem::take(&mut state.held).then_some(channel.line)
         })
     }
 
@@ -270,9 +297,9 @@ impl<P: Port> Mux<P> {
         }
     }
 
-    /// The last `lines` lines of a VM's output.
-    pub fn scrollback(&self, vm: usize, lines: usize) -> Vec<u8> {
-        self.channels.get(vm).map_or_else(Vec::new, |channel| {
+    /// The last `lines` lines of a channel's output.
+    pub fn scrollback(&self, channel: usize, lines: usize) -> Vec<u8> {
+        self.channels.get(channel).map_or_else(Vec::new, |channel| {
             let state = channel.state.lock();
             state.scrollback.since(state.scrollback.last_lines(lines)).collect()
         })

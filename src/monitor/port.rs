@@ -9,7 +9,7 @@ use super::mux::{Mux, Port};
 use crate::platform::console;
 use crate::platform::terminal::Terminal;
 use crate::vm::bundle::Colour;
-use crate::vm::operator::Operator;
+use crate::vm::operator::{Line, Operator};
 
 /// The physical console.
 struct Physical;
@@ -32,23 +32,28 @@ static MUX: Once<Mux<Physical>> = Once::new();
 /// Taken by the control plane only, so nobody ever waits for it.
 static MONITOR: Mutex<Option<Monitor<'static, Physical>>> = Mutex::new(None);
 
-/// Starts the monitor for VMs of these names and colours, which go by their position. `notifier` is called
+/// Starts the monitor for VMs of these names and colours, and with so many console ports, which go by their position. `notifier`
+/// is called
 /// when [`serve`] is to be called soon: on any CPU, in an interrupt handler, or with locks held. It must only
 /// take note.
-pub fn start<'n>(vms: impl Iterator<Item = (&'n str, Colour)>, notifier: fn()) {
+pub fn start<'n>(vms: impl Iterator<Item = (&'n str, Colour, usize)> + Clone, notifier: fn()) {
     let mux = MUX.call_once(|| Mux::new(Physical, vms));
     *MONITOR.lock() = Some(Monitor::new(mux));
     console::listen(notifier);
     console::notify();
 }
 
-/// Takes a byte of the output of `vm`. `false`: it is to be offered again after
+/// Takes bytes of the output on a line, and tells how many. The others are to be offered again after
 /// [`Operator::output_ready`].
-pub fn transmit(vm: usize, byte: u8) -> bool {
-    MUX.get().is_none_or(|mux| mux.transmit(vm, byte))
+pub fn transmit(line: Line, bytes: &[u8]) -> usize {
+    let channel = MUX.get().and_then(|mux| Some((mux, mux.find(line)?)));
+    let take = |(mux, channel): (&Mux<_>, usize)| {
+        bytes.iter().take_while(|byte| mux.transmit(channel, **byte)).count()
+    };
+    channel.map_or(bytes.len(), take)
 }
 
-/// The serial port of a VM, which refused a typed byte, has room again.
+/// A line of a VM, which refused a typed byte, has room again.
 pub fn input_wanted() {
     console::notify();
 }

@@ -15,7 +15,7 @@ use super::plain::{Lines, Progress};
 use super::report::{Report, json, text};
 use super::style;
 use super::top::{PERIOD, Sample};
-use crate::vm::operator::Operator;
+use crate::vm::operator::{Line, Operator};
 
 /// Bytes that are taken in one go, so that a long paste leaves the control plane time for other things.
 const GULP: usize = 256;
@@ -75,7 +75,8 @@ pub struct Monitor<'m, P> {
 impl<'m, P: Port> Monitor<'m, P> {
     /// A session on `mux`: attached to its VM if there is only one, else at the prompt.
     pub fn new(mux: &'m Mux<P>) -> Self {
-        let count = mux.count();
+        let watched: Vec<bool> = mux.lines().map(|line| line.port.is_none()).collect();
+        let count = watched.iter().filter(|uart| **uart).count();
         let mut monitor = Self {
             mux,
             mode: Mode::Prompt,
@@ -84,10 +85,10 @@ impl<'m, P: Port> Monitor<'m, P> {
             tabbed: false,
             output: String::new(),
             sent: 0,
-            typed: (0..count).map(|_| VecDeque::new()).collect(),
+            typed: mux.lines().map(|_| VecDeque::new()).collect(),
             stuck: None,
             last: None,
-            watched: alloc::vec![true; count],
+            watched,
             poll: None,
         };
         if count == 1 {
@@ -103,7 +104,7 @@ impl<'m, P: Port> Monitor<'m, P> {
     /// Does what there is to do, at `now` in microseconds since the machine started, and says when it is to
     /// be called again at the latest.
     pub fn serve(&mut self, operator: &dyn Operator, now: u64) -> Option<u64> {
-        self.mux.relieve().for_each(|vm| operator.output_ready(vm));
+        self.mux.relieve().for_each(|line| operator.output_ready(line));
         let mut left = GULP;
         loop {
             self.deliver(operator);
@@ -131,9 +132,9 @@ impl<'m, P: Port> Monitor<'m, P> {
 
     /// Offers the VMs what was typed for them.
     fn deliver(&mut self, operator: &dyn Operator) {
-        for (vm, typed) in self.typed.iter_mut().enumerate() {
+        for (line, typed) in self.mux.lines().zip(&mut self.typed) {
             while let Some(&byte) = typed.front()
-                && operator.type_into(vm, byte)
+                && operator.type_into(line, byte)
             {
                 typed.pop_front();
             }
@@ -255,23 +256,26 @@ impl<'m, P: Port> Monitor<'m, P> {
     fn enact(&mut self, operator: &dyn Operator, outcome: Outcome, json: bool) {
         let report = match outcome {
             Outcome::Report(report) => report,
-            Outcome::Log(vm, lines) => Report::Text(self.log(vm, lines)),
+            Outcome::Log(line, lines) => Report::Text(self.log(line, lines)),
             Outcome::Colour(coloured) => {
                 self.mux.set_coloured(coloured);
                 Report::Done
             }
             Outcome::Watch(vms) => {
-                for (vm, watched) in self.watched.iter_mut().enumerate() {
-                    *watched = vms.as_ref().is_none_or(|vms| vms.contains(&vm));
+                for (line, watched) in self.mux.lines().zip(&mut self.watched) {
+                    let chosen = vms.as_ref().is_none_or(|vms| vms.contains(&line.vm));
+                    *watched = chosen && line.port.is_none();
                 }
                 self.set_views();
                 Report::Done
             }
-            Outcome::Attach(vm) => {
-                if !json {
-                    self.print(&format!("[{}: Ctrl-] leaves it]\n", self.mux.name(vm)));
+            Outcome::Attach(line) => {
+                if let Some(channel) = self.mux.find(line) {
+                    if !json {
+                        self.print(&format!("[{}: Ctrl-] leaves it]\n", self.mux.name(channel)));
+                    }
+                    self.attach(channel);
                 }
-                self.attach(vm);
                 Report::Done
             }
             Outcome::Top(count) => {
@@ -290,9 +294,11 @@ impl<'m, P: Port> Monitor<'m, P> {
     }
 
     /// The last lines of a VM, or of EL2 itself. A VM's are freed of what may upset the terminal.
-    fn log(&self, vm: Option<usize>, count: usize) -> String {
-        let bytes = match vm {
-            Some(vm) => self.mux.scrollback(vm, count),
+    fn log(&self, line: Option<Line>, count: usize) -> String {
+        let bytes = match line {
+            Some(line) => {
+                self.mux.find(line).map_or_else(Vec::new, |channel| self.mux.scrollback(channel, count))
+            }
             None => self.mux.log(count),
         };
         let mut lines = Lines::default();

@@ -8,8 +8,10 @@ use super::bundle::{self, Bundle, DeviceSpec, DiskSource, DiskSpec, NetSpec};
 use super::switches;
 use crate::devices::virtio::balloon::{self, Balloon};
 use crate::devices::virtio::block::Block;
+use crate::devices::virtio::console::{self, Console};
 use crate::devices::virtio::net::{NetConfig, NetDevice};
 use crate::devices::virtio::rng::{self, Rng};
+use crate::devices::virtio::vsock::{self, Hub, Vsock};
 use crate::devices::virtio::{Channel, Device};
 use crate::mm::guest_memory::Reclaim;
 use crate::net::Endpoint;
@@ -27,6 +29,10 @@ pub enum Attached {
     Rng(Arc<Rng>),
     /// A memory balloon.
     Balloon(Arc<Balloon>),
+    /// A way to other VMs.
+    Vsock(Arc<Vsock>),
+    /// A console.
+    Console(Arc<Console>),
 }
 
 impl Attached {
@@ -37,6 +43,8 @@ impl Attached {
             Self::Net(net) => net.clone(),
             Self::Rng(rng) => rng.clone(),
             Self::Balloon(balloon) => balloon.clone(),
+            Self::Vsock(vsock) => vsock.clone(),
+            Self::Console(console) => console.clone(),
         }
     }
 }
@@ -56,8 +64,6 @@ pub enum AttachError {
     Plug(PlugError),
     /// The machine has no source of randomness.
     NoEntropy,
-    /// There are no such devices yet.
-    Unknown,
 }
 
 impl fmt::Display for AttachError {
@@ -69,7 +75,6 @@ impl fmt::Display for AttachError {
             Self::NoSuchSwitch(index) => write!(f, "there is no switch {index}"),
             Self::Plug(error) => error.fmt(f),
             Self::NoEntropy => f.write_str("the machine has no source of randomness"),
-            Self::Unknown => f.write_str("there are no such devices yet"),
         }
     }
 }
@@ -85,30 +90,50 @@ pub fn is_plugged(spec: &DeviceSpec) -> bool {
     }
 }
 
-/// Makes a device of the VM that has this memory. `seed` has something random that nobody else gets; `channel` makes the
-/// device's channel, with queues of the sizes that it is given.
+/// What the devices of a VM may need.
+pub struct Surroundings<'v> {
+    /// Where the VM comes from.
+    pub bundle: &'static Bundle<'static>,
+    /// The VM's memory.
+    pub memory: &'v Arc<dyn Reclaim>,
+    /// Something random that nobody else gets.
+    pub seed: fn() -> Option<rng::Seed>,
+    /// The other VMs' sockets.
+    pub sockets: &'static Hub,
+    /// Who uses the ports of the VM's console.
+    pub operator: Arc<dyn console::Backend>,
+}
+
+/// Makes a device of a VM. `channel` makes its channel, with queues of the sizes that it is given.
 ///
 /// # Errors
 /// [`AttachError`].
 pub fn attach(
     spec: &DeviceSpec,
-    bundle: &'static Bundle<'static>,
-    memory: &Arc<dyn Reclaim>,
-    seed: impl FnOnce() -> Option<rng::Seed>,
+    vm: &Surroundings<'_>,
     channel: impl FnOnce(&[u16]) -> Channel,
 ) -> Result<Attached, AttachError> {
     match spec {
         DeviceSpec::Disk(spec) => {
-            let disk = disk(spec, bundle)?;
+            let disk = disk(spec, vm.bundle)?;
             Ok(Attached::Disk(Block::new(channel(&Block::queues(spec.queues)), disk, &spec.name)))
         }
         DeviceSpec::Rng => {
-            let seed = seed().ok_or(AttachError::NoEntropy)?;
+            let seed = (vm.seed)().ok_or(AttachError::NoEntropy)?;
             Ok(Attached::Rng(Rng::new(channel(&rng::QUEUES), seed)))
         }
-        DeviceSpec::Balloon => Ok(Attached::Balloon(Balloon::new(channel(&balloon::QUEUES), memory.clone()))),
+        DeviceSpec::Balloon => {
+            Ok(Attached::Balloon(Balloon::new(channel(&balloon::QUEUES), vm.memory.clone())))
+        }
         DeviceSpec::Net(spec) => net(spec, channel).map(Attached::Net),
-        DeviceSpec::Vsock { .. } | DeviceSpec::Console { .. } => Err(AttachError::Unknown),
+        DeviceSpec::Vsock { cid } => {
+            Ok(Attached::Vsock(Vsock::new(channel(&vsock::QUEUES), *cid, vm.sockets)))
+        }
+        DeviceSpec::Console { ports } => {
+            let ports = *ports as usize;
+            let channel = channel(&Console::queues(ports));
+            Ok(Attached::Console(Console::new(channel, ports, vm.operator.clone())))
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::attach::{self, Attached};
+use super::attach::{self, Attached, Surroundings};
 use super::bundle::{Bundle, VmSpec};
+use super::control;
 use super::instance::VmError;
 use super::machine;
+use super::operator::Line;
 use super::scheduler::Task;
 use super::vcpu::Attention;
 use crate::arch::aarch64::vcpu::interrupts;
@@ -20,7 +22,9 @@ use crate::devices::pl011::{Pl011, SerialBackend};
 use crate::devices::pl031::Pl031;
 use crate::devices::pl061::Pl061;
 use crate::devices::virtio::channel::{Channel, Worker};
+use crate::devices::virtio::console::{self, Console};
 use crate::devices::virtio::slots::Slots;
+use crate::devices::virtio::vsock::Hub;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::Reclaim;
 use crate::monitor::port;
@@ -43,15 +47,28 @@ impl Host for GicHost {
     }
 }
 
-/// The monitor as the other end of the UART of the VM of this number.
+/// Through which VMs reach each other's sockets.
+pub static SOCKETS: Hub = Hub::new(control::request);
+
+/// The monitor as the other end of the UART and of the console ports of the VM of this number.
 struct ConsolePort(usize);
 
 impl SerialBackend for ConsolePort {
     fn transmit(&self, byte: u8) -> bool {
-        port::transmit(self.0, byte)
+        port::transmit(Line::uart(self.0), &[byte]) == 1
     }
 
     fn input_wanted(&self) {
+        port::input_wanted();
+    }
+}
+
+impl console::Backend for ConsolePort {
+    fn transmit(&self, port: usize, bytes: &[u8]) -> usize {
+        port::transmit(Line { vm: self.0, port: Some(port) }, bytes)
+    }
+
+    fn input_wanted(&self, _: usize) {
         port::input_wanted();
     }
 }
@@ -156,22 +173,30 @@ impl Devices {
         Ok(Self { bus, gic: vgic, uart, rtc, gpio, virtio, attached: Vec::new(), vcpus: affinities.len() })
     }
 
-    /// Makes the virtio devices of `spec`, and plugs in those that are to be there when the VM starts.
+    /// Makes the virtio devices of `spec`, the VM of number `id`, and plugs in those that are to be there when the VM starts.
     ///
     /// # Errors
     /// [`VmError::Device`].
     pub fn attach(
         &mut self,
+        id: usize,
         spec: &VmSpec,
         bundle: &'static Bundle<'static>,
         memory: &Arc<dyn Reclaim>,
         tasks: &Arc<[Arc<Task>]>,
     ) -> Result<(), VmError> {
         let worker: Arc<dyn Worker> = Arc::new(VcpuWorker(tasks.clone()));
+        let surroundings = Surroundings {
+            bundle,
+            memory,
+            seed: entropy::generator_seed,
+            sockets: &SOCKETS,
+            operator: Arc::new(ConsolePort(id)),
+        };
         for (slot, device) in (0u32..).zip(&spec.devices) {
             let line = IrqLine::new(self.gic.clone(), machine::spi_intid(machine::MMIO_SPI + slot));
             let channel = |sizes: &[u16]| Channel::new(sizes, memory.clone(), line, worker.clone());
-            let attached = attach::attach(device, bundle, memory, entropy::generator_seed, channel)
+            let attached = attach::attach(device, &surroundings, channel)
                 .map_err(|error| VmError::Device { slot, error })?;
             if let (Some(transport), true) = (self.virtio.get(slot as usize), attach::is_plugged(device)) {
                 transport.plug(Some(attached.device()));
@@ -184,6 +209,14 @@ impl Devices {
     /// The virtio devices, each at the index of its slot, plugged in or not.
     pub fn attached(&self) -> &[Attached] {
         &self.attached
+    }
+
+    /// Its console device.
+    pub fn console(&self) -> Option<&Console> {
+        self.attached.iter().find_map(|attached| match attached {
+            Attached::Console(console) => Some(&**console),
+            _ => None,
+        })
     }
 
     /// What switching the machine off and on does.

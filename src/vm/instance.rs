@@ -229,7 +229,7 @@ impl Vm {
 
         let mut devices = Devices::new(id, &affinities, flash, &tasks)?;
         let shared: Arc<dyn Reclaim> = memory.clone();
-        devices.attach(spec, bundle, &shared, &tasks)?;
+        devices.attach(id, spec, bundle, &shared, &tasks)?;
         let vm = Self {
             id,
             spec: spec.clone(),

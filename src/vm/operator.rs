@@ -14,6 +14,22 @@ mod devices;
 
 pub use devices::*;
 
+/// A line on which the operator talks to a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// The VM.
+    pub vm: usize,
+    /// The port of its virtio console; its UART if none.
+    pub port: Option<usize>,
+}
+
+impl Line {
+    /// The UART of a VM.
+    pub fn uart(vm: usize) -> Self {
+        Self { vm, port: None }
+    }
+}
+
 /// A VM, as `list` shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VmStatus {
@@ -37,6 +53,8 @@ pub struct VmStatus {
     pub dedicated: bool,
     /// The colour of its lines where several VMs' output is mixed.
     pub colour: Colour,
+    /// How many ports its virtio console has.
+    pub ports: usize,
     /// Microseconds since it last started, or 0.
     pub uptime: u64,
     /// How often it has started by itself again, after a crash or because it switched itself off.
@@ -228,12 +246,12 @@ pub trait Operator {
     /// [`Refusal`] where there is no such vCPU.
     fn trace(&self, vm: usize, vcpu: usize) -> Result<Vec<TracedExit>, Refusal>;
 
-    /// Gives the guest's serial port a byte that was typed. `false`: it has no room now and the byte is to be
+    /// Gives the guest a byte that was typed on this line. `false`: it has no room now and the byte is to be
     /// offered again later.
-    fn type_into(&self, vm: usize, byte: u8) -> bool;
+    fn type_into(&self, line: Line, byte: u8) -> bool;
 
-    /// The console has room again for the output of a guest that was held back: its serial port may go on.
-    fn output_ready(&self, vm: usize);
+    /// The console has room again for the output of a guest that was held back: this line may go on.
+    fn output_ready(&self, line: Line);
 
     /// Chooses the VM that the remote debugger gets, or none.
     ///

@@ -13,6 +13,7 @@
 pub mod balloon;
 pub mod block;
 pub mod channel;
+pub mod console;
 pub mod mmio;
 pub mod net;
 pub mod queue;

@@ -29,7 +29,7 @@ pub fn order(operator: &dyn Operator, words: &[&str], order: Order) -> Result<Ou
 }
 
 pub fn console(operator: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure> {
-    resolve::vm(operator, words.first().copied().unwrap_or_default()).map(Outcome::Attach)
+    resolve::line(operator, words.first().copied().unwrap_or_default()).map(Outcome::Attach)
 }
 
 pub fn watch(operator: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure> {
@@ -41,12 +41,12 @@ pub fn watch(operator: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure
 }
 
 pub fn log(operator: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure> {
-    let vm = match *words {
+    let line = match *words {
         [] | [OWN, ..] => None,
-        [vm, ..] => Some(resolve::vm(operator, vm)?),
+        [line, ..] => Some(resolve::line(operator, line)?),
     };
     let lines = words.get(1).map_or(Ok(LINES), |word| resolve::count(word, MAX_LINES))?;
-    Ok(Outcome::Log(vm, lines as usize))
+    Ok(Outcome::Log(line, lines as usize))
 }
 
 pub fn top(_: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure> {

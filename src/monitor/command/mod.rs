@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::report::Report;
-use crate::vm::operator::{Operator, Refusal};
+use crate::vm::operator::{Line, Operator, Refusal};
 
 pub use inspect::{activity, total as total_exits};
 pub use table::COMMANDS;
@@ -64,12 +64,12 @@ pub enum Argument {
 pub enum Outcome {
     /// Show this.
     Report(Report),
-    /// Attach the operator to this VM.
-    Attach(usize),
+    /// Attach the operator to this line.
+    Attach(Line),
     /// Show the output of these VMs line by line; of all, where there is no choice.
     Watch(Option<Vec<usize>>),
-    /// Show the last lines of a VM, or of EL2 itself.
-    Log(Option<usize>, usize),
+    /// Show the last lines of output on a line, or of EL2 itself.
+    Log(Option<Line>, usize),
     /// Show the rates of CPU use this many times, or until a key is pressed.
     Top(Option<u64>),
     /// Use colours, or do not.

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Failure;
-use crate::vm::operator::{Address, Operator, SwitchStatus};
+use crate::vm::operator::{Address, Line, Operator, SwitchStatus};
 
 /// Candidates that an error names.
 const CANDIDATES: usize = 6;
@@ -80,6 +80,21 @@ pub fn vcpu(operator: &dyn Operator, word: &str) -> Result<(usize, usize), Failu
     match index < count {
         true => Ok((vm, index)),
         false => Err(Failure(format!("{name} has no vCPU {index}: {}", numbers("vCPUs", count)))),
+    }
+}
+
+/// Finds the line that `word`, which is `VM` or `VM:PORT`, names. Without a number it is the UART.
+///
+/// # Errors
+/// [`Failure`].
+pub fn line(operator: &dyn Operator, word: &str) -> Result<Line, Failure> {
+    // No VM's name has a colon.
+    let Some((name, port)) = word.split_once(':') else { return Ok(Line::uart(vm(operator, word)?)) };
+    let (vm, port) = (vm(operator, name)?, number(port)?);
+    let count = operator.vms().get(vm).map_or(0, |vm| vm.ports);
+    match usize::try_from(port).ok().filter(|port| *port < count) {
+        Some(port) => Ok(Line { vm, port: Some(port) }),
+        None => Err(Failure(format!("{name} has no console port {port}: {}", numbers("ports", count)))),
     }
 }
 

@@ -51,10 +51,11 @@ pub static COMMANDS: &[Command] = &[
     },
     plain("list", "the VMs, and what they are doing", inspect::list),
     Command {
-        arguments: "VM",
+        arguments: "VM[:PORT]",
         takes: VM,
         required: 1,
-        more: "Shows the last lines of the VM's output, and gives it what is typed. Ctrl-] leaves it. \
+        more: "Shows the last lines of the VM's output, and gives it what is typed. Without a port, this is its \
+               UART; with one, as in web:0, that port of its virtio console. Ctrl-] leaves it. \
                Ctrl-] again, at an empty prompt, sends that character to the VM and goes back to it.",
         ..plain("console", "attaches you to a VM's serial console", control::console)
     },
@@ -67,7 +68,7 @@ pub static COMMANDS: &[Command] = &[
         ..plain("watch", "whose output is shown at the prompt", control::watch)
     },
     Command {
-        arguments: "[VM] [LINES]",
+        arguments: "[VM[:PORT]] [LINES]",
         takes: &[Argument::Vm(&[control::OWN]), Argument::Number],
         more: "Shows 40 lines where no number is given. Without a VM, or with the word polyvisor, the lines \
                of Polyvisor itself.",

@@ -8,13 +8,15 @@ use crate::vm::bundle::{Arch, Colour};
 use crate::vm::lifecycle::State;
 use crate::vm::operator::{
     Activity, Address, BalloonStatistics, BalloonStatus, CpuStatus, DeviceOrder, DiskMode, DiskStatus,
-    LearnedAddress, NetStatus, Operator, Order, PortStatus, Refusal, SwitchStatus, TracedExit, Traffic,
+    LearnedAddress, Line, NetStatus, Operator, Order, PortStatus, Refusal, SwitchStatus, TracedExit, Traffic,
     VcpuRegisters, VcpuStatus, VmStatus,
 };
 use crate::vm::vcpu::{ExitCounters, Regs};
 
 /// The VMs have these colours in turn.
 pub const COLOURS: &[Colour] = &[Colour::Green, Colour::Cyan, Colour::Magenta];
+/// Ports of each VM's virtio console.
+pub const PORTS: usize = 2;
 
 fn disk(name: &str, slot: usize) -> DiskStatus {
     let counters = Counters { reads: 30, writes: 10, flushes: 2, sectors_read: 2048, ..Counters::default() };
@@ -82,10 +84,12 @@ pub struct Machine {
     pub balloon: RefCell<Option<BalloonStatus>>,
     /// What was typed into each VM.
     pub typed: RefCell<Vec<Vec<u8>>>,
+    /// What was typed into console ports.
+    pub typed_into_ports: RefCell<Vec<(Line, u8)>>,
     /// How many more bytes each VM takes.
     pub room: RefCell<Vec<usize>>,
     /// The VMs whose guests may go on with their output.
-    pub ready: RefCell<Vec<usize>>,
+    pub ready: RefCell<Vec<Line>>,
     pub debugged: Cell<Option<Option<usize>>>,
     pub power: Cell<Option<bool>>,
     pub tree: RefCell<Vec<u8>>,
@@ -106,6 +110,7 @@ impl Machine {
             weight: 100,
             dedicated: false,
             colour: COLOURS[index % COLOURS.len()],
+            ports: PORTS,
             uptime: 83_000_000,
             restarts: 0,
         };
@@ -129,6 +134,7 @@ impl Machine {
             balloon: RefCell::new(Some(balloon())),
             typed: RefCell::new(vec![Vec::new(); names.len()]),
             room: RefCell::new(vec![usize::MAX; names.len()]),
+            typed_into_ports: RefCell::default(),
             ready: RefCell::default(),
             debugged: Cell::new(None),
             power: Cell::new(None),
@@ -234,7 +240,11 @@ impl Operator for Machine {
         Ok((0..100).map(exit).collect())
     }
 
-    fn type_into(&self, vm: usize, byte: u8) -> bool {
+    fn type_into(&self, line: Line, byte: u8) -> bool {
+        let Line { vm, port: None } = line else {
+            self.typed_into_ports.borrow_mut().push((line, byte));
+            return true;
+        };
         let room = &mut self.room.borrow_mut()[vm];
         let taken = *room > 0;
         if taken {
@@ -244,8 +254,8 @@ impl Operator for Machine {
         taken
     }
 
-    fn output_ready(&self, vm: usize) {
-        self.ready.borrow_mut().push(vm);
+    fn output_ready(&self, line: Line) {
+        self.ready.borrow_mut().push(line);
     }
 
     fn debug(&self, vm: Option<usize>) -> Result<(), Refusal> {

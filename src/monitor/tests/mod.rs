@@ -59,8 +59,10 @@ impl Session {
             input: Mutex::default(),
             notified: Mutex::new(false),
         };
-        let mux =
-            Mux::new(line, names.iter().zip(machine::COLOURS.iter().cycle().copied()).map(|(n, c)| (*n, c)));
+        let mux = Mux::new(
+            line,
+            names.iter().zip(machine::COLOURS.iter().cycle().copied()).map(|(n, c)| (*n, c, machine::PORTS)),
+        );
         let mux: &'static Mux<Line> = Box::leak(Box::new(mux));
         let monitor = Monitor::new(mux);
         let mut session = Self { machine, mux, monitor, screen: Screen::default(), due: None };

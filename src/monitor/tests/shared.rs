@@ -1,6 +1,7 @@
 //! Several guests, EL2 and the operator on one screen.
 
 use super::*;
+use crate::vm::operator::Line;
 
 fn three() -> Session {
     Session::new(&["web", "db1", "db2"])
@@ -132,7 +133,7 @@ fn leaving_lets_a_guest_go_on_that_was_held_back() {
     session.mux.port().input.lock().push_back(0x1d);
     session.serve();
     session.serve();
-    assert_eq!(*session.machine.ready.borrow(), [0]);
+    assert_eq!(*session.machine.ready.borrow(), [Line::uart(0)]);
 }
 
 #[test]
@@ -187,4 +188,29 @@ fn output_that_waits_holds_input_back() {
     assert!(!session.mux.port().input.lock().is_empty());
     session.settle();
     assert_eq!(session.tail(5)[0], "#  NAME  STATE    ARCH   VCPUS  MEMORY  WEIGHT  UPTIME  RESTARTS");
+}
+
+#[test]
+fn console_ports_are_lines_of_their_own() {
+    let mut session = Session::new(&["web", "db1", "db2"]);
+    let line = Line { vm: 1, port: Some(1) };
+    let port = session.mux.find(line).unwrap();
+    session.output(port, "from the port\n");
+    assert!(!session.tail(3).iter().any(|line| line.contains("from the port")), "not asked for");
+    assert_eq!(session.command("log db1:1"), "from the port\n");
+    assert_eq!(session.command("log db1:0"), "");
+    session.keys("console db1:1\r").keys("hi");
+    assert!(session.tail(2).iter().any(|line| line.contains("from the port")));
+    assert_eq!(*session.machine.typed_into_ports.borrow(), [(line, b'h'), (line, b'i')]);
+    assert_eq!(session.machine.typed.borrow()[1], b"");
+
+    // The guest is held back on this line alone, and told when it may go on.
+    while session.mux.transmit(port, b'x') {}
+    assert!(session.mux.transmit(1, b'x'));
+    session.settle();
+    assert_eq!(*session.machine.ready.borrow(), [line]);
+
+    session.keys("\x1d");
+    let refused = "error: db1 has no console port 2: expected 0 to 1\n";
+    assert_eq!(session.command("console db1:2"), refused);
 }

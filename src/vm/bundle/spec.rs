@@ -250,6 +250,15 @@ impl VmSpec {
         })
     }
 
+    /// How many ports its console device has; 0 where it has none.
+    pub fn console_ports(&self) -> usize {
+        let ports = self.devices.iter().find_map(|device| match device {
+            DeviceSpec::Console { ports } => Some(*ports as usize),
+            _ => None,
+        });
+        ports.unwrap_or(0)
+    }
+
     /// Checks everything but the name, in a bundle with blobs of these lengths and so many switches.
     pub(super) fn validate(&self, blobs: &[u64], switches: usize) -> Result<(), VmError> {
         if !(1..=MAX_VCPUS).contains(&self.vcpus) {

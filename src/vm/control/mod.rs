@@ -19,6 +19,7 @@ use spin::{Mutex, Once};
 use crate::vm::bundle::{Bundle, Reaction, VmSpec, WhenAllOff};
 use crate::vm::crash;
 use crate::vm::debug::Stop;
+use crate::vm::devices;
 
 use crate::arch::aarch64::timer::{self, Alarm};
 use crate::arch::aarch64::vcpu::Machine as _;
@@ -148,7 +149,7 @@ pub fn start(model: &str, bundle: &'static Bundle<'static>) {
         slots: bundle.vms().iter().enumerate().map(slot).collect(),
     });
     settle_housekeeper();
-    port::start(bundle.vms().iter().map(|vm| (vm.name.as_str(), vm.colour)), request);
+    port::start(bundle.vms().iter().map(|vm| (vm.name.as_str(), vm.colour, vm.console_ports())), request);
     let autostart = machine.slots.iter().filter(|slot| slot.lock().spec.autostart);
     for slot in autostart {
         let mut slot = slot.lock();
@@ -189,7 +190,8 @@ pub fn run() {
         next = [next, slot.deadline, slot.button].into_iter().flatten().min();
     }
     let monitor = port::serve(machine, timer::microseconds_since_boot()).map(timer::ticks);
-    timer::set(Alarm::Control, [next, monitor].into_iter().flatten().min());
+    let sockets = devices::SOCKETS.serve(timer::microseconds_since_boot()).map(timer::ticks);
+    timer::set(Alarm::Control, [next, monitor, sockets].into_iter().flatten().min());
     // The CPU may have become the housekeeper.
     watchdog::arm();
     machine.power_off_if_done();

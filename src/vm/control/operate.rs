@@ -14,7 +14,7 @@ use crate::platform::{layout, power};
 use crate::vm::instance::Vm;
 use crate::vm::lifecycle::Event;
 use crate::vm::operator::{
-    Address, BalloonStatus, CpuStatus, DeviceOrder, DiskStatus, NetStatus, Operator, Order, Refusal,
+    Address, BalloonStatus, CpuStatus, DeviceOrder, DiskStatus, Line, NetStatus, Operator, Order, Refusal,
     SwitchStatus, TracedExit, VcpuRegisters, VcpuStatus, VmStatus,
 };
 use crate::vm::scheduler::{self, Hold, Task};
@@ -103,6 +103,7 @@ impl Operator for Machine {
                 weight: spec.scheduling.weight,
                 dedicated: spec.scheduling.dedicated,
                 colour: spec.colour,
+                ports: spec.console_ports(),
                 uptime: if runs { timer::microseconds(timer::now().saturating_sub(slot.started)) } else { 0 },
                 restarts: slot.restarts,
             }
@@ -221,14 +222,23 @@ impl Operator for Machine {
         Ok(Self::task(&vm, vcpu)?.shared.trace.entries().map(trace::describe).collect())
     }
 
-    fn type_into(&self, vm: usize, byte: u8) -> bool {
+    fn type_into(&self, line: Line, byte: u8) -> bool {
         // What is typed into a VM that is not there is lost.
-        self.vm(vm).map_or(true, |vm| vm.uart().receive(&[byte]) == 1)
+        self.vm(line.vm).map_or(true, |vm| {
+            let taken = match line.port {
+                None => vm.uart().receive(&[byte]),
+                Some(port) => vm.devices().console().map_or(1, |console| console.receive(port, &[byte])),
+            };
+            taken == 1
+        })
     }
 
-    fn output_ready(&self, vm: usize) {
-        if let Ok(vm) = self.vm(vm) {
-            vm.uart().backend_ready();
+    fn output_ready(&self, line: Line) {
+        let Ok(vm) = self.vm(line.vm) else { return };
+        match (line.port, vm.devices().console()) {
+            (None, _) => vm.uart().backend_ready(),
+            (Some(port), Some(console)) => console.output_ready(port),
+            (Some(_), None) => {}
         }
     }
 

@@ -6,6 +6,7 @@ mod area;
 mod chain;
 mod error;
 mod packed;
+mod reader;
 mod split;
 mod state;
 
@@ -19,6 +20,7 @@ use area::{Area, DESCRIPTOR};
 pub use chain::{Chain, Token};
 pub use error::QueueError;
 use packed::Packed;
+pub use reader::Reader;
 use split::Split;
 pub use state::{Checked, QueueState};
 

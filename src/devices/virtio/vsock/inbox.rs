@@ -6,7 +6,7 @@ use core::ops::Bound;
 use super::packet::{Header, LEN, MAX_PAYLOAD};
 use crate::devices::virtio::Channel;
 use crate::devices::virtio::channel::Visit;
-use crate::devices::virtio::queue::{Chain, QueueError};
+use crate::devices::virtio::queue::{Chain, QueueError, Reader};
 use crate::mm::guest_memory::{GuestMemory, GuestSlice, Segment};
 
 /// Bytes that may wait of each source: a packet, at least, for the rest of one that has begun must not be lost.
@@ -56,53 +56,7 @@ trait Payload {
     fn fill(&mut self, room: GuestSlice<'_>) -> usize;
 }
 
-/// Bytes in a sender's memory. Where it has none, they are zero: that is the sender's own loss.
-pub struct GuestBytes<'a> {
-    memory: &'a dyn GuestMemory,
-    segments: &'a [Segment],
-    /// How much of the first segment is done.
-    offset: u32,
-}
-
-impl<'a> GuestBytes<'a> {
-    /// The bytes of all segments.
-    #[inline]
-    pub fn new(memory: &'a dyn GuestMemory, segments: &'a [Segment]) -> Self {
-        Self { memory, segments, offset: 0 }
-    }
-
-    /// The piece that comes next, of at most `len` bytes; `None` for one of zeros.
-    #[inline]
-    fn next(&mut self, len: usize) -> Option<GuestSlice<'a>> {
-        loop {
-            let (segment, rest) = self.segments.split_first()?;
-            let left = segment.len.saturating_sub(self.offset);
-            if left > 0 {
-                let at = segment.ipa.checked_add(self.offset.into())?;
-                let piece = self.memory.slice(at, u64::from(left).min(len as u64)).ok()?;
-                self.offset += piece.len() as u32;
-                return Some(piece);
-            }
-            (self.segments, self.offset) = (rest, 0);
-        }
-    }
-
-    /// Reads on into all of `bytes`.
-    #[inline]
-    pub fn read(&mut self, mut bytes: &mut [u8]) {
-        while !bytes.is_empty() {
-            let piece = self.next(bytes.len());
-            let len = piece.map_or(bytes.len(), |piece| piece.len());
-            let Some(place) = bytes.split_off_mut(..len) else { return };
-            match piece {
-                Some(piece) => _ = piece.read(0, place),
-                None => place.fill(0),
-            }
-        }
-    }
-}
-
-impl Payload for GuestBytes<'_> {
+impl Payload for Reader<'_> {
     #[inline]
     fn fill(&mut self, room: GuestSlice<'_>) -> usize {
         match self.next(room.len()) {
@@ -147,7 +101,7 @@ impl Backlog {
     }
 
     /// Appends a packet. `false`: there is no room, or no memory.
-    fn push(&mut self, header: &Header, payload: &mut GuestBytes<'_>) -> bool {
+    fn push(&mut self, header: &Header, payload: &mut Reader<'_>) -> bool {
         let mut left = header.len as usize;
         let len = left + LEN;
         if self.bytes.len() + len > BACKLOG || self.bytes.try_reserve(len).is_err() {
@@ -209,7 +163,7 @@ impl Inbox {
         channel: &Channel,
         source: u32,
         mut header: Header,
-        mut payload: GuestBytes<'_>,
+        mut payload: Reader<'_>,
         budget: &mut Budget,
     ) -> Delivery {
         let backlog = self.backlogs.entry(source).or_default();
@@ -240,7 +194,7 @@ impl Inbox {
     /// Keeps a packet without payload for [`Inbox::drain`]. `false`: too much of the source waits already.
     pub fn keep(&mut self, source: u32, header: &Header, memory: &dyn GuestMemory) -> bool {
         let backlog = self.backlogs.entry(source).or_default();
-        let is_kept = backlog.push(header, &mut GuestBytes::new(memory, &[]));
+        let is_kept = backlog.push(header, &mut Reader::new(memory, &[]));
         backlog.waits |= !is_kept;
         is_kept
     }

@@ -25,12 +25,12 @@ use bitflags::bitflags;
 use spin::Mutex;
 
 use super::channel::Visit;
-use super::queue::{Chain, QueueError};
+use super::queue::{Chain, QueueError, Reader};
 use super::{Channel, Device, DeviceId, Features};
 use crate::mm::guest_memory::GuestMemory;
 use crate::persist::RestoreError;
 pub use hub::Hub;
-use inbox::{Budget, Delivery, GuestBytes, Inbox};
+use inbox::{Budget, Delivery, Inbox};
 use packet::{Header, LEN, kind};
 
 bitflags! {
@@ -152,7 +152,7 @@ impl Vsock {
     /// Sends a packet to whom it is for, or refuses it. The error is who has no room for it.
     fn send(&self, memory: &dyn GuestMemory, chain: &Chain, budget: &mut Budget) -> Result<(), u32> {
         budget.spend(0);
-        let mut payload = GuestBytes::new(memory, &chain.readable);
+        let mut payload = Reader::new(memory, &chain.readable);
         let Some(len) = chain.readable_len().checked_sub(LEN as u32) else {
             self.drop_packet();
             return Ok(());
