@@ -130,6 +130,13 @@ impl Console {
         Ok(())
     }
 
+    /// Ends QEMU at once, whatever it has left to do.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Takes the next piece of output.
     fn receive(&mut self, deadline: Option<Instant>) -> Result<Received> {
         let received = match deadline {

@@ -1,6 +1,7 @@
 //! The tests under QEMU: what there is ([`registry`]), what a test is ([`script`], [`operator`]), and running
 //! them side by side.
 
+mod host;
 mod operator;
 mod registry;
 mod remote;
@@ -102,6 +103,10 @@ fn prepare<'a>(paths: &Paths, firmware: &Firmware, tests: &'a [Test]) -> Result<
     let mut prepared = Vec::new();
     for test in tests {
         let directory = paths.cache_dir("test-files")?.join(&test.name);
+        if directory.exists() {
+            // It failed the last time.
+            fs::remove_dir_all(&directory)?;
+        }
         fs::create_dir_all(&directory)?;
         let (mut machine, boot) =
             kit.prepare(test, &directory).with_context(|| format!("test {}", test.name))?;
@@ -145,6 +150,10 @@ impl Suite<'_> {
         let mut console = Console::start(command, Input::Scripted, &log, false)?;
         let result = test.play(&mut console, debug_port);
         console.stop()?;
+        let result = result.and_then(|()| match test.inspection {
+            Some(inspection) => inspection(&directory, &console.transcript()),
+            None => Ok(()),
+        });
         if result.is_ok() {
             fs::remove_dir_all(&directory)?;
         }

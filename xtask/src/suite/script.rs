@@ -1,6 +1,9 @@
 //! What a test under QEMU is made of.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use regex::bytes::Regex;
@@ -8,6 +11,7 @@ use regex::bytes::Regex;
 use super::remote::Remote;
 use crate::{
     console::{Console, Event},
+    disk::Layout,
     qemu::Machine,
     size::Size,
 };
@@ -28,10 +32,14 @@ pub struct Test {
     pub subject: Subject,
     /// Polyvisor's own boot arguments.
     pub arguments: Option<String>,
+    /// Disk images among its files, by name.
+    pub images: Vec<(&'static str, Layout)>,
     /// Whether the second serial line leads to [`Dialogue::debugger`].
     pub debugged: bool,
     /// The dialogue; the machine is stopped behind it.
     pub steps: Vec<Step>,
+    /// What to look at when the machine has stopped.
+    pub inspection: Option<Inspection>,
 }
 
 /// What the machine starts with.
@@ -99,6 +107,8 @@ pub enum Step {
     Talk(Talk),
     /// The machine powers off, and QEMU reports success.
     Off(Duration),
+    /// The machine loses its power: QEMU is killed.
+    PowerCut,
     /// The hypervisor panics, which is what the test is about.
     Panic(Duration),
     /// Up to here the whole console has shown this so many times.
@@ -107,6 +117,9 @@ pub enum Step {
 
 /// A part of a dialogue that a list of steps does not express: a loop, or an answer to what the console shows.
 pub type Talk = fn(&mut Dialogue) -> Result<()>;
+
+/// Looks at what a machine that has stopped has left: the directory of its files, and all that its console showed.
+pub type Inspection = fn(&Path, &str) -> Result<()>;
 
 /// What a [`Talk`] talks to.
 pub struct Dialogue<'a> {
@@ -119,7 +132,17 @@ impl Test {
     pub fn new(name: impl Into<String>, proves: impl Into<String>, subject: Subject) -> Self {
         let (name, proves) = (name.into(), proves.into());
         let machine = Machine::virt();
-        Self { name, proves, machine, subject, arguments: None, debugged: false, steps: Vec::new() }
+        Self {
+            name,
+            proves,
+            machine,
+            subject,
+            arguments: None,
+            images: Vec::new(),
+            debugged: false,
+            steps: Vec::new(),
+            inspection: None,
+        }
     }
 
     /// On another machine.
@@ -131,6 +154,12 @@ impl Test {
     /// Gives Polyvisor boot arguments.
     pub fn arguments(mut self, arguments: &str) -> Self {
         self.arguments = Some(arguments.to_owned());
+        self
+    }
+
+    /// With a disk image that the manifest calls `name`.
+    pub fn image(mut self, name: &'static str, layout: Layout) -> Self {
+        self.images.push((name, layout));
         self
     }
 
@@ -185,6 +214,17 @@ impl Test {
         self
     }
 
+    /// The machine loses its power.
+    pub fn power_cut(mut self) -> Self {
+        self.steps.push(Step::PowerCut);
+        self
+    }
+
+    /// What the machine has left is as `inspection` wants it.
+    pub fn inspected(self, inspection: Inspection) -> Self {
+        Self { inspection: Some(inspection), ..self }
+    }
+
     /// Holds the dialogue. No test passes in which the hypervisor panicked, whatever was expected.
     pub fn play(&self, console: &mut Console, debug_port: Option<u16>) -> Result<()> {
         let mut dialogue = Dialogue { console, debug_port };
@@ -229,6 +269,15 @@ impl Dialogue<'_> {
         self.expect_within(pattern, PATIENCE)
     }
 
+    /// Has the Linux guest's shell carry `command` out, which must succeed; what the console showed meanwhile.
+    pub fn shell(&mut self, command: &str) -> Result<String> {
+        // The echo of the line has no digits there.
+        self.line(&format!("{command}; echo \"[$?]\""))?;
+        let text = self.expect(r"(?s).*?\[\d+\]\r?\n[^\n]*?guest:[^\n#]*# ")?;
+        ensure!(text.contains("[0]"), "`{command}` failed: {}", text.trim());
+        Ok(text)
+    }
+
     /// Begins a session of a debugger.
     pub fn debugger(&self) -> Result<Remote> {
         Remote::connect(self.debug_port.context("the test has no debugger")?)
@@ -256,6 +305,7 @@ impl Step {
         match self {
             Self::Send(keys) => console.send(keys),
             Self::Talk(talk) => talk(dialogue),
+            Self::PowerCut => console.kill(),
             Self::Expect(pattern, time) => dialogue.expect_within(pattern, *time).map(drop),
             Self::Off(time) => match console.wait(None, within(*time))? {
                 Event::Exit(status) => {

@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use super::script::{Damage, Devicetree, Subject, Test, TestGuest};
 use crate::{
     bundle::{self, BootFile, Guest, GuestBoot},
+    disk,
     firmware::Firmware,
     guests::Guests,
     manifest::{Environment, Hardware, Manifest},
@@ -42,6 +43,9 @@ impl Kit<'_> {
     /// The machine and what it starts with; files of the test's own go into `directory`.
     pub fn prepare(&self, test: &Test, directory: &Path) -> Result<(Machine, Boot)> {
         let mut machine = test.machine.clone();
+        for (name, layout) in &test.images {
+            disk::make(self.paths, self.guests, *layout, &directory.join(name))?;
+        }
         if machine.board == Board::Raspi4b {
             machine.devicetree = Some(self.guests.raspi4b_devicetree()?);
         }

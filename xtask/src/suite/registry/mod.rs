@@ -5,8 +5,10 @@ mod debuggers;
 mod lifecycle;
 mod mistakes;
 mod neighbours;
+mod networks;
 mod operator;
 mod payloads;
+mod storage;
 mod systems;
 
 use super::script::Test;
@@ -32,6 +34,8 @@ pub fn all() -> Vec<Test> {
     tests.extend(lifecycle::tests());
     tests.extend(neighbours::tests());
     tests.extend(systems::tests());
+    tests.extend(storage::tests());
+    tests.extend(networks::tests());
     tests.extend(operator::tests());
     tests
 }
