@@ -62,7 +62,7 @@ impl Payload for Reader<'_> {
         match self.next(room.len()) {
             Some(piece) => piece.copy_to(room),
             None => {
-                room.fill(0);
+                room.clear();
                 room.len()
             }
         }
@@ -74,7 +74,7 @@ impl Payload for VecDeque<u8> {
         let (bytes, _) = self.as_slices();
         let len = bytes.len().min(room.len());
         if len == 0 || !room.write(0, bytes.get(..len).unwrap_or_default()) {
-            room.fill(0);
+            room.clear();
             return room.len();
         }
         self.drain(..len);
