@@ -2,6 +2,7 @@
 
 mod boards;
 mod debuggers;
+mod gadgets;
 mod lifecycle;
 mod mistakes;
 mod neighbours;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Test> {
     tests.extend(systems::tests());
     tests.extend(storage::tests());
     tests.extend(networks::tests());
+    tests.extend(gadgets::tests());
     tests.extend(operator::tests());
     tests
 }

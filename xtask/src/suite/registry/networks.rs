@@ -13,7 +13,7 @@ use super::{
 use crate::qemu::Machine;
 
 pub fn tests() -> Vec<Test> {
-    vec![two_guests(2), two_guests(3), uplink("mmio", 2), uplink("pci", 3)]
+    vec![two_guests(2), two_guests(3), uplink("mmio", 2), uplink("pci", 3), on_a_pi()]
 }
 
 /// Bytes that go from one guest to the other, in MiB.
@@ -137,6 +137,59 @@ fn uplink(transport: &str, gic: u8) -> Test {
         dialogue.shell(&format!("wget -q -O /tmp/data http://10.0.2.2:{port}/"))?;
         ensure!(checksum(dialogue, "/tmp/data")? == wanted, "what arrived is not what was sent");
         Ok(())
+    })
+    .line("poweroff")
+    .off()
+}
+
+/// A Raspberry Pi 4 has as many virtio devices as any machine, as long as they end in its memory.
+fn on_a_pi() -> Test {
+    const MANIFEST: &str = r#"
+        [[switch]]
+        name = "lan"
+
+        [[vm]]
+        name = "pi"
+        guest = "linux-6.12"
+        memory = "256M"
+
+        [[vm.disk]]
+        name = "scratch"
+        size = "32M"
+
+        [[vm.net]]
+        switch = "lan"
+
+        [[vm]]
+        name = "pie"
+        guest = "linux-6.12"
+        memory = "256M"
+
+        [[vm.net]]
+        switch = "lan"
+    "#;
+    Test::new(
+        "raspi4b-virtio",
+        "on a Raspberry Pi 4, a guest makes a file system on a disk in memory and serves a file of it to another guest",
+        Subject::Manifest(MANIFEST.to_owned()),
+    )
+    .on(Machine::raspi4b())
+    .expect(MONITOR)
+    .talk(|dialogue| {
+        let sum = at(dialogue, "pi", |dialogue| {
+            dialogue.shell("mke2fs -F /dev/vda >/dev/null && mount -t ext4 /dev/vda /mnt")?;
+            dialogue.shell("dd if=/dev/urandom of=/mnt/data bs=1M count=16 2>/dev/null")?;
+            let sum = checksum(dialogue, "/mnt/data")?;
+            dialogue.shell("umount /mnt && e2fsck -fn /dev/vda && mount -t ext4 /dev/vda /mnt")?;
+            dialogue.shell("ip address add 10.9.8.1/24 dev eth0; ip link set eth0 up; httpd -h /mnt")?;
+            Ok(sum)
+        })?;
+        at(dialogue, "pie", |dialogue| {
+            dialogue.shell("ip address add 10.9.8.2/24 dev eth0; ip link set eth0 up")?;
+            dialogue.shell("ping -c 3 10.9.8.1; wget -q -O /tmp/data http://10.9.8.1/data")?;
+            ensure!(checksum(dialogue, "/tmp/data")? == sum, "what arrived is not what was on the disk");
+            Ok(())
+        })
     })
     .line("poweroff")
     .off()

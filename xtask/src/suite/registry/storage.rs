@@ -20,7 +20,7 @@ pub fn tests() -> Vec<Test> {
 
 /// Makes thousands of small files and a copy of a tree on the root file system, and notes what is in them. What is read
 /// back later comes from the disk.
-fn fill(dialogue: &mut Dialogue) -> Result<()> {
+pub fn fill(dialogue: &mut Dialogue) -> Result<()> {
     dialogue.shell("grep -q '^/dev/vda / ext4' /proc/mounts")?;
     dialogue.shell("mkdir /many /copy; tar -C / -cf - lib bin sbin | tar -C /copy -xf -")?;
     dialogue.shell(
@@ -32,7 +32,7 @@ fn fill(dialogue: &mut Dialogue) -> Result<()> {
 }
 
 /// What was noted is what is there, and nothing complained.
-fn check(dialogue: &mut Dialogue) -> Result<()> {
+pub fn check(dialogue: &mut Dialogue) -> Result<()> {
     dialogue.shell("echo 3 >/proc/sys/vm/drop_caches; sha256sum -c /sums >/dev/null")?;
     let text =
         dialogue.shell("echo sums $(wc -l </sums), complaints $(dmesg | grep -ciE 'error|warning|bug:')")?;

@@ -1,15 +1,22 @@
 //! Real systems, alone on the machine.
 
+use std::fs;
+
+use anyhow::ensure;
+
 use super::{
-    super::script::{Subject, Test, TestGuest},
+    super::{
+        host::FileSystem,
+        script::{Subject, Test, TestGuest},
+    },
     BANNER, LINUX_PROMPT, LINUX_READY,
 };
-use crate::{guests::DEFAULT_KERNEL, qemu::Machine, size::Size};
+use crate::{disk::Layout, guests::DEFAULT_KERNEL, qemu::Machine, size::Size};
 
 pub fn tests() -> Vec<Test> {
     let mut tests = vec![bare_linux()];
     tests.extend(linux());
-    tests.push(u_boot());
+    tests.extend([u_boot(), u_boot_disk(), installer()]);
     tests
 }
 
@@ -116,4 +123,82 @@ fn u_boot() -> Test {
     .expect(r"arch=arm")
     .line("poweroff")
     .off()
+}
+
+/// The checksum that U-Boot computes is that of what the host finds on the disk.
+fn u_boot_disk() -> Test {
+    const MANIFEST: &str = r#"
+        [machine]
+        disks = ["disk.img"]
+
+        [[vm]]
+        name = "boot"
+        guest = "u-boot"
+        memory = "256M"
+
+        [[vm.disk]]
+        name = "disk"
+        physical = "disk0"
+    "#;
+    Test::new(
+        "u-boot-disk",
+        "U-Boot finds the virtio disk, lists its partitions and files, and reads one of them right",
+        Subject::Manifest(MANIFEST.to_owned()),
+    )
+    .image("disk.img", Layout::Gpt)
+    .expect(r"Hit any key to stop autoboot")
+    .line("")
+    .expect(r"=> ")
+    .line("virtio scan; virtio info")
+    .expect(r"Device 0: .*Rev: .*")
+    .line("part list virtio 0")
+    .expect("\"root\"")
+    .expect("\"data\"")
+    .line("ls virtio 0:1 /boot")
+    .expect(r"initrd\.img")
+    .line("load virtio 0:1 ${kernel_addr_r} /boot/initrd.img && crc32 ${kernel_addr_r} ${filesize}")
+    .expect(r"==> [0-9a-f]{8}")
+    .line("poweroff")
+    .off()
+    .inspected(|files, console| {
+        let root = FileSystem::in_partition(&files.join("disk.img"), "root")?;
+        let file = fs::read(root.copy("/boot")?.join("initrd.img"))?;
+        let wanted = format!("==> {:08x}", crc32fast::hash(&file));
+        ensure!(console.contains(&wanted), "U-Boot's checksum is not {wanted}");
+        Ok(())
+    })
+}
+
+/// The installer's menu is a list of numbers with the front end "text". Its network image has no driver for disks: it
+/// would fetch one from a mirror, and gets it from the test here.
+fn installer() -> Test {
+    const MANIFEST: &str = r#"
+        [machine]
+        net = "user"
+        disks = ["disk.img"]
+
+        [[switch]]
+        name = "lan"
+        uplink = "nic0"
+
+        [[vm]]
+        name = "box"
+        guest = "installer"
+        append = "console=ttyAMA0 priority=low DEBIAN_FRONTEND=text ---"
+        memory = "768M"
+
+        [[vm.disk]]
+        name = "disk"
+        physical = "disk0"
+
+        [[vm.net]]
+        switch = "lan"
+    "#;
+    Test::new(
+        "installer",
+        "Debian's installer comes to its menu, finds disk and network card, and gets an address by DHCP",
+        Subject::Manifest(MANIFEST.to_owned()),
+    )
+    .image("disk.img", Layout::Gpt)
+    .expect(r"menu")
 }
