@@ -3,6 +3,7 @@
 //! A [`Disk`] is memory, a physical disk, or a part of another disk. Device models and whoever boots from a file system
 //! need no more of it than this trait.
 
+pub mod claim;
 mod counters;
 pub mod fs;
 pub mod memory;

@@ -26,15 +26,15 @@ impl BootFile {
         }
     }
 
-    /// Gets `file`, for the VM `spec` of `bundle`, whose devices are `attached` in the order of its slots.
+    /// Gets `file`, for the VM `spec` of `bundle`, whose device in each slot `attached` tells.
     ///
     /// # Errors
     /// [`BootFileError`].
-    pub fn open(
+    pub fn open<'a>(
         file: &FileSource,
         bundle: &'static Bundle<'static>,
         spec: &VmSpec,
-        attached: &[Attached],
+        attached: impl Fn(usize) -> Option<&'a Attached>,
     ) -> Result<Self, BootFileError> {
         match file {
             FileSource::Blob(id) => bundle.blob(*id).map(Self::Blob).map_err(BootFileError::Bundle),
@@ -49,11 +49,16 @@ impl BootFile {
 }
 
 /// The disk that a VM knows by this name.
-fn find<'a>(name: &str, spec: &VmSpec, attached: &'a [Attached]) -> Option<&'a Arc<dyn Disk>> {
-    spec.devices.iter().zip(attached).find_map(|(device, attached)| match (device, attached) {
-        (DeviceSpec::Disk(disk), Attached::Disk(block)) if disk.name == name => Some(block.disk()),
+fn find<'a>(
+    name: &str,
+    spec: &VmSpec,
+    attached: impl Fn(usize) -> Option<&'a Attached>,
+) -> Option<&'a Arc<dyn Disk>> {
+    let is_it = |device: &DeviceSpec| matches!(device, DeviceSpec::Disk(disk) if disk.name == name);
+    match attached(spec.devices.iter().position(is_it)?)? {
+        Attached::Disk(block, _) => Some(block.disk()),
         _ => None,
-    })
+    }
 }
 
 /// A part of a disk.

@@ -1,10 +1,13 @@
 //! The devices of a virtual machine, wired up as in QEMU's `virt`.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::attach::{self, Attached, Surroundings};
-use super::bundle::{Bundle, VmSpec};
+use spin::Mutex;
+
+use super::attach::{self, AttachError, Attached, Site};
+use super::bundle::DeviceSpec;
 use super::control;
 use super::instance::VmError;
 use super::machine;
@@ -21,16 +24,16 @@ use crate::devices::irq::IrqLine;
 use crate::devices::pl011::{Pl011, SerialBackend};
 use crate::devices::pl031::Pl031;
 use crate::devices::pl061::Pl061;
+use crate::devices::virtio::balloon::Balloon;
 use crate::devices::virtio::channel::{Channel, Worker};
 use crate::devices::virtio::console::{self, Console};
 use crate::devices::virtio::slots::Slots;
 use crate::devices::virtio::vsock::Hub;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
-use crate::mm::guest_memory::Reclaim;
 use crate::monitor::port;
 use crate::mrs;
 use crate::platform::clock::WallClock;
-use crate::platform::entropy;
+use crate::storage::claim::Claim;
 
 /// The vCPUs of a VM, as its interrupt controller reaches them.
 pub struct GicHost(Arc<[Arc<Task>]>);
@@ -51,7 +54,7 @@ impl Host for GicHost {
 pub static SOCKETS: Hub = Hub::new(control::request);
 
 /// The monitor as the other end of the UART and of the console ports of the VM of this number.
-struct ConsolePort(usize);
+pub struct ConsolePort(pub usize);
 
 impl SerialBackend for ConsolePort {
     fn transmit(&self, byte: u8) -> bool {
@@ -102,8 +105,17 @@ pub struct Devices {
     /// The slots for virtio devices.
     pub virtio: Slots,
     /// The virtio devices by slot, plugged in or not.
-    attached: Vec<Attached>,
+    attached: Vec<Fitted>,
     vcpus: usize,
+}
+
+/// A virtio device of a VM.
+struct Fitted {
+    device: Attached,
+    /// What it is called where it is claimed.
+    name: String,
+    /// What it has for itself, while it is plugged in.
+    claim: Mutex<Option<Claim>>,
 }
 
 /// Has a vCPU of the VM do what is left to do for a device.
@@ -173,47 +185,81 @@ impl Devices {
         Ok(Self { bus, gic: vgic, uart, rtc, gpio, virtio, attached: Vec::new(), vcpus: affinities.len() })
     }
 
-    /// Makes the virtio devices of `spec`, the VM of number `id`, and plugs in those that are to be there when the VM starts.
+    /// Makes the virtio devices of the VM at `site`, and plugs in those that are to be there when the VM starts.
     ///
     /// # Errors
     /// [`VmError::Device`].
-    pub fn attach(
-        &mut self,
-        id: usize,
-        spec: &VmSpec,
-        bundle: &'static Bundle<'static>,
-        memory: &Arc<dyn Reclaim>,
-        tasks: &Arc<[Arc<Task>]>,
-    ) -> Result<(), VmError> {
+    pub fn attach(&mut self, site: &Site<'_>, tasks: &Arc<[Arc<Task>]>) -> Result<(), VmError> {
         let worker: Arc<dyn Worker> = Arc::new(VcpuWorker(tasks.clone()));
-        let surroundings = Surroundings {
-            bundle,
-            memory,
-            seed: entropy::generator_seed,
-            sockets: &SOCKETS,
-            operator: Arc::new(ConsolePort(id)),
-        };
-        for (slot, device) in (0u32..).zip(&spec.devices) {
-            let line = IrqLine::new(self.gic.clone(), machine::spi_intid(machine::MMIO_SPI + slot));
-            let channel = |sizes: &[u16]| Channel::new(sizes, memory.clone(), line, worker.clone());
-            let attached = attach::attach(device, &surroundings, channel)
-                .map_err(|error| VmError::Device { slot, error })?;
-            if let (Some(transport), true) = (self.virtio.get(slot as usize), attach::is_plugged(device)) {
-                transport.plug(Some(attached.device()));
+        for (slot, spec) in site.vm.devices.iter().enumerate() {
+            let failed = |error| VmError::Device { slot, error };
+            let line = IrqLine::new(self.gic.clone(), machine::spi_intid(machine::MMIO_SPI + slot as u32));
+            let channel = |sizes: &[u16]| Channel::new(sizes, site.memory.clone(), line, worker.clone());
+            let device = site.attach(slot, spec, channel).map_err(failed)?;
+            let name = match spec {
+                DeviceSpec::Disk(disk) => attach::backend(disk),
+                _ => String::new(),
+            };
+            self.attached.push(Fitted { device, name, claim: Mutex::new(None) });
+            if attach::is_plugged(spec) {
+                self.plug(slot).map_err(failed)?;
             }
-            self.attached.push(attached);
         }
         Ok(())
     }
 
-    /// The virtio devices, each at the index of its slot, plugged in or not.
-    pub fn attached(&self) -> &[Attached] {
-        &self.attached
+    /// The virtio device that belongs into this slot, plugged in or not.
+    pub fn attached(&self, slot: usize) -> Option<&Attached> {
+        self.attached.get(slot).map(|fitted| &fitted.device)
+    }
+
+    /// The balloon, plugged in or not.
+    pub fn balloon(&self) -> Option<&Balloon> {
+        self.attached.iter().find_map(|fitted| match &fitted.device {
+            Attached::Balloon(balloon) => Some(&**balloon),
+            _ => None,
+        })
+    }
+
+    /// Whether there is a device in this slot now.
+    pub fn is_plugged(&self, slot: usize) -> bool {
+        self.virtio.get(slot).is_some_and(|transport| transport.device().is_some())
+    }
+
+    /// Plugs in what belongs into this slot, which is empty.
+    ///
+    /// # Errors
+    /// [`AttachError::InUse`]. Nothing is plugged in then.
+    pub fn plug(&self, slot: usize) -> Result<(), AttachError> {
+        let (Some(fitted), Some(transport)) = (self.attached.get(slot), self.virtio.get(slot)) else {
+            return Ok(());
+        };
+        let claim = fitted.device.claim();
+        let claim = claim.map_err(|error| AttachError::InUse { what: fitted.name.clone(), error })?;
+        *fitted.claim.lock() = claim;
+        transport.plug(Some(fitted.device.device()));
+        Ok(())
+    }
+
+    /// Pulls out what is in this slot. What is under way for it ends, but the guest does not hear of it.
+    pub fn unplug(&self, slot: usize) {
+        if let (Some(fitted), Some(transport)) = (self.attached.get(slot), self.virtio.get(slot)) {
+            transport.plug(None);
+            fitted.claim.lock().take();
+        }
+    }
+
+    /// Pulls all virtio devices out and lets go of what they have, for whoever gets it next. No vCPU runs any more.
+    pub fn detach(&self) {
+        for (slot, fitted) in self.attached.iter().enumerate() {
+            self.unplug(slot);
+            fitted.device.detach();
+        }
     }
 
     /// Its console device.
     pub fn console(&self) -> Option<&Console> {
-        self.attached.iter().find_map(|attached| match attached {
+        self.attached.iter().find_map(|fitted| match &fitted.device {
             Attached::Console(console) => Some(&**console),
             _ => None,
         })

@@ -10,11 +10,11 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use spin::Mutex;
 
-use super::attach::AttachError;
+use super::attach::{AttachError, Site};
 use super::boot_file::{BootFile, BootFileError};
 use super::bundle::{BootSource, Bundle, FileSource, VmSpec};
 use super::control::{self, Happening};
-use super::devices::{Devices, GicHost};
+use super::devices::{ConsolePort, Devices, GicHost, SOCKETS};
 use super::fdt::MachineSpec;
 use super::lifecycle::Event;
 use super::loader::{self, LoadError, Source};
@@ -34,7 +34,7 @@ use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::{GuestMemory, Reclaim};
 use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};
 use crate::mm::tables::{Attributes, TableError};
-use crate::platform::entropy;
+use crate::platform::{self, entropy};
 
 /// A VM that cannot be made, or cannot boot.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ pub enum VmError {
     /// One of its virtio devices.
     Device {
         /// Its slot.
-        slot: u32,
+        slot: usize,
         /// What is wrong with it.
         error: AttachError,
     },
@@ -229,7 +229,17 @@ impl Vm {
 
         let mut devices = Devices::new(id, &affinities, flash, &tasks)?;
         let shared: Arc<dyn Reclaim> = memory.clone();
-        devices.attach(id, spec, bundle, &shared, &tasks)?;
+        let seed = entropy::generator_seed;
+        let site = Site {
+            vm: spec,
+            bundle,
+            memory: shared,
+            seed,
+            disk: platform::devices::disk,
+            sockets: &SOCKETS,
+            operator: Arc::new(ConsolePort(id)),
+        };
+        devices.attach(&site, &tasks)?;
         let vm = Self {
             id,
             spec: spec.clone(),
@@ -355,6 +365,7 @@ impl Vm {
         }
         scheduler::forget(&self.tasks);
         scheduler::undedicate(self.owned);
+        self.devices.detach();
     }
 
     /// What the vCPU `vcpu` is to start with: the turn of the first one may be to load the VM first.
@@ -396,7 +407,8 @@ impl Vm {
         self.devices.reset();
         self.memory.clear().map_err(VmError::Map)?;
         let file = |file: &FileSource| {
-            BootFile::open(file, self.bundle, &self.spec, self.devices.attached()).map_err(VmError::File)
+            BootFile::open(file, self.bundle, &self.spec, |slot| self.devices.attached(slot))
+                .map_err(VmError::File)
         };
         // What is read from disks is kept until it has been loaded.
         let (image, initrd);

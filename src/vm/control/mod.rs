@@ -4,6 +4,7 @@
 //! and interrupt handlers [`post`] what has happened and [`request`] attention; orders of the operator are given
 //! here too. So nothing that is decided about a VM ever races with another decision.
 
+mod devices;
 pub mod gdb;
 mod operate;
 
@@ -19,7 +20,7 @@ use spin::{Mutex, Once};
 use crate::vm::bundle::{Bundle, Reaction, VmSpec, WhenAllOff};
 use crate::vm::crash;
 use crate::vm::debug::Stop;
-use crate::vm::devices;
+use crate::vm::devices::SOCKETS;
 
 use crate::arch::aarch64::timer::{self, Alarm};
 use crate::arch::aarch64::vcpu::Machine as _;
@@ -190,7 +191,7 @@ pub fn run() {
         next = [next, slot.deadline, slot.button].into_iter().flatten().min();
     }
     let monitor = port::serve(machine, timer::microseconds_since_boot()).map(timer::ticks);
-    let sockets = devices::SOCKETS.serve(timer::microseconds_since_boot()).map(timer::ticks);
+    let sockets = SOCKETS.serve(timer::microseconds_since_boot()).map(timer::ticks);
     timer::set(Alarm::Control, [next, monitor, sockets].into_iter().flatten().min());
     // The CPU may have become the housekeeper.
     watchdog::arm();

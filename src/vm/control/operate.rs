@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Machine, Slot};
+use super::{Machine, Slot, devices};
 use crate::arch::aarch64::vcpu::trace;
 use crate::arch::aarch64::{percpu, timer};
 use crate::mm::addr::{Ipa, PAGE_SIZE};
@@ -160,24 +160,25 @@ impl Operator for Machine {
         Ok(())
     }
 
-    fn disks(&self, _: usize) -> Vec<DiskStatus> {
-        Vec::new()
+    fn disks(&self, vm: usize) -> Vec<DiskStatus> {
+        self.slot(vm).map_or_else(|_| Vec::new(), |slot| devices::disks(slot.spec, slot.vm.as_deref()))
     }
 
-    fn nets(&self, _: usize) -> Vec<NetStatus> {
-        Vec::new()
+    fn nets(&self, vm: usize) -> Vec<NetStatus> {
+        let slot = self.slot(vm);
+        slot.map_or_else(|_| Vec::new(), |slot| devices::nets(slot.spec, slot.vm.as_deref(), self.bundle))
     }
 
-    fn balloon(&self, _: usize) -> Option<BalloonStatus> {
-        None
+    fn balloon(&self, vm: usize) -> Option<BalloonStatus> {
+        devices::balloon(&*self.vm(vm).ok()?)
     }
 
     fn switches(&self) -> Vec<SwitchStatus> {
-        Vec::new()
+        devices::switches(self.bundle)
     }
 
-    fn order_device(&self, vm: usize, _: DeviceOrder) -> Result<(), Refusal> {
-        Err(Refusal(format!("VM {} has no such device", self.vm(vm)?.name())))
+    fn order_device(&self, vm: usize, order: DeviceOrder) -> Result<(), Refusal> {
+        devices::carry_out(&*self.vm(vm)?, order)
     }
 
     fn registers(&self, vm: usize, vcpu: usize) -> Result<VcpuRegisters, Refusal> {
