@@ -8,6 +8,7 @@ use super::attach::Attached;
 use super::bundle::{self, Bundle, DeviceSpec, FileSource, PartitionName, VmSpec};
 use crate::storage::Disk;
 use crate::storage::fs::{self, Contents, FsError};
+use crate::storage::partition::{self, PartitionError};
 
 /// A file, while a VM is loaded from it.
 pub enum BootFile {
@@ -65,7 +66,7 @@ fn find<'a>(
 fn part(whole: &Arc<dyn Disk>, name: Option<&PartitionName>) -> Result<Arc<dyn Disk>, DiskFileError> {
     match name {
         None => Ok(whole.clone()),
-        Some(_) => Err(DiskFileError::Partition),
+        Some(name) => partition::find(whole, name).map_err(DiskFileError::Partition),
     }
 }
 
@@ -74,8 +75,8 @@ fn part(whole: &Arc<dyn Disk>, name: Option<&PartitionName>) -> Result<Arc<dyn D
 pub enum DiskFileError {
     /// The VM has no such disk.
     NoSuchDisk,
-    /// Partitions cannot be told apart yet.
-    Partition,
+    /// The partition.
+    Partition(PartitionError),
     /// The file.
     Read(FsError),
 }
@@ -104,7 +105,7 @@ impl fmt::Display for BootFileError {
                 write!(f, "{path} cannot be read from the disk {disk}: ")?;
                 match error {
                     DiskFileError::NoSuchDisk => f.write_str("the VM has no such disk"),
-                    DiskFileError::Partition => f.write_str("partitions cannot be told apart yet"),
+                    DiskFileError::Partition(error) => error.fmt(f),
                     DiskFileError::Read(error) => error.fmt(f),
                 }
             }

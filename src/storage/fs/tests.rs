@@ -132,6 +132,14 @@ fn a_way_that_grows_without_end_is_cut_short() {
     assert!(error.contains("as if it went in circles"), "{error}");
 }
 
+/// With metadata checksums, the reader would compute that of a node of a directory over as many entries as the node says.
+#[test]
+fn a_directory_with_more_entries_than_room_is_told() {
+    let image = images::ext_with_full_directory_node();
+    let error = read(&disk(&image), "/many/x").unwrap_err();
+    assert!(error.contains("cannot be read: corrupt"), "{error}");
+}
+
 /// An image of which some bytes are wrong. Most are zero or data: damage goes to the others, which lie at `places`.
 fn damaged(image: &'static [u8], places: &'static [usize]) -> impl Strategy<Value = Vec<u8>> {
     let damage = (prop::sample::select(places), prop_oneof![any::<u8>(), Just(0xff), Just(0)]);
@@ -179,12 +187,7 @@ fn cases() -> u32 {
 
 #[test]
 fn damaged_ext_is_survived() {
-    // Without checksums, and so that the directory is a tree of hashes.
-    let mut big = tree();
-    big.directories.push("/many");
-    let names: Vec<&'static str> =
-        (0..200).map(|n| format!("/many/a-name-that-takes-some-room-{n}").leak() as &_).collect();
-    big.files.extend(names.into_iter().map(|name| (name, vec![])));
+    let big = images::with_many_files(tree());
     let journalled = images::ext_with_journalled_root(&tree()).with_journal;
     let layouts = [EXT_LAYOUTS[0], EXT_LAYOUTS[2], EXT_LAYOUTS[3]];
     survive_damage(layouts.map(|options| ext(&big, options)).into_iter().chain([journalled]), cases());

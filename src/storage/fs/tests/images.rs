@@ -132,6 +132,33 @@ pub fn ext_with_journalled_root(tree: &Tree) -> Journalled {
     Journalled { with_journal: fs::read(image).unwrap(), without_journal }
 }
 
+/// A tree with a directory that is large enough to be indexed.
+pub fn with_many_files(mut tree: Tree) -> Tree {
+    tree.directories.push("/many");
+    tree.files.extend((0..200).map(|number| {
+        let name: &'static str = format!("/many/a-name-that-takes-some-room-{number}").leak();
+        (name, Vec::new())
+    }));
+    tree
+}
+
+/// An ext file system with metadata checksums, in which the root of a directory's index claims to have 65535 entries.
+pub fn ext_with_full_directory_node() -> Vec<u8> {
+    const BLOCK: usize = 1024;
+    /// `dx_root::count` (Linux, `Documentation/filesystems/ext4/directory.rst`).
+    const COUNT: usize = 0x22;
+    let scratch = Scratch::new();
+    let image = make_ext(&scratch, &with_many_files(Tree::default()), EXT_LAYOUTS[0]);
+    // Builds the index, and says by its status that it has changed something.
+    let _ = Command::new("/sbin/e2fsck").args(["-fyD"]).arg(&image).output().unwrap();
+    assert!(debugfs(&image, "stat /many\n").contains("Flags: 0x81000"), "the directory has no index");
+    let blocks = debugfs(&image, "blocks /many\n");
+    let root: usize = blocks.split_whitespace().nth(3).unwrap().parse().unwrap();
+    let mut bytes = fs::read(image).unwrap();
+    bytes[root * BLOCK + COUNT..][..2].fill(0xff);
+    bytes
+}
+
 /// An ext file system with a directory of extents that are nowhere, of which there are very many.
 pub fn ext_with_extent_bomb() -> Vec<u8> {
     const BLOCK: usize = 1024;
