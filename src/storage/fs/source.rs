@@ -143,8 +143,8 @@ impl State {
     /// The bytes from `at` on, a multiple of [`WINDOW`]: as many as that, or to the end of the disk.
     fn window(&mut self, at: u64) -> Result<&[u8], Fault> {
         self.clock += 1;
-        let held = |window: &&mut Window| window.at == at && !window.bytes.is_empty();
-        let index = match self.windows.iter_mut().position(|mut window| held(&&mut window)) {
+        let held = |window: &Window| window.at == at && !window.bytes.is_empty();
+        let index = match self.windows.iter().position(held) {
             Some(index) => index,
             None => self.fetch(at)?,
         };
