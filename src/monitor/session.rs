@@ -33,7 +33,7 @@ const ANSWER: usize = 256 << 10;
 enum Mode {
     /// The monitor.
     Prompt,
-    /// A VM.
+    /// A VM, on this channel.
     Attached(usize),
     /// Nobody: `top` is shown.
     Top(Top),
@@ -60,13 +60,13 @@ pub struct Monitor<'m, P> {
     output: String,
     /// How many bytes of it the terminal has.
     sent: usize,
-    /// What was typed for each VM and not taken yet.
+    /// What was typed on each channel and not taken yet.
     typed: Vec<VecDeque<u8>>,
     /// Since when what was typed for the attached VM has been waiting, with no room for more.
     stuck: Option<u64>,
-    /// The VM that the operator was attached to last.
+    /// The channel that the operator was attached to last.
     last: Option<usize>,
-    /// Whose output is shown at the prompt.
+    /// Of each channel, whether its output is shown at the prompt.
     watched: Vec<bool>,
     /// When lines that were held back are to be looked at.
     poll: Option<u64>,
@@ -144,11 +144,11 @@ impl<'m, P: Port> Monitor<'m, P> {
     /// Whether the attached VM is to take something before there is room for more. What it does not take for
     /// too long is dropped.
     fn is_stuck(&mut self, now: u64) -> bool {
-        let Mode::Attached(vm) = self.mode else {
+        let Mode::Attached(channel) = self.mode else {
             self.stuck = None;
             return false;
         };
-        let Some(typed) = self.typed.get_mut(vm).filter(|typed| typed.len() >= TYPED) else {
+        let Some(typed) = self.typed.get_mut(channel).filter(|typed| typed.len() >= TYPED) else {
             self.stuck = None;
             return false;
         };
@@ -164,10 +164,10 @@ impl<'m, P: Port> Monitor<'m, P> {
 
     /// Takes what the operator has typed.
     fn take(&mut self, operator: &dyn Operator, byte: u8) {
-        if let Mode::Attached(vm) = self.mode {
+        if let Mode::Attached(channel) = self.mode {
             match byte {
                 ESCAPE => self.detach(),
-                _ => self.type_for(vm, byte),
+                _ => self.type_for(channel, byte),
             }
             return;
         }
@@ -178,8 +178,8 @@ impl<'m, P: Port> Monitor<'m, P> {
         }
     }
 
-    fn type_for(&mut self, vm: usize, byte: u8) {
-        if let Some(typed) = self.typed.get_mut(vm).filter(|typed| typed.len() < TYPED) {
+    fn type_for(&mut self, channel: usize, byte: u8) {
+        if let Some(typed) = self.typed.get_mut(channel).filter(|typed| typed.len() < TYPED) {
             typed.push_back(byte);
         }
     }
@@ -197,10 +197,10 @@ impl<'m, P: Port> Monitor<'m, P> {
                 terminal.show(b"");
             }),
             Key::Escape => match self.last.filter(|_| self.editor.line().is_empty()) {
-                Some(vm) => {
+                Some(channel) => {
                     self.print("\n");
-                    self.type_for(vm, ESCAPE);
-                    self.attach(vm);
+                    self.type_for(channel, ESCAPE);
+                    self.attach(channel);
                 }
                 None => self.ring(),
             },
@@ -360,25 +360,25 @@ impl<'m, P: Port> Monitor<'m, P> {
                 let image = self.editor.image();
                 self.mux.port().terminal(|terminal| terminal.show(image.as_bytes()))
             }
-            Mode::Attached(vm) => {
+            Mode::Attached(channel) => {
                 // Not before: what it has to say comes behind what the monitor had.
-                self.mux.set_view(vm, View::Raw);
+                self.mux.set_view(channel, View::Raw);
                 true
             }
             Mode::Top(_) => true,
         }
     }
 
-    /// Attaches the operator to `vm`, behind what the monitor has to say.
-    fn attach(&mut self, vm: usize) {
-        self.mode = Mode::Attached(vm);
-        self.last = Some(vm);
+    /// Attaches the operator to a channel, behind what the monitor has to say.
+    fn attach(&mut self, channel: usize) {
+        self.mode = Mode::Attached(channel);
+        self.last = Some(channel);
         self.set_views();
     }
 
     fn detach(&mut self) {
-        if let Mode::Attached(vm) = self.mode {
-            self.last = Some(vm);
+        if let Mode::Attached(channel) = self.mode {
+            self.last = Some(channel);
         }
         self.mode = Mode::Prompt;
         self.stuck = None;
@@ -392,12 +392,12 @@ impl<'m, P: Port> Monitor<'m, P> {
     /// Shows or hides the VMs' output as the mode wants it. That of the VM that is being attached is shown
     /// later.
     fn set_views(&self) {
-        for (vm, &watched) in self.watched.iter().enumerate() {
+        for (channel, &watched) in self.watched.iter().enumerate() {
             let view = match self.mode {
                 Mode::Prompt if watched => View::Lines,
                 _ => View::Hidden,
             };
-            self.mux.set_view(vm, view);
+            self.mux.set_view(channel, view);
         }
     }
 
