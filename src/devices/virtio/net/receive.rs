@@ -86,7 +86,8 @@ fn put(
     if used.len() > 1 && !set_count(memory, &buffers.first, used.len() as u16) {
         return Ok(give_back(visit, &used));
     }
-    for (token, written) in used {
+    // By reference: moved, all of the list would be copied.
+    for &(token, written) in &used {
         visit.complete(token, written)?;
     }
     Ok(Delivery::Taken)
