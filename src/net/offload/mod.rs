@@ -15,7 +15,10 @@ use super::{Delivery, Frame, MAX_HEAD};
 pub const MAX_SEGMENTS: usize = 256;
 
 /// What is left to do with a frame.
+///
+/// Aligned, so that it is copied word by word: EL2 is compiled for strict alignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(align(8))]
 pub struct Offload {
     /// A checksum.
     pub checksum: Option<Partial>,
@@ -92,6 +95,7 @@ impl Offload {
     /// What a hostile sender says of a frame of `len` bytes that starts with `head`, with the length of the headers as
     /// it is; `None`: it is not so. The place of the checksum must be in the head, as must all headers of what is to be cut
     /// up.
+    #[inline]
     pub fn validated(self, head: &[u8], len: usize) -> Option<Self> {
         let Some(checksum) = self.checksum else {
             return self.segmentation.is_none().then_some(self);
