@@ -9,9 +9,9 @@ use super::header::{self, HEADER, NUM_BUFFERS, NetFeatures};
 use super::{NetDevice, Receive};
 use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::{GuestMemory, GuestSlice, MemoryError, Segment};
-use crate::net::ethernet::{Header, TAG};
+use crate::net::ethernet::Header;
 use crate::net::offload::lower;
-use crate::net::{Delivery, Endpoint, Frame, MAX_HEAD, flow};
+use crate::net::{Delivery, Endpoint, Frame, flow};
 
 /// Most buffers that a frame is put into: the longest into buffers of 512 bytes.
 const MAX_BUFFERS: usize = 128;
@@ -46,16 +46,17 @@ impl NetDevice {
     /// Puts a frame into buffers of the pair's receive queue.
     fn receive(&self, pair: usize, frame: &Frame<'_>) -> Delivery {
         let Some(buffers) = self.pairs.get(pair).map(|pair| &pair.receive) else { return Delivery::Dropped };
-        let mut start = [0; HEADER + MAX_HEAD + TAG];
-        let end = HEADER + frame.head.len();
-        let Some(start) = start.get_mut(..end) else { return Delivery::Dropped };
-        let Some((to_header, to_head)) = start.split_first_chunk_mut() else { return Delivery::Dropped };
-        *to_header = header::encode(&frame.offload);
-        to_head.copy_from_slice(frame.head);
+        let header = header::encode(&frame.offload);
         let features = NetFeatures::negotiated(self.channel.features());
         let is_mergeable = features.contains(NetFeatures::MRG_RXBUF);
         let delivered = self.channel.visit(2 * pair, |visit| {
-            let source = Source { start, current: None, rest: frame.rest.iter(), left: HEADER + frame.len };
+            let source = Source {
+                start: &header,
+                head: frame.head,
+                current: None,
+                rest: frame.rest.iter(),
+                left: HEADER + frame.len,
+            };
             put(visit, &mut buffers.lock(), is_mergeable, source)
         });
         delivered.unwrap_or(Delivery::Dropped)
@@ -121,8 +122,10 @@ fn set_count(memory: &dyn GuestMemory, first: &Chain, count: u16) -> bool {
 
 /// A frame with its header, copied from front to back.
 struct Source<'a> {
-    /// What was copied out of the sender's hands.
+    /// What is left of the header of virtio, and, once this is empty, of the frame's head.
     start: &'a [u8],
+    /// The frame's head, until it is `start`.
+    head: &'a [u8],
     /// What is left of a piece.
     current: Option<GuestSlice<'a>>,
     /// More pieces.
@@ -162,9 +165,14 @@ impl Source<'_> {
     #[inline]
     fn copy(&mut self, room: GuestSlice<'_>) -> usize {
         let mut filled = 0;
-        if let Some((now, later)) = self.start.split_at_checked(room.len().min(self.start.len())) {
-            room.write(0, now);
-            (self.start, filled) = (later, now.len());
+        while filled < room.len() && !self.start.is_empty() {
+            let len = self.start.len().min(room.len() - filled);
+            let Some(now) = self.start.split_off(..len) else { break };
+            room.write(filled, now);
+            filled += len;
+            if self.start.is_empty() {
+                self.start = core::mem::take(&mut self.head);
+            }
         }
         while filled < room.len() {
             let Some(piece) = self.current.take().or_else(|| self.rest.next().copied()) else { break };
