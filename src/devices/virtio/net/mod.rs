@@ -26,6 +26,7 @@ use crate::net::{Mac, Plug};
 use crate::persist::RestoreError;
 use filter::{Filter, Modes, Vlans};
 use header::NetFeatures;
+use transmit::Sending;
 
 /// Most entries of a queue.
 const QUEUE_SIZE: u16 = 256;
@@ -65,7 +66,7 @@ pub struct NetDevice {
 #[derive(Default)]
 struct Pair {
     receive: Mutex<Receive>,
-    transmit: Mutex<Chain>,
+    transmit: Mutex<Sending>,
 }
 
 /// Buffers for a frame.

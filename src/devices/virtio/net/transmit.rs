@@ -18,6 +18,19 @@ const BYTES: usize = 256 << 10;
 /// Most pieces that a frame may lie in. Linux makes at most `MAX_SKB_FRAGS` + 2, which is 47 where it is largest.
 const MAX_PIECES: usize = 128;
 
+/// What is used for each frame that is sent. Reused from one to the next, it is not cleared in between.
+pub(super) struct Sending {
+    chain: Chain,
+    /// The header of virtio, and the frame's head.
+    start: [u8; HEADER + MAX_HEAD],
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Self { chain: Chain::default(), start: [0; _] }
+    }
+}
+
 impl NetDevice {
     /// Sends what is in a queue, as far as the budget allows.
     pub(super) fn transmit(&self, queue: usize) {
@@ -25,13 +38,13 @@ impl NetDevice {
         let plug = self.plug.lock().clone().filter(|_| self.hot.link.load(Ordering::Relaxed));
         let features = NetFeatures::negotiated(self.channel.features());
         let more = self.channel.visit(queue, |visit| {
-            let mut chain = pair.transmit.lock();
+            let Sending { chain, start } = &mut *pair.transmit.lock();
             let (mut frames, mut bytes) = (0, 0);
             while frames < FRAMES && bytes < BYTES {
-                if !visit.next(&mut chain)? {
+                if !visit.next(chain)? {
                     return Ok(false);
                 }
-                let work = send(visit.memory(), &chain, features, plug.as_ref())?;
+                let work = send(visit.memory(), chain, start, features, plug.as_ref())?;
                 if work.is_none() {
                     self.malformed.fetch_add(1, Ordering::Relaxed);
                 }
@@ -62,13 +75,13 @@ struct Work {
 fn send(
     memory: &dyn GuestMemory,
     chain: &Chain,
+    start: &mut [u8; HEADER + MAX_HEAD],
     features: NetFeatures,
     plug: Option<&Plug>,
 ) -> Result<Option<Work>, QueueError> {
     let Some(plug) = plug else { return Ok(Some(Work::default())) };
-    let mut start = [0; HEADER + MAX_HEAD];
     let mut rest = ArrayVec::new();
-    let Some(total) = gather(memory, chain, &mut start, &mut rest)? else { return Ok(None) };
+    let Some(total) = gather(memory, chain, start, &mut rest)? else { return Ok(None) };
     let copied = total.min(start.len());
     let sent = start.split_first_chunk().and_then(|(header, head)| {
         let head = head.get(..copied.checked_sub(HEADER)?)?;
