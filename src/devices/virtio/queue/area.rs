@@ -4,7 +4,7 @@ use bitflags::bitflags;
 
 use super::QueueError;
 use crate::mm::addr::Ipa;
-use crate::mm::guest_memory::{GuestMemory, GuestSlice, MemoryError, Segment, Word};
+use crate::mm::guest_memory::{GuestMemory, GuestSlice, Segment, Word};
 
 bitflags! {
     /// Flags of a descriptor (VIRTIO 1.2, 2.7.5 and 2.8).
@@ -61,10 +61,12 @@ impl<'a> Area<'a> {
     ///
     /// # Errors
     /// [`QueueError::Unbacked`].
+    #[inline]
     pub fn new(memory: &'a dyn GuestMemory, start: Ipa, len: u32) -> Result<Self, QueueError> {
-        let unbacked = |_: MemoryError| QueueError::Unbacked(start);
-        start.checked_add(len.into()).ok_or(QueueError::Unbacked(start))?;
-        Ok(Self { memory, start, piece: memory.slice(start, len.into()).map_err(unbacked)? })
+        match (start.checked_add(len.into()), memory.slice(start, len.into())) {
+            (Some(_), Ok(piece)) => Ok(Self { memory, start, piece }),
+            _ => Err(QueueError::Unbacked(start)),
+        }
     }
 
     /// The word at `offset`, which is aligned and in the area.

@@ -95,8 +95,9 @@ impl Setup {
     /// Finds the areas.
     #[inline]
     fn find<'a>(&self, memory: &'a dyn GuestMemory) -> Result<Areas<'a>, QueueError> {
-        let [descriptors, driver, device] = self.areas().map(|(start, len, _)| Area::new(memory, start, len));
-        Ok(Areas { memory, descriptors: descriptors?, driver: driver?, device: device? })
+        let [descriptors, driver, device] = self.areas();
+        let find = |(start, len, _)| Area::new(memory, start, len);
+        Ok(Areas { memory, descriptors: find(descriptors)?, driver: find(driver)?, device: find(device)? })
     }
 }
 

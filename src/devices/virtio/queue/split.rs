@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::area::{Areas, Flags};
+use super::area::{Area, Areas, Flags};
 use super::chain::{self, Chain, Token};
 use super::{QueueError, Setup};
-use crate::mm::guest_memory::fence;
+use crate::mm::guest_memory::{Segment, fence};
 
 /// `virtq_avail.flags`: the driver wants no interrupts.
 const NO_INTERRUPT: u16 = 1 << 0;
@@ -142,30 +142,47 @@ impl Split {
     }
 }
 
-/// Follows the descriptors from `head` on.
+/// Collects the descriptors of the request that starts at `head`.
 #[inline]
 fn collect(setup: &Setup, areas: &Areas<'_>, head: u16, chain: &mut Chain) -> Result<(), QueueError> {
-    let (mut table, mut limit) = (areas.descriptors, u32::from(setup.size));
-    let mut may_refer = setup.indirect;
-    let mut index = head;
+    let entries = u32::from(setup.size);
+    let Some(refers) = follow(setup, &areas.descriptors, entries, head, chain)? else { return Ok(()) };
+    if !setup.indirect {
+        return Err(QueueError::Indirect { flags: Flags::INDIRECT.bits() });
+    }
+    let (table, entries) = chain::table(areas.memory, refers)?;
+    match follow(setup, &table, entries, 0, chain)? {
+        None => Ok(()),
+        Some(_) => Err(QueueError::Indirect { flags: Flags::INDIRECT.bits() }),
+    }
+}
+
+/// Follows the descriptors from `index` on, in a table of so many entries. If they end in one that refers to a table, that is
+/// returned.
+#[inline]
+fn follow(
+    setup: &Setup,
+    table: &Area<'_>,
+    entries: u32,
+    mut index: u16,
+    chain: &mut Chain,
+) -> Result<Option<Segment>, QueueError> {
     loop {
-        if u32::from(index) >= limit {
-            return Err(QueueError::Index { found: index, limit });
+        if u32::from(index) >= entries {
+            return Err(QueueError::Index { found: index, limit: entries });
         }
         let descriptor = table.descriptor(index.into())?;
         let flags = Flags::from_bits_retain(descriptor.lower);
         if flags.contains(Flags::INDIRECT) {
             // A table ends the request; direct descriptors may precede it (2.7.5.3).
-            if !may_refer || flags.contains(Flags::NEXT) {
-                return Err(QueueError::Indirect { flags: flags.bits() });
-            }
-            (table, limit) = chain::table(areas.memory, descriptor.segment)?;
-            (index, may_refer) = (0, false);
-            continue;
+            return match flags.contains(Flags::NEXT) {
+                false => Ok(Some(descriptor.segment)),
+                true => Err(QueueError::Indirect { flags: flags.bits() }),
+            };
         }
         chain.add(descriptor.segment, flags, setup.size)?;
         if !flags.contains(Flags::NEXT) {
-            return Ok(());
+            return Ok(None);
         }
         index = descriptor.upper;
     }
