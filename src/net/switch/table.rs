@@ -54,8 +54,8 @@ pub struct Spoofed;
 
 /// The table.
 pub struct Table {
-    /// In ascending order.
-    assigned: ArrayVec<(Mac, PortId), MAX_PORTS>,
+    /// Addresses as numbers, in ascending order.
+    assigned: ArrayVec<(u64, PortId), MAX_PORTS>,
     learned: Box<[Option<Station>]>,
     /// How many of them each port has.
     counts: [u16; MAX_PORTS],
@@ -79,6 +79,7 @@ impl Table {
 
     /// Assigns an address to a port. `false`: it is assigned already.
     pub fn assign(&mut self, mac: Mac, port: PortId) -> bool {
+        let mac = mac.bits();
         match self.assigned.binary_search_by_key(&mac, |entry| entry.0) {
             Err(at) if !self.assigned.is_full() => self.assigned.insert(at, (mac, port)),
             _ => return false,
@@ -89,7 +90,7 @@ impl Table {
     /// The port to which the address is assigned.
     #[inline]
     pub fn owner(&self, mac: Mac) -> Option<PortId> {
-        let at = self.assigned.binary_search_by_key(&mac.bits(), |entry| entry.0.bits()).ok()?;
+        let at = self.assigned.binary_search_by_key(&mac.bits(), |entry| entry.0).ok()?;
         self.assigned.get(at).map(|entry| entry.1)
     }
 
