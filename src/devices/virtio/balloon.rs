@@ -385,6 +385,11 @@ impl Device for Balloon {
         }
     }
 
+    fn start(&self) {
+        // Linux gives the first statistics, and notifies, before it says DRIVER_OK.
+        self.channel.defer(queue::STATISTICS);
+    }
+
     fn reset(&self) {
         let mut work = self.work.lock();
         work.pages.clear();
