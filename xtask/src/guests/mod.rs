@@ -71,6 +71,17 @@ impl<'a> Guests<'a> {
         Ok(self.item(item)?.join("kernel"))
     }
 
+    /// The file of the kernel of that name that ends so: a module.
+    pub fn module(&self, kernel: &str, name: &str) -> Result<PathBuf> {
+        for release in sorted_entries(&self.kernel(kernel)?.with_file_name(MODULES))? {
+            let found = sorted_entries(&release)?.into_iter().find(|path| file_name(path).ends_with(name));
+            if let Some(path) = found {
+                return Ok(path);
+            }
+        }
+        bail!("the kernel {kernel} has no module {name}")
+    }
+
     /// The kernel and the initramfs of Debian's installer.
     pub fn installer(&self) -> Result<(PathBuf, PathBuf)> {
         let directory = self.item(&INSTALLER)?;

@@ -12,7 +12,9 @@ mod payloads;
 mod storage;
 mod systems;
 
-use super::script::Test;
+use anyhow::Result;
+
+use super::script::{Dialogue, Test};
 
 /// What Polyvisor prints first; once per machine, whatever its VMs do.
 const BANNER: &str = r"polyvisor: Polyvisor \d+\.\d+\.\d+ on ";
@@ -40,6 +42,16 @@ pub fn all() -> Vec<Test> {
     tests.extend(gadgets::tests());
     tests.extend(operator::tests());
     tests
+}
+
+/// Does `work` at the shell of a VM among several.
+fn at<T>(dialogue: &mut Dialogue, vm: &str, work: impl FnOnce(&mut Dialogue) -> Result<T>) -> Result<T> {
+    dialogue.attach(vm)?;
+    // What was shown before is shown again.
+    dialogue.expect(LINUX_PROMPT)?;
+    let result = work(dialogue)?;
+    dialogue.detach()?;
+    Ok(result)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
         host,
         script::{Dialogue, Subject, Test},
     },
-    LINUX_PROMPT, LINUX_READY, MONITOR,
+    LINUX_PROMPT, LINUX_READY, MONITOR, at,
 };
 use crate::qemu::Machine;
 
@@ -74,16 +74,6 @@ fn two_guests(gic: u8) -> Test {
     })
     .line("poweroff")
     .off()
-}
-
-/// Does `work` at the shell of a VM among several.
-fn at<T>(dialogue: &mut Dialogue, vm: &str, work: impl FnOnce(&mut Dialogue) -> Result<T>) -> Result<T> {
-    dialogue.attach(vm)?;
-    // What was shown before is shown again.
-    dialogue.expect(LINUX_PROMPT)?;
-    let result = work(dialogue)?;
-    dialogue.detach()?;
-    Ok(result)
 }
 
 /// The SHA-256 of a file of the guest's.

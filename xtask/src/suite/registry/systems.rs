@@ -6,12 +6,18 @@ use anyhow::ensure;
 
 use super::{
     super::{
-        host::FileSystem,
+        host::{self, FileSystem},
         script::{Subject, Test, TestGuest},
     },
     BANNER, LINUX_PROMPT, LINUX_READY,
 };
-use crate::{disk::Layout, guests::DEFAULT_KERNEL, qemu::Machine, size::Size};
+use crate::{
+    disk::Layout,
+    guests::{DEFAULT_KERNEL, Guests},
+    paths::Paths,
+    qemu::Machine,
+    size::Size,
+};
 
 pub fn tests() -> Vec<Test> {
     let mut tests = vec![bare_linux()];
@@ -150,7 +156,7 @@ fn u_boot_disk() -> Test {
     .line("")
     .expect(r"=> ")
     .line("virtio scan; virtio info")
-    .expect(r"Device 0: .*Rev: .*")
+    .expect(r"Device 0: QEMU VirtIO Block Device")
     .line("part list virtio 0")
     .expect("\"root\"")
     .expect("\"data\"")
@@ -169,8 +175,11 @@ fn u_boot_disk() -> Test {
     })
 }
 
-/// The installer's menu is a list of numbers with the front end "text". Its network image has no driver for disks: it
-/// would fetch one from a mirror, and gets it from the test here.
+/// What stands before a prompt of the installer's, of which a menu is one with the front end "text".
+const INSTALLER_PROMPT: &str = r"(?s).*?Prompt: '\?' for help[^>\n]*>";
+
+/// The installer's network image has no driver for virtio disks. It would fetch one from a mirror, and gets it from
+/// the test here.
 fn installer() -> Test {
     const MANIFEST: &str = r#"
         [machine]
@@ -196,9 +205,32 @@ fn installer() -> Test {
     "#;
     Test::new(
         "installer",
-        "Debian's installer comes to its menu, finds disk and network card, and gets an address by DHCP",
+        "Debian's unmodified installer comes to its menu, gets an address by DHCP, and finds the disk",
         Subject::Manifest(MANIFEST.to_owned()),
     )
     .image("disk.img", Layout::Gpt)
-    .expect(r"menu")
+    .expect(r"Debian installer main menu")
+    .expect(r"5: Configure the network")
+    .expect(INSTALLER_PROMPT)
+    .line("5")
+    .talk(|dialogue| {
+        // It asks for a name when it has an address.
+        while !dialogue.expect(INSTALLER_PROMPT)?.contains("Hostname") {
+            dialogue.line("")?;
+        }
+        // Ctrl-A 2: the second window, a shell behind the Enter key.
+        dialogue.keys("\x012")?;
+        dialogue.expect(r"2\*shell")?;
+        dialogue.line("")?;
+        dialogue.expect(r"built-in shell")?;
+        dialogue.line("ip -o -4 address show eth0")?;
+        dialogue.expect(r"inet 10\.0\.2\.\d+")?;
+        let paths = Paths::find()?;
+        let port = host::serve(fs::read(Guests::new(&paths).module(DEFAULT_KERNEL, "virtio_blk.ko.xz")?)?)?;
+        dialogue.line(&format!(
+            "cd /tmp; wget -q http://10.0.2.2:{port}/virtio_blk.ko.xz && insmod virtio_blk.ko.xz"
+        ))?;
+        dialogue.line("cat /proc/partitions")?;
+        dialogue.expect(r"vda2").map(drop)
+    })
 }
