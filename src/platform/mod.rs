@@ -24,6 +24,8 @@ pub mod pci;
 #[cfg(target_os = "none")]
 pub mod power;
 pub mod ring;
+#[cfg(any(target_os = "none", test))]
+pub mod sdhci;
 pub mod terminal;
 #[cfg(target_os = "none")]
 pub mod uart;
