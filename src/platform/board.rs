@@ -18,6 +18,8 @@ pub const MAX_CPUS: usize = 64;
 pub const MAX_RANGES: usize = 128;
 /// Most virtio-mmio transports that are looked at.
 pub const MAX_VIRTIO: usize = 32;
+/// Most SD host controllers that are looked at.
+pub const MAX_SDHCI: usize = 4;
 /// Largest devicetree, by the arm64 boot protocol.
 const MAX_TREE: usize = 2 * MIB as usize;
 const MAGIC: u32 = 0xd00d_feed;
@@ -193,6 +195,8 @@ pub struct Board {
     pub virtio: ArrayVec<Device, MAX_VIRTIO>,
     /// The PCI host bridge.
     pub pci: Option<PciHost>,
+    /// SD host controllers, with or without a card.
+    pub sdhci: ArrayVec<Device, MAX_SDHCI>,
 }
 
 /// Why a devicetree cannot be used.
@@ -529,6 +533,12 @@ impl Walk<'_> {
                         let _ = self.board.virtio.try_push(Device { registers, interrupt });
                     }
                 }
+                "brcm,bcm2711-emmc2" | "brcm,bcm2835-sdhci" => {
+                    if let (Some(registers), Some(interrupt)) = (reg.next(), interrupt(node, 0)) {
+                        // Beyond MAX_SDHCI they are not looked at.
+                        let _ = self.board.sdhci.try_push(Device { registers, interrupt });
+                    }
+                }
                 "pci-host-ecam-generic" if is_coherent(node) && self.board.pci.is_none() => {
                     self.board.pci = reg.next().and_then(|ecam| self.pci(node, ecam, bus));
                 }
@@ -674,6 +684,11 @@ mod tests {
         fdt.property_array_u32("reg", &[0x7e20_1000, 0x200]).unwrap();
         fdt.property_array_u32("interrupts", &[0, 121, 4]).unwrap();
         fdt.end_node(uart).unwrap();
+        let wireless = fdt.begin_node("mmc@7e300000").unwrap();
+        fdt.property_string("compatible", "brcm,bcm2835-sdhci").unwrap();
+        fdt.property_array_u32("reg", &[0x7e30_0000, 0x100]).unwrap();
+        fdt.property_array_u32("interrupts", &[0, 126, 4]).unwrap();
+        fdt.end_node(wireless).unwrap();
         let gic = fdt.begin_node("interrupt-controller@40041000").unwrap();
         fdt.property_string("compatible", "arm,gic-400").unwrap();
         let reg = [0x4004_1000, 0x1000, 0x4004_2000, 0x2000, 0x4004_4000, 0x2000, 0x4004_6000, 0x2000];
@@ -681,6 +696,16 @@ mod tests {
         fdt.property_array_u32("interrupts", &[1, 9, 0xf04]).unwrap();
         fdt.end_node(gic).unwrap();
         fdt.end_node(soc).unwrap();
+        let emmc2bus = fdt.begin_node("emmc2bus").unwrap();
+        fdt.property_u32("#address-cells", 2).unwrap();
+        fdt.property_u32("#size-cells", 1).unwrap();
+        fdt.property_array_u32("ranges", &[0, 0x7e00_0000, 0, 0xfe00_0000, 0x0180_0000]).unwrap();
+        let emmc2 = fdt.begin_node("mmc@7e340000").unwrap();
+        fdt.property_string("compatible", "brcm,bcm2711-emmc2").unwrap();
+        fdt.property_array_u32("reg", &[0, 0x7e34_0000, 0x100]).unwrap();
+        fdt.property_array_u32("interrupts", &[0, 126, 4]).unwrap();
+        fdt.end_node(emmc2).unwrap();
+        fdt.end_node(emmc2bus).unwrap();
         extra(&mut fdt);
         fdt.end_node(root).unwrap();
         Vec::leak(fdt.finish().unwrap())
@@ -729,6 +754,8 @@ mod tests {
             board.cpus[..],
             [Cpu { affinity: 0, enable: spin_table(0xd8) }, Cpu { affinity: 1, enable: spin_table(0xe0) }]
         );
+        let sdhci = |start| Device { registers: range(start, 0x100), interrupt: 158 };
+        assert_eq!(board.sdhci[..], [sdhci(0xfe30_0000), sdhci(0xfe34_0000)]);
     }
 
     /// QEMU's `virt` with the PL011s at these addresses, each with an interrupt and a status.

@@ -9,15 +9,17 @@ use alloc::vec::Vec;
 use spin::Once;
 use virtio_drivers::transport::{DeviceType, SomeTransport, Transport};
 
-use super::board::Board;
+use super::board::{Board, Device};
 use super::pci::RootBus;
+use super::sdhci::{Mmio, SdCard};
 use super::virtio::block::BlockController;
 use super::virtio::net::{Nic, PAUSE_US};
 use super::virtio::{self, Error};
 use crate::arch::aarch64::irq;
 use crate::arch::aarch64::stage1::{self, Access};
 use crate::arch::aarch64::timer::{self, Alarm};
-use crate::storage::physical::PhysicalDisk;
+use crate::mm::frames::OutOfFrames;
+use crate::storage::physical::{Controller, PhysicalDisk};
 use crate::storage::{Disk, Named, SECTOR};
 
 /// A network card that can be named in a manifest.
@@ -36,8 +38,8 @@ struct Devices {
 
 static DEVICES: Once<Devices> = Once::new();
 
-/// Finds and starts the devices that `board` names: those behind virtio-mmio, then those on the PCI root bus. This CPU
-/// takes their interrupts, until they are moved.
+/// Finds and starts the devices that `board` names: those behind virtio-mmio, then those on the PCI root bus, then SD
+/// cards. This CPU takes their interrupts, until they are moved.
 pub fn start(board: &Board) {
     let mut devices = Devices::default();
     // QEMU fills `virt`'s transports from the last to the first: so the names go by its command line.
@@ -59,6 +61,9 @@ pub fn start(board: &Board) {
             Ok(mut bus) => bus.for_each_virtio(|transport, intid| devices.add(transport, intid)),
             Err(error) => log::warn!("PCI: {error}"),
         }
+    }
+    for controller in &board.sdhci {
+        devices.add_card(controller);
     }
     DEVICES.call_once(|| devices);
 }
@@ -116,8 +121,38 @@ impl Devices {
     #[inline(never)] // The stack need not hold this and what the other has.
     fn add_disk(&mut self, transport: SomeTransport<'static>, intid: u32) -> Result<(), Error> {
         let mut controller = BlockController::new(transport)?;
-        let name = format!("disk{}", self.disks.len());
         let serial = controller.serial_number();
+        Ok(self.enter_disk(controller, serial, intid)?)
+    }
+
+    #[inline(never)] // As above.
+    fn add_card(&mut self, controller: &Device) {
+        let base = controller.registers.start;
+        if let Err(error) = stage1::map(base, Mmio::SIZE, Access::Device) {
+            log::warn!("SD host controller at {base}: {}", Error::Map(error));
+            return;
+        }
+        // SAFETY: the devicetree names the controller, which has just been mapped; nobody else drives it.
+        match SdCard::new(unsafe { Mmio::new(base) }) {
+            Ok(card) => {
+                let serial = format!("{:#010x}", card.serial());
+                if let Err(error) = self.enter_disk(card, Some(serial), controller.interrupt) {
+                    log::warn!("SD host controller at {base}: {error}");
+                }
+            }
+            Err(error) if error.is_absence() => log::debug!("SD host controller at {base}: {error}"),
+            Err(error) => log::warn!("SD host controller at {base}: {error}"),
+        }
+    }
+
+    /// Enters a disk, and has it handle its interrupt.
+    fn enter_disk<C: Controller + 'static>(
+        &mut self,
+        controller: C,
+        serial: Option<String>,
+        intid: u32,
+    ) -> Result<(), OutOfFrames> {
+        let name = format!("disk{}", self.disks.len());
         let disk = Arc::new(PhysicalDisk::new(controller)?);
         let geometry = disk.geometry();
         log::info!(
