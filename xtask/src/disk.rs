@@ -54,6 +54,8 @@ pub fn make(paths: &Paths, guests: &Guests, layout: Layout, image: &Path) -> Res
 fn partition(image: &Path, partitions: &[(&str, Size, Option<&Path>)]) -> Result<()> {
     let needed: u64 = partitions.iter().map(|(_, size, _)| size.bytes()).sum();
     let sectors = needed / SECTOR + 2 * ALIGNMENT + ALIGNMENT * partitions.len() as u64;
+    // QEMU's SD cards have no other sizes.
+    let sectors = sectors.next_power_of_two();
     let mut file = File::options().read(true).write(true).create_new(true).open(image)?;
     file.set_len(sectors * SECTOR)?;
     ProtectiveMBR::with_lb_size(u32::try_from(sectors - 1).unwrap_or(u32::MAX)).overwrite_lba0(&mut file)?;

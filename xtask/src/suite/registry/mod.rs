@@ -9,6 +9,7 @@ mod neighbours;
 mod networks;
 mod operator;
 mod payloads;
+mod sd_card;
 mod storage;
 mod systems;
 
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Test> {
     tests.extend(neighbours::tests());
     tests.extend(systems::tests());
     tests.extend(storage::tests());
+    tests.extend(sd_card::tests());
     tests.extend(networks::tests());
     tests.extend(gadgets::tests());
     tests.extend(operator::tests());
