@@ -56,7 +56,7 @@ enum Task {
     /// Build the image and the payload guests
     Build,
     /// Run the image under QEMU, with Debian's arm64 kernel as the guest unless told otherwise
-    Run(run::RunOptions),
+    Run(Box<run::RunOptions>),
     /// Check the formatting, lint, run the host's tests, then those under QEMU
     Test,
     /// Run the tests under QEMU
