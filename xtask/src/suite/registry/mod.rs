@@ -49,7 +49,11 @@ pub fn all() -> Vec<Test> {
 /// Does `work` at the shell of a VM among several.
 fn at<T>(dialogue: &mut Dialogue, vm: &str, work: impl FnOnce(&mut Dialogue) -> Result<T>) -> Result<T> {
     dialogue.attach(vm)?;
-    // What was shown before is shown again.
+    dialogue.expect(LINUX_PROMPT)?;
+    // What the VM has shown before is shown again; behind it is the answer to what was never asked.
+    let number = fastrand::u32(1..1 << 30);
+    dialogue.line(&format!("echo here $(({number} * 2))"))?;
+    dialogue.expect(&format!("here {}", number * 2))?;
     dialogue.expect(LINUX_PROMPT)?;
     let result = work(dialogue)?;
     dialogue.detach()?;
