@@ -271,9 +271,9 @@ impl Dialogue<'_> {
 
     /// Has the Linux guest's shell carry `command` out, which must succeed; what the console showed meanwhile.
     pub fn shell(&mut self, command: &str) -> Result<String> {
-        // The echo of the line has no digits there.
+        // The echo of the line has no digits there; a message of the kernel's may come right behind them.
         self.line(&format!("{command}; echo \"[$?]\""))?;
-        let text = self.expect(r"(?s).*?\[\d+\]\r?\n[^\n]*?guest:[^\n#]*# ")?;
+        let text = self.expect(r"(?s).*?\[\d+\].*?guest:[^\n#]*# ")?;
         ensure!(text.contains("[0]"), "`{command}` failed: {}", text.trim());
         Ok(text)
     }
