@@ -32,6 +32,15 @@ impl Hub {
         self.devices.read().get(&cid)?.upgrade()
     }
 
+    /// The guest with this context id has no connections any more: the others are to learn that.
+    pub(super) fn leave(&self, cid: u32) {
+        self.all().iter().for_each(|device| device.lose(cid));
+    }
+
+    fn all(&self) -> Vec<Arc<Vsock>> {
+        self.devices.read().values().filter_map(Weak::upgrade).collect()
+    }
+
     /// A sender has begun to wait for a receiver.
     pub(super) fn wait(&self) {
         (self.notify)();
@@ -40,7 +49,6 @@ impl Hub {
     /// Ends the waiting of senders that have waited for too long, at `now` in microseconds, and says when it is to be called
     /// again at the latest.
     pub fn serve(&self, now: u64) -> Option<u64> {
-        let devices: Vec<_> = self.devices.read().values().filter_map(Weak::upgrade).collect();
-        devices.iter().filter_map(|device| device.lose_patience(now)).min()
+        self.all().iter().filter_map(|device| device.lose_patience(now)).min()
     }
 }

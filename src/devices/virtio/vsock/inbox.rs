@@ -100,8 +100,8 @@ impl Backlog {
         self.first.is_none()
     }
 
-    /// Appends a packet. `false`: there is no room, or no memory.
-    fn push(&mut self, header: &Header, payload: &mut Reader<'_>) -> bool {
+    /// Appends a packet, whose payload `read` gives bit by bit. `false`: there is no room, or no memory.
+    fn push(&mut self, header: &Header, mut read: impl FnMut(&mut [u8])) -> bool {
         let mut left = header.len as usize;
         let len = left + LEN;
         if self.bytes.len() + len > BACKLOG || self.bytes.try_reserve(len).is_err() {
@@ -115,7 +115,7 @@ impl Backlog {
         while left > 0 {
             let len = left.min(part.len());
             let part = part.get_mut(..len).unwrap_or_default();
-            payload.read(part);
+            read(part);
             self.bytes.extend(&*part);
             left -= len;
         }
@@ -181,10 +181,14 @@ impl Inbox {
                 Some(End::Spent) => channel.defer(super::RX),
             }
             // Here there is always room.
-            return if backlog.push(&header, &mut payload) { Delivery::Taken } else { Delivery::Lost };
+            return if backlog.push(&header, |part| payload.read(part)) {
+                Delivery::Taken
+            } else {
+                Delivery::Lost
+            };
         }
         budget.spend(header.len);
-        if backlog.push(&header, &mut payload) {
+        if backlog.push(&header, |part| payload.read(part)) {
             return Delivery::Taken;
         }
         backlog.waits = true;
@@ -192,9 +196,9 @@ impl Inbox {
     }
 
     /// Keeps a packet without payload for [`Inbox::drain`]. `false`: too much of the source waits already.
-    pub fn keep(&mut self, source: u32, header: &Header, memory: &dyn GuestMemory) -> bool {
+    pub fn keep(&mut self, source: u32, header: &Header) -> bool {
         let backlog = self.backlogs.entry(source).or_default();
-        let is_kept = backlog.push(header, &mut Reader::new(memory, &[]));
+        let is_kept = backlog.push(header, |_| ());
         backlog.waits |= !is_kept;
         is_kept
     }

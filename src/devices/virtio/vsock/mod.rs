@@ -1,9 +1,9 @@
 //! The socket device (VIRTIO 1.2, 5.10): connections between VMs, by context id.
 //!
 //! A packet goes from the sender's transmit queue straight into the receiver's receive queue, in the sender's time and by one
-//! copy. The two guests keep their connections and their credit to themselves: only who sends to whom is looked at here.
-//! A receiver that has no buffers finds what it was sent in its [inbox](inbox) later; when that has no more room, the
-//! sender's queue is held back.
+//! copy. A receiver that has no buffers finds what it was sent in its inbox later; when that has no more room, the
+//! sender's queue is held back. Credit is between the two guests. Which connections begin and end is taken note
+//! of, so that a guest can be told when a peer is gone.
 //!
 //! Who does not take what it is sent would so keep a sender from reaching others. After [`PATIENCE`] its connections with that
 //! sender are refused one after the other, until it has taken what waits.
@@ -11,6 +11,7 @@
 //! Locks: a device's transmit queue, then an inbox, then its receive queue. Who has an inbox wants no transmit queue, so that two
 //! devices may send to each other.
 
+mod connections;
 mod hub;
 mod inbox;
 mod packet;
@@ -29,9 +30,10 @@ use super::queue::{Chain, QueueError, Reader};
 use super::{Channel, Device, DeviceId, Features};
 use crate::mm::guest_memory::GuestMemory;
 use crate::persist::RestoreError;
+use connections::Connections;
 pub use hub::Hub;
 use inbox::{Budget, Delivery, Inbox};
-use packet::{Header, LEN, kind};
+use packet::{Header, LEN, kind, op};
 
 bitflags! {
     /// The device's own features (5.10.3).
@@ -67,6 +69,7 @@ pub struct Vsock {
     /// The request that is being sent. Locked for as long as the transmit queue is worked on.
     work: Mutex<Chain>,
     held: Mutex<Option<Held>>,
+    connections: Mutex<Connections>,
     /// The guest is to learn that its connections are gone.
     is_cut: AtomicBool,
     dropped: AtomicU64,
@@ -101,6 +104,7 @@ impl Vsock {
             inbox: Mutex::default(),
             work: Mutex::default(),
             held: Mutex::new(None),
+            connections: Mutex::default(),
             is_cut: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
         });
@@ -167,24 +171,48 @@ impl Vsock {
         let receiver = u32::try_from(header.dst_cid).ok().filter(|cid| *cid != self.cid);
         let receiver = receiver.filter(|_| header.is_sound(len)).and_then(|cid| self.hub.find(cid));
         let Some(receiver) = receiver.filter(|receiver| receiver.takes(header.kind)) else {
-            return self.refuse(&header, memory);
+            return self.refuse(&header);
         };
+        if header.is_turn() && !self.turn(&header, &receiver) {
+            return self.refuse(&header);
+        }
         let delivery = receiver.inbox.lock().deliver(&receiver.channel, self.cid, header, payload, budget);
         match delivery {
             Delivery::Taken => Ok(()),
             Delivery::Full => Err(receiver.cid),
-            Delivery::Lost => self.refuse(&header, memory),
+            Delivery::Lost => self.refuse(&header),
         }
+    }
+
+    /// Takes note of a packet by which a connection begins or ends. `false`: the guest has too many.
+    fn turn(&self, header: &Header, receiver: &Self) -> bool {
+        if header.op == op::RST {
+            receiver.connections.lock().refused(header);
+        }
+        self.connections.lock().sent(header)
+    }
+
+    /// The guest with this context id has forgotten its connections: ends those that this one has with it.
+    fn lose(&self, peer: u32) {
+        let refusals = self.connections.lock().take(peer, self.cid);
+        if refusals.is_empty() {
+            return;
+        }
+        let mut inbox = self.inbox.lock();
+        // A guest that takes no refusals may miss these too.
+        refusals.iter().for_each(|refusal| _ = inbox.keep(HOST, refusal));
+        self.channel.defer(RX);
     }
 
     /// Answers a packet that reaches nobody.
     #[cold]
-    fn refuse(&self, header: &Header, memory: &dyn GuestMemory) -> Result<(), u32> {
+    fn refuse(&self, header: &Header) -> Result<(), u32> {
         let Some(refusal) = header.refusal() else {
             self.drop_packet();
             return Ok(());
         };
-        match self.inbox.lock().keep(HOST, &refusal, memory) {
+        self.connections.lock().refused(&refusal);
+        match self.inbox.lock().keep(HOST, &refusal) {
             true => Ok(()),
             false => Err(self.cid),
         }
@@ -278,7 +306,8 @@ impl Vsock {
 
 impl Drop for Vsock {
     fn drop(&mut self) {
-        // They find nobody here.
+        // Who still waits finds nobody here.
+        self.hub.leave(self.cid);
         let mut inbox = core::mem::take(&mut *self.inbox.lock());
         inbox.clear();
         self.relieve(&mut inbox);
@@ -309,6 +338,8 @@ impl Device for Vsock {
     fn reset(&self) {
         self.is_cut.store(false, Ordering::SeqCst);
         *self.held.lock() = None;
+        self.connections.lock().clear();
+        self.hub.leave(self.cid);
         let mut inbox = self.inbox.lock();
         inbox.clear();
         self.relieve(&mut inbox);
@@ -332,6 +363,7 @@ impl Device for Vsock {
         if !state.is_empty() {
             return Err(RestoreError { field: "vsock.len", found: state.len() as u64, limit: 0 });
         }
+        self.connections.lock().clear();
         self.inbox.lock().clear();
         self.is_cut.store(true, Ordering::SeqCst);
         self.channel.defer(EVENT);

@@ -18,6 +18,7 @@ pub mod op {
     use super::RangeInclusive;
 
     pub const REQUEST: u16 = 1;
+    pub const RESPONSE: u16 = 2;
     pub const RST: u16 = 3;
     pub const RW: u16 = 5;
     pub const CREDIT_REQUEST: u16 = 7;
@@ -109,6 +110,12 @@ impl Header {
             op: op::RST,
             ..Self::default()
         })
+    }
+
+    /// Whether it begins a connection, or ends one.
+    #[inline]
+    pub fn is_turn(&self) -> bool {
+        matches!(self.op, op::REQUEST | op::RESPONSE | op::RST)
     }
 
     /// Takes `len` bytes off the front, as a packet of their own. What is left of it in `self` is a packet too.

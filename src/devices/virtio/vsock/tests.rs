@@ -249,6 +249,66 @@ fn a_reset_forgets_what_was_on_its_way_and_lets_senders_go_on() {
     assert!(matches!(a.packets()[..], [(Header { op: op::RST, .. }, _)]));
 }
 
+/// Has one guest ask another for a connection between these ports.
+fn connect(from: &mut Guest, to: &mut Guest, port: u32) {
+    let (a, b) = (from.device.cid, to.device.cid);
+    let request = Header { op: op::REQUEST, ..data(a, b, port, 0) };
+    from.send(&request, &[]);
+    let response = Header { op: op::RESPONSE, ..request.refusal().unwrap() };
+    to.send(&response, &[]);
+}
+
+#[test]
+fn the_peers_of_a_guest_that_is_reset_learn_it_and_nobody_else() {
+    let hub = hub();
+    let [mut a, mut b, mut c] = [3, 4, 5].map(|cid| Guest::new(hub, cid, Mode::default()));
+    connect(&mut a, &mut b, 1000);
+    connect(&mut b, &mut a, 2000);
+    connect(&mut a, &mut c, 1001);
+    // This one was closed.
+    connect(&mut a, &mut b, 1002);
+    b.send(&Header { op: op::RST, ..data(3, 4, 1002, 0).refusal().unwrap() }, &[]);
+    for guest in [&mut a, &mut b, &mut c] {
+        // For what has come so far, and for what will.
+        for _ in 0..2 {
+            (0..6).for_each(|_| guest.offer(64));
+            guest.packets();
+        }
+    }
+    b.device.channel().reset();
+    b.device.reset();
+    while a.work() || c.work() {}
+    let mut refused: Vec<_> = a.packets().into_iter().map(|(header, _)| header).collect();
+    refused.sort_by_key(|header| header.dst_port);
+    let ports: Vec<_> = refused.iter().map(|header| (header.src_port, header.dst_port)).collect();
+    assert_eq!(ports, [(2000, 80), (80, 1000)]);
+    assert!(refused.iter().all(|header| header.op == op::RST && (header.src_cid, header.dst_cid) == (4, 3)));
+    assert_eq!(c.packets(), []);
+    // Only once; and the same when it is gone.
+    b.device.reset();
+    assert!(!a.work());
+    drop(c);
+    assert!(a.work());
+    assert!(matches!(a.packets()[..], [(Header { src_cid: 5, dst_port: 1001, op: op::RST, .. }, _)]));
+}
+
+#[test]
+fn connections_are_bounded() {
+    let hub = hub();
+    let mut a = Guest::new(hub, 3, Mode::default());
+    let mut b = Guest::new(hub, 4, Mode::default());
+    for port in 0..=super::connections::MOST as u32 {
+        b.offer(64);
+        a.send(&Header { op: op::REQUEST, ..data(3, 4, port, 0) }, &[]);
+        assert_eq!(b.packets().len(), usize::from(port < super::connections::MOST as u32));
+    }
+    a.offer(64);
+    assert!(matches!(a.packets()[..], [(Header { op: op::RST, .. }, _)]));
+    a.offer(64);
+    a.send(&data(3, 4, 1, 2), b"hi");
+    assert_eq!(b.packets().len(), 1);
+}
+
 #[test]
 fn a_guest_that_takes_no_refusals_waits_for_itself() {
     let hub = hub();
