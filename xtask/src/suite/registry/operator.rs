@@ -167,7 +167,7 @@ fn look_around(dialogue: &mut Dialogue) -> Result<()> {
     dialogue.line("lis")?;
     dialogue.expect(r"#  NAME +STATE +ARCH +VCPUS[^\n]*\n[^\n]*front[^\n]*running")?;
     dialogue.line("help console")?;
-    dialogue.expect(r"console VM: attaches you to a VM's serial console")?;
+    dialogue.expect(r"console VM[^:]*(:PORT[^:]*)?: attaches you to a VM's serial console")?;
     let refusal = dialogue.command("start front")?;
     ensure!(refusal.is_err_and(|why| why.contains("the VM is running")), "a VM that runs was started");
     Ok(())
