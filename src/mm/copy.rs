@@ -1,4 +1,4 @@
-//! Copying bytes that guests may write at the same time.
+//! Copying and clearing bytes that guests may write at the same time.
 
 /// Copies `len` bytes. Where the two overlap, what comes out is some mixture of both.
 ///
@@ -68,6 +68,16 @@ pub unsafe fn bytes(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
+/// The same on the host.
+///
+/// # Safety
+/// As for the firmware's.
+#[cfg(not(target_os = "none"))]
+pub unsafe fn bytes(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { from.copy_to(to, len) };
+}
+
 /// Makes `len` bytes zero.
 ///
 /// # Safety
@@ -109,14 +119,4 @@ pub unsafe fn zero(at: *mut u8, len: usize) {
 pub unsafe fn zero(at: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
     unsafe { at.write_bytes(0, len) };
-}
-
-/// The same on the host.
-///
-/// # Safety
-/// As above.
-#[cfg(not(target_os = "none"))]
-pub unsafe fn bytes(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { from.copy_to(to, len) };
 }
