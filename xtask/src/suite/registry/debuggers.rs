@@ -36,6 +36,8 @@ fn debug_hello(dialogue: &mut Dialogue) -> Result<()> {
     const STEPS: usize = 8;
     /// More bytes than the loop has in which it waits for input.
     const LOOP: u64 = 64;
+    /// More instructions than the guest executes in as many bytes, other than in a loop.
+    const SETTLED: usize = 100;
     /// More time than a typed line takes to the guest's serial port.
     const ARRIVAL: Duration = Duration::from_millis(300);
     let mut gdb = dialogue.debugger()?;
@@ -59,10 +61,19 @@ fn debug_hello(dialogue: &mut Dialogue) -> Result<()> {
     gdb.run()?;
     dialogue.expect(HELLO_PROMPT)?;
     gdb.interrupt()?;
-    // It waits for its console in a loop. Once what is typed has arrived, an interrupt is pending; it stays there
-    // nevertheless, step by step.
+    // It returns from printing its prompt, and then waits for its console in a loop.
+    let (mut held, mut since) = (gdb.pc()?, 0);
+    for step in 0.. {
+        ensure!(step < 100 * SETTLED, "after {step} steps the guest does not wait for its console");
+        let pc = gdb.step()?;
+        if pc.abs_diff(held) >= LOOP {
+            (held, since) = (pc, step);
+        } else if step - since == SETTLED {
+            break;
+        }
+    }
+    // Once what is typed has arrived, an interrupt is pending; it stays there nevertheless, step by step.
     dialogue.line("help")?;
-    let held = gdb.pc()?;
     let arrived = Instant::now() + ARRIVAL;
     while Instant::now() < arrived {
         let pc = gdb.step()?;
