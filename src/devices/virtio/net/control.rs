@@ -1,10 +1,9 @@
 //! The control queue (VIRTIO 1.2, 5.1.6.5).
 
-use super::super::queue::{Chain, QueueError};
+use super::super::queue::{Chain, QueueError, Reader};
 use super::filter::{Addresses, MAX_ADDRESSES, Modes};
 use super::header::NetFeatures;
 use super::{NetDevice, Settings};
-use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::{GuestMemory, Segment};
 use crate::net::Mac;
 
@@ -126,17 +125,12 @@ impl Command<'_> {
         self.read_into(offset, &mut buffer).then_some(buffer)
     }
 
-    fn read_into(&self, mut offset: u64, mut buffer: &mut [u8]) -> bool {
-        for segment in self.bytes {
-            let inside = u64::from(segment.len).saturating_sub(offset);
-            let len = inside.min(buffer.len() as u64);
-            let Some(now) = buffer.split_off_mut(..len as usize) else { return false };
-            if self.memory.read(Ipa(segment.ipa.0.saturating_add(offset)), now).is_err() {
-                return false;
-            }
-            offset = offset.saturating_sub(segment.len.into());
-        }
-        buffer.is_empty()
+    fn read_into(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        // No request has more bytes than these.
+        let Ok(offset) = u32::try_from(offset) else { return false };
+        let mut reader = Reader::new(self.memory, self.bytes);
+        reader.skip(offset);
+        reader.read_exact(buffer)
     }
 
     /// The table of addresses at `offset` (5.1.6.5.2), and where it ends.

@@ -48,6 +48,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads on into all of `bytes`. `false`: there are not so many, or there is no memory for some.
+    pub fn read_exact(&mut self, mut bytes: &mut [u8]) -> bool {
+        while !bytes.is_empty() {
+            let Some(piece) = self.next(bytes.len()) else { return false };
+            let Some(place) = bytes.split_off_mut(..piece.len()) else { return false };
+            piece.read(0, place);
+        }
+        true
+    }
+
     /// Passes over `len` bytes.
     pub fn skip(&mut self, mut len: u32) {
         while let Some((segment, rest)) = self.segments.split_first() {
