@@ -1,0 +1,142 @@
+//! How a front end writes a block down.
+
+use alloc::vec::Vec;
+
+use super::{
+    AtomicOp, BinaryOp, Block, Condition, FloatOp, Inst, Order, Start, Terminator, UnaryOp, Value, Var, Width,
+};
+use crate::memory::Size;
+
+/// A [`Block`] in the making.
+#[derive(Debug)]
+pub struct Builder {
+    start: u64,
+    at: u64,
+    next: u64,
+    temporaries: u8,
+    starts: Vec<Start>,
+    insts: Vec<Inst>,
+}
+
+impl Builder {
+    /// How many guest instructions a block may have.
+    pub const MAX_INSTRUCTIONS: usize = 64;
+    /// After how many steps a block must end: no guest instruction takes more than 64.
+    const MAX_INSTS: usize = 512;
+
+    /// A block at `pc`.
+    pub fn new(pc: u64) -> Self {
+        Self { start: pc, at: pc, next: pc, temporaries: 0, starts: Vec::new(), insts: Vec::new() }
+    }
+
+    /// The address of the guest instruction that is being lifted.
+    pub fn pc(&self) -> u64 {
+        self.at
+    }
+
+    /// The address of the one behind it.
+    pub fn next_pc(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether the block should end before another guest instruction.
+    pub fn is_full(&self) -> bool {
+        self.starts.len() >= Self::MAX_INSTRUCTIONS || self.insts.len() >= Self::MAX_INSTS
+    }
+
+    /// Whether nothing has been lifted yet.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// From here on it is about the next guest instruction, which is `len` bytes long.
+    pub fn instruction(&mut self, len: u64) {
+        self.at = self.next;
+        self.next = self.at.wrapping_add(len);
+        self.temporaries = 0;
+        let offset = self.at.wrapping_sub(self.start) as u16;
+        self.starts.push(Start { inst: self.insts.len() as u16, offset });
+    }
+
+    /// A temporary for this guest instruction. One that needs more than 64 gets the last one again.
+    pub fn temporary(&mut self) -> Var {
+        let var = Var(Var::FIRST_TEMPORARY + self.temporaries);
+        self.temporaries = (self.temporaries + 1).min(63);
+        var
+    }
+
+    /// Adds a step.
+    pub fn push(&mut self, inst: Inst) {
+        self.insts.push(inst);
+    }
+
+    /// `dst = src`.
+    pub fn set(&mut self, dst: Var, src: impl Into<Value>) {
+        self.push(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: src.into() });
+    }
+
+    /// `dst = op(a)`.
+    pub fn unary(&mut self, op: UnaryOp, width: Width, dst: Var, a: impl Into<Value>) {
+        self.push(Inst::Unary { op, width, dst, a: a.into() });
+    }
+
+    /// `dst = op(a, b)`.
+    pub fn binary(&mut self, op: BinaryOp, width: Width, dst: Var, a: impl Into<Value>, b: impl Into<Value>) {
+        self.push(Inst::Binary { op, width, dst, a: a.into(), b: b.into() });
+    }
+
+    /// `dst = condition(a, b) ? 1 : 0`.
+    pub fn compare(&mut self, condition: Condition, dst: Var, a: impl Into<Value>, b: impl Into<Value>) {
+        self.push(Inst::Compare { condition, dst, a: a.into(), b: b.into() });
+    }
+
+    /// `dst = test != 0 ? a : b`.
+    pub fn select(&mut self, dst: Var, test: Var, a: impl Into<Value>, b: impl Into<Value>) {
+        self.push(Inst::Select { dst, test, a: a.into(), b: b.into() });
+    }
+
+    /// An ordinary load.
+    pub fn load(&mut self, size: Size, signed: bool, dst: Var, base: impl Into<Value>, offset: i32) {
+        self.push(Inst::Load { size, signed, order: Order::Relaxed, dst, base: base.into(), offset });
+    }
+
+    /// An ordinary store.
+    pub fn store(&mut self, size: Size, base: impl Into<Value>, offset: i32, value: impl Into<Value>) {
+        self.push(Inst::Store {
+            size,
+            order: Order::Relaxed,
+            base: base.into(),
+            offset,
+            value: value.into(),
+        });
+    }
+
+    /// An atomic access.
+    pub fn atomic(
+        &mut self,
+        op: AtomicOp,
+        size: Size,
+        order: Order,
+        dst: Var,
+        address: impl Into<Value>,
+        value: impl Into<Value>,
+    ) {
+        self.push(Inst::Atomic { op, size, order, dst, address: address.into(), value: value.into() });
+    }
+
+    /// A floating-point operation.
+    pub fn float(&mut self, op: FloatOp, rounding: u8, dst: Var, [a, b, c]: [Value; 3]) {
+        self.push(Inst::Float { op, rounding, dst, a, b, c });
+    }
+
+    /// The front end's own `function`.
+    pub fn call(&mut self, function: u16, dst: Var, a: impl Into<Value>, b: impl Into<Value>) {
+        self.push(Inst::Call { function, dst, a: a.into(), b: b.into() });
+    }
+
+    /// The block, which ends like this.
+    pub fn finish(self, end: Terminator) -> Block {
+        let len = self.next.wrapping_sub(self.start) as u16;
+        Block { pc: self.start, len, starts: self.starts, insts: self.insts, end }
+    }
+}
