@@ -12,4 +12,5 @@ pub mod irq;
 pub mod pl011;
 pub mod pl031;
 pub mod pl061;
+pub mod serial;
 pub mod virtio;

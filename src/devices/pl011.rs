@@ -11,23 +11,18 @@
 //! the transmit FIFO, the guest sees `UARTFR.TXFF` and `BUSY`, and the transmit interrupt comes when there is
 //! room again. A character written to a full FIFO is lost, as on the hardware.
 //!
-//! Locks: the model calls [`SerialBackend::transmit`] and its [`IrqLine`] with its own lock held, so that
-//! neither characters nor levels overtake one another. Neither may call back into the model. The order is
-//! UART, then backend or interrupt controller.
+//! How it reaches the wire, and in which order locks are taken, is the matter of [`super::serial`].
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
-
-use alloc::sync::Arc;
 
 use bitflags::bitflags;
 use heapless::Deque;
 use serde::{Deserialize, Serialize};
-use spin::Mutex;
 
 use super::{
-    bus::{Access, MmioDevice},
-    irq::IrqLine,
+    bus::Access,
+    serial::{Registers, Uart},
 };
-use crate::persist::{Persist, RestoreError};
+use crate::persist::RestoreError;
 
 /// The size of the register block in bytes.
 pub const SIZE: u64 = 0x1000;
@@ -130,16 +125,8 @@ bitflags! {
     }
 }
 
-/// The far end of the wire.
-pub trait SerialBackend: Send + Sync {
-    /// Takes a character, or says false: there is no room now. The model then keeps the character until
-    /// [`Pl011::backend_ready`]. Must not call back into the model.
-    fn transmit(&self, byte: u8) -> bool;
-
-    /// The guest has emptied its receive FIFO after [`Pl011::receive`] had to leave characters over. This is
-    /// the time to offer them again, and it may be done from inside the call.
-    fn input_wanted(&self) {}
-}
+/// A PL011 with its interrupt line and the far end of its wire.
+pub type Pl011 = Uart<Pl011State>;
 
 /// The registers and FIFOs: the whole of what is saved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,25 +149,6 @@ pub struct Pl011State {
 }
 
 impl Pl011State {
-    fn reset() -> Self {
-        Self {
-            line_control: LineControl::empty(),
-            control: Control::RXE | Control::TXE,
-            mask: Interrupts::empty(),
-            raw: Interrupts::empty(),
-            // Both trigger levels at one half.
-            ifls: 0b010_010,
-            rsr: 0,
-            ilpr: 0,
-            ibrd: 0,
-            fbrd: 0,
-            dmacr: 0,
-            overrun: false,
-            rx: Deque::new(),
-            tx: Deque::new(),
-        }
-    }
-
     /// How many characters each FIFO holds: it is a single holding register while FEN is clear.
     fn depth(&self) -> usize {
         if self.line_control.contains(LineControl::FEN) { FIFO_DEPTH } else { 1 }
@@ -200,10 +168,6 @@ impl Pl011State {
             // 0b100; the rest is reserved.
             _ => FIFO_DEPTH * 7 / 8,
         }
-    }
-
-    fn is_loopback(&self) -> bool {
-        self.control.contains(Control::LBE)
     }
 
     fn flags(&self) -> Flags {
@@ -260,32 +224,15 @@ impl Pl011State {
     }
 
     /// The guest hands a character to the transmitter.
-    fn send(&mut self, byte: u8, backend: &dyn SerialBackend) {
+    fn send(&mut self, byte: u8) {
         if self.is_loopback() {
             self.push_rx(byte.into());
-        }
-        if self.tx.is_empty() && backend.transmit(byte) {
-            self.raw |= Interrupts::TX;
-            return;
         }
         if self.tx.len() < self.depth() {
             _ = self.tx.push_back(byte);
         }
         if self.tx.len() > self.tx_trigger() {
             self.raw -= Interrupts::TX;
-        }
-    }
-
-    /// Passes on what the backend will take of the transmit FIFO.
-    fn drain(&mut self, backend: &dyn SerialBackend) {
-        while let Some(&byte) = self.tx.front() {
-            if !backend.transmit(byte) {
-                break;
-            }
-            self.tx.pop_front();
-            if self.tx.len() <= self.tx_trigger() {
-                self.raw |= Interrupts::TX;
-            }
         }
     }
 
@@ -319,7 +266,7 @@ impl Pl011State {
         }
     }
 
-    fn read(&mut self, register: u64) -> u16 {
+    fn read_register(&mut self, register: u64) -> u16 {
         match register {
             reg::DR => self.pop_rx(),
             reg::RSR_ECR => self.rsr.into(),
@@ -342,9 +289,9 @@ impl Pl011State {
         }
     }
 
-    fn write(&mut self, register: u64, value: u16, backend: &dyn SerialBackend) {
+    fn write_register(&mut self, register: u64, value: u16) {
         match register {
-            reg::DR => self.send(value as u8, backend),
+            reg::DR => self.send(value as u8),
             reg::RSR_ECR => self.rsr = 0,
             reg::ILPR => self.ilpr = value as u8,
             reg::IBRD => self.ibrd = value,
@@ -359,8 +306,76 @@ impl Pl011State {
             _ => {}
         }
     }
+}
 
-    /// Whether every field holds what a running model could have put there.
+const IFLS_MASK: u8 = 0b11_1111;
+const RSR_MASK: u8 = 0b1111;
+const FBRD_MASK: u8 = 0b11_1111;
+const DMACR_MASK: u8 = 0b111;
+
+impl Registers for Pl011State {
+    fn reset() -> Self {
+        Self {
+            line_control: LineControl::empty(),
+            control: Control::RXE | Control::TXE,
+            mask: Interrupts::empty(),
+            raw: Interrupts::empty(),
+            // Both trigger levels at one half.
+            ifls: 0b010_010,
+            rsr: 0,
+            ilpr: 0,
+            ibrd: 0,
+            fbrd: 0,
+            dmacr: 0,
+            overrun: false,
+            rx: Deque::new(),
+            tx: Deque::new(),
+        }
+    }
+
+    /// Registers are a word apart and at most 16 bits wide; narrower reads see the bytes that they name.
+    fn read(&mut self, access: Access) -> u64 {
+        u64::from(self.read_register(access.offset & !0b11)) >> (8 * (access.offset & 0b11))
+    }
+
+    /// A write that does not begin at a register is ignored.
+    fn write(&mut self, access: Access, value: u64) {
+        if access.offset & 0b11 == 0 {
+            self.write_register(access.offset, value as u16);
+        }
+    }
+
+    fn interrupts(&self) -> bool {
+        self.raw.intersects(self.mask)
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.control.contains(Control::LBE)
+    }
+
+    fn receive_room(&self) -> usize {
+        self.depth().saturating_sub(self.rx.len())
+    }
+
+    fn is_receive_empty(&self) -> bool {
+        self.rx.is_empty()
+    }
+
+    fn receive(&mut self, byte: u8) {
+        self.push_rx(byte.into());
+    }
+
+    fn next_to_send(&self) -> Option<u8> {
+        self.tx.front().copied()
+    }
+
+    fn sent(&mut self) {
+        self.tx.pop_front();
+        if self.tx.len() <= self.tx_trigger() {
+            self.raw |= Interrupts::TX;
+        }
+    }
+
     fn check(&self) -> Result<(), RestoreError> {
         let bound = |field, found: u64, limit: u64| {
             if found > limit { Err(RestoreError { field, found, limit }) } else { Ok(()) }
@@ -383,197 +398,31 @@ impl Pl011State {
     }
 }
 
-const IFLS_MASK: u8 = 0b11_1111;
-const RSR_MASK: u8 = 0b1111;
-const FBRD_MASK: u8 = 0b11_1111;
-const DMACR_MASK: u8 = 0b111;
-
-/// What the lock protects.
-struct Inner {
-    state: Pl011State,
-    /// The level that the interrupt line was last driven to.
-    line: bool,
-    /// The last [`Pl011::receive`] left characters over.
-    input_left_over: bool,
-}
-
-/// A PL011 with its interrupt line and the far end of its wire.
-pub struct Pl011 {
-    inner: Mutex<Inner>,
-    irq: IrqLine,
-    backend: Arc<dyn SerialBackend>,
-}
-
-impl Pl011 {
-    /// A UART as it comes out of reset.
-    pub fn new(irq: IrqLine, backend: Arc<dyn SerialBackend>) -> Self {
-        let inner = Inner { state: Pl011State::reset(), line: false, input_left_over: false };
-        Self { inner: Mutex::new(inner), irq, backend }
-    }
-
-    /// Puts characters into the receive FIFO and says how many it took. Those left over can be offered again
-    /// when [`SerialBackend::input_wanted`] is called. In loopback the wire is cut and characters vanish.
-    pub fn receive(&self, bytes: &[u8]) -> usize {
-        let mut inner = self.inner.lock();
-        if inner.state.is_loopback() {
-            return bytes.len();
-        }
-        let room = inner.state.depth().saturating_sub(inner.state.rx.len());
-        let taken = room.min(bytes.len());
-        bytes.iter().take(taken).for_each(|&byte| inner.state.push_rx(byte.into()));
-        inner.input_left_over = taken < bytes.len();
-        self.update_line(&mut inner);
-        taken
-    }
-
-    /// The backend has room again: passes on what waits in the transmit FIFO.
-    pub fn backend_ready(&self) {
-        let mut inner = self.inner.lock();
-        inner.state.drain(&*self.backend);
-        self.update_line(&mut inner);
-    }
-
-    /// What the reset input does. Characters in the FIFOs are lost.
-    pub fn reset(&self) {
-        let mut inner = self.inner.lock();
-        inner.state = Pl011State::reset();
-        self.drive_line(&mut inner);
-    }
-
-    fn update_line(&self, inner: &mut Inner) {
-        if inner.state.raw.intersects(inner.state.mask) != inner.line {
-            self.drive_line(inner);
-        }
-    }
-
-    fn drive_line(&self, inner: &mut Inner) {
-        inner.line = inner.state.raw.intersects(inner.state.mask);
-        self.irq.set(inner.line);
-    }
-}
-
-impl MmioDevice for Pl011 {
-    /// Registers are a word apart and at most 16 bits wide; narrower reads see the bytes that they name.
-    fn read(&self, access: Access) -> u64 {
-        let mut inner = self.inner.lock();
-        let value = inner.state.read(access.offset & !0b11);
-        self.update_line(&mut inner);
-        let wants_input = inner.input_left_over && inner.state.rx.is_empty();
-        if wants_input {
-            inner.input_left_over = false;
-            // The backend may call `receive` from inside.
-            drop(inner);
-            self.backend.input_wanted();
-        }
-        u64::from(value) >> (8 * (access.offset & 0b11))
-    }
-
-    /// A write that does not begin at a register is ignored.
-    fn write(&self, access: Access, value: u64) {
-        if access.offset & 0b11 != 0 {
-            return;
-        }
-        let mut inner = self.inner.lock();
-        inner.state.write(access.offset, value as u16, &*self.backend);
-        self.update_line(&mut inner);
-    }
-}
-
-impl Persist for Pl011 {
-    type State = Pl011State;
-
-    fn save(&self) -> Pl011State {
-        self.inner.lock().state.clone()
-    }
-
-    fn restore(&mut self, state: &Pl011State) -> Result<(), RestoreError> {
-        state.check()?;
-        let mut inner = self.inner.lock();
-        inner.state = state.clone();
-        // Whoever feeds the model cannot know how it stands now: ask for input at the next read.
-        inner.input_left_over = true;
-        self.drive_line(&mut inner);
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::devices::{bus::Width, irq::IrqController};
+    use crate::devices::{
+        bus::{MmioDevice, Width},
+        serial,
+    };
+    use crate::persist::Persist;
 
     const RX: u64 = Interrupts::RX.bits() as u64;
     const TX: u64 = Interrupts::TX.bits() as u64;
     const RT: u64 = Interrupts::RT.bits() as u64;
     const OE: u64 = Interrupts::OE.bits() as u64;
 
-    /// A wire that takes `room` characters, and an interrupt controller with one pin.
-    #[derive(Default)]
-    struct World {
-        sent: Mutex<Vec<u8>>,
-        room: AtomicUsize,
-        line: AtomicBool,
-        wanted: AtomicUsize,
-    }
-
-    impl SerialBackend for World {
-        fn transmit(&self, byte: u8) -> bool {
-            let fits = self
-                .room
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| room.checked_sub(1))
-                .is_ok();
-            if fits {
-                self.sent.lock().push(byte);
-            }
-            fits
-        }
-
-        fn input_wanted(&self) {
-            self.wanted.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    impl IrqController for World {
-        fn set_level(&self, pin: u32, level: bool) {
-            assert_eq!(pin, 33);
-            self.line.store(level, Ordering::SeqCst);
-        }
-    }
-
-    struct Bench {
-        world: Arc<World>,
-        uart: Pl011,
-    }
+    type Bench = serial::testing::Bench<Pl011State>;
 
     impl Bench {
-        fn new(room: usize) -> Self {
-            let world = Arc::new(World { room: room.into(), ..World::default() });
-            let uart = Pl011::new(IrqLine::new(world.clone(), 33), world.clone());
-            Self { world, uart }
-        }
-
-        fn read(&self, offset: u64) -> u64 {
-            self.uart.read(Access { offset, width: Width::Word, vcpu: 0 })
-        }
-
-        fn write(&self, offset: u64, value: u64) {
-            self.uart.write(Access { offset, width: Width::Word, vcpu: 0 }, value);
+        fn with_room(room: usize) -> Self {
+            Self::new(Width::Word, room)
         }
 
         fn has(&self, flag: Flags) -> bool {
             Flags::from_bits_retain(self.read(reg::FR) as u16).contains(flag)
-        }
-
-        fn line(&self) -> bool {
-            self.world.line.load(Ordering::SeqCst)
-        }
-
-        fn sent(&self) -> String {
-            String::from_utf8(self.world.sent.lock().clone()).unwrap()
         }
 
         /// Start-up in the order of Linux' amba-pl011: clear, drain, line format, baud rate, enable, unmask.
@@ -620,7 +469,7 @@ mod tests {
 
     #[test]
     fn reset_values_and_identity_are_qemus() {
-        let bench = Bench::new(0);
+        let bench = Bench::with_room(0);
         let read = |offset| bench.read(offset);
         assert_eq!(read(reg::FR), 0x90);
         assert_eq!((read(reg::CR), read(reg::IFLS), read(reg::LCR_H)), (0x300, 0x12, 0));
@@ -632,7 +481,7 @@ mod tests {
 
     #[test]
     fn an_early_console_prints_without_setting_anything_up() {
-        let bench = Bench::new(usize::MAX);
+        let bench = Bench::with_room(usize::MAX);
         for byte in b"early" {
             assert!(!bench.has(Flags::TXFF));
             bench.write(reg::DR, (*byte).into());
@@ -644,7 +493,7 @@ mod tests {
 
     #[test]
     fn linux_types_and_prints_by_interrupt() {
-        let bench = Bench::new(usize::MAX);
+        let bench = Bench::with_room(usize::MAX);
         bench.start_like_linux();
         assert_eq!(bench.uart.receive(b"ls\r"), 3);
         assert!(bench.line());
@@ -662,7 +511,7 @@ mod tests {
 
     #[test]
     fn a_slow_wire_pushes_back_and_loses_nothing() {
-        let bench = Bench::new(1);
+        let bench = Bench::with_room(1);
         bench.start_like_linux();
         let mut output = &b"0123456789abcdefghijklmnopqrstuvwxyz0123456789"[..];
         let expected = String::from_utf8(output.to_vec()).unwrap();
@@ -678,8 +527,7 @@ mod tests {
         bench.write(reg::ICR, TX);
         for _ in 0..expected.len() {
             bench.interrupt_like_linux(&mut output);
-            bench.world.room.store(3, Ordering::SeqCst);
-            bench.uart.backend_ready();
+            bench.make_room(3);
         }
         assert_eq!(bench.sent(), expected);
         assert!(bench.has(Flags::TXFE) && !bench.has(Flags::BUSY));
@@ -687,12 +535,11 @@ mod tests {
 
     #[test]
     fn the_transmit_interrupt_marks_the_passage_of_the_level() {
-        let bench = Bench::new(0);
+        let bench = Bench::with_room(0);
         bench.start_like_linux();
         (0..9).for_each(|_| bench.write(reg::DR, 0));
         assert_eq!(bench.read(reg::RIS) & TX, 0, "more than the half that IFLS sets");
-        bench.world.room.store(1, Ordering::SeqCst);
-        bench.uart.backend_ready();
+        bench.make_room(1);
         assert_eq!(bench.read(reg::RIS) & TX, TX);
         bench.write(reg::DR, 0);
         assert_eq!(bench.read(reg::RIS) & TX, 0, "above the level again");
@@ -700,20 +547,20 @@ mod tests {
 
     #[test]
     fn input_that_does_not_fit_is_asked_for_later() {
-        let bench = Bench::new(0);
+        let bench = Bench::with_room(0);
         assert_eq!(bench.uart.receive(b"ab"), 1, "FIFO disabled");
         assert!(bench.has(Flags::RXFF));
-        assert_eq!(bench.world.wanted.load(Ordering::SeqCst), 0);
+        assert_eq!(bench.wanted(), 0);
         assert_eq!(bench.read(reg::DR), b'a'.into());
-        assert_eq!(bench.world.wanted.load(Ordering::SeqCst), 1);
+        assert_eq!(bench.wanted(), 1);
         assert_eq!(bench.uart.receive(b"b"), 1);
         assert_eq!(bench.read(reg::DR), b'b'.into());
-        assert_eq!(bench.world.wanted.load(Ordering::SeqCst), 1, "nothing was left over");
+        assert_eq!(bench.wanted(), 1, "nothing was left over");
     }
 
     #[test]
     fn loopback_returns_characters_break_and_modem_lines() {
-        let bench = Bench::new(usize::MAX);
+        let bench = Bench::with_room(usize::MAX);
         bench.start_like_linux();
         bench.write(reg::CR, 0x301 | u64::from(Control::LBE.bits()));
         assert_eq!(bench.uart.receive(b"x"), 1);
@@ -740,7 +587,7 @@ mod tests {
 
     #[test]
     fn bytes_and_halves_are_lanes_of_the_register() {
-        let bench = Bench::new(usize::MAX);
+        let bench = Bench::with_room(usize::MAX);
         let at = |offset, width| Access { offset, width, vcpu: 0 };
         bench.uart.write(at(reg::DR, Width::Byte), b'b'.into());
         bench.uart.write(at(reg::DR + 1, Width::Byte), b'x'.into());
@@ -750,19 +597,19 @@ mod tests {
 
     #[test]
     fn a_restored_uart_goes_on_where_it_was() {
-        let bench = Bench::new(1);
+        let bench = Bench::with_room(1);
         bench.start_like_linux();
         bench.uart.receive(b"in");
         b"out".iter().for_each(|&byte| bench.write(reg::DR, byte.into()));
         let saved = postcard::to_allocvec(&bench.uart.save()).unwrap();
 
-        let mut copy = Bench::new(usize::MAX);
+        let mut copy = Bench::with_room(usize::MAX);
         copy.uart.restore(&postcard::from_bytes(&saved).unwrap()).unwrap();
         assert!(copy.line());
         copy.uart.backend_ready();
         assert_eq!((bench.sent(), copy.sent()), ("o".into(), "ut".into()));
         assert_eq!(copy.interrupt_like_linux(&mut &b""[..]), b"in");
-        assert_eq!(copy.world.wanted.load(Ordering::SeqCst), 1);
+        assert_eq!(copy.wanted(), 1);
 
         let damaged = Pl011State { line_control: LineControl::empty(), ..bench.uart.save() };
         let error = copy.uart.restore(&damaged).unwrap_err();
@@ -798,15 +645,14 @@ mod tests {
         /// what RIS and IMSC say, and the state can be restored.
         #[test]
         fn flags_line_and_state_always_agree(steps in proptest::collection::vec(step(), 0..60)) {
-            let mut bench = Bench::new(0);
+            let mut bench = Bench::with_room(0);
             for step in steps {
                 match step {
                     Step::Read(offset) => drop(bench.read(offset)),
                     Step::Write(offset, value) => bench.write(offset, value),
                     Step::Type(bytes) => prop_assert!(bench.uart.receive(&bytes) <= bytes.len()),
                     Step::Drain(room) => {
-                        bench.world.room.store(room, Ordering::SeqCst);
-                        bench.uart.backend_ready();
+                        bench.make_room(room);
                     }
                     Step::Reset => bench.uart.reset(),
                 }
@@ -834,7 +680,7 @@ mod tests {
             printed: Vec<u8>,
             rooms in proptest::collection::vec(0_usize..6, 1..40),
         ) {
-            let bench = Bench::new(0);
+            let bench = Bench::with_room(0);
             bench.start_like_linux();
             let (mut offered, mut got) = (0, Vec::new());
             let mut unsent = printed.iter();
@@ -851,8 +697,7 @@ mod tests {
                             bench.write(reg::DR, byte.into());
                         }
                     }
-                    bench.world.room.store(count / 2 + count % 2, Ordering::SeqCst);
-                    bench.uart.backend_ready();
+                    bench.make_room(count / 2 + count % 2);
                 }
             }
             prop_assert_eq!(&got, &typed);
