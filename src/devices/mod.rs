@@ -6,11 +6,15 @@
 pub mod arm_timer;
 pub mod bus;
 pub mod clock;
+pub mod finisher;
 pub mod flash;
 pub mod gic;
+pub mod goldfish_rtc;
 pub mod irq;
 pub mod pl011;
 pub mod pl031;
 pub mod pl061;
+pub mod plic;
 pub mod serial;
+pub mod uart16550;
 pub mod virtio;

@@ -191,7 +191,7 @@ mod tests {
     use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
-    use crate::devices::{bus::Width, irq::IrqController};
+    use crate::devices::{bus::Width, clock::NANOSECONDS, irq::IrqController};
 
     #[derive(Default)]
     struct World {
@@ -200,8 +200,8 @@ mod tests {
     }
 
     impl Clock for World {
-        fn seconds(&self) -> u64 {
-            self.now.load(Ordering::SeqCst)
+        fn nanoseconds(&self) -> u64 {
+            self.now.load(Ordering::SeqCst) * NANOSECONDS
         }
     }
 

@@ -4,9 +4,9 @@ use spin::Once;
 
 use super::board::Board;
 use crate::arch::aarch64::timer;
-use crate::devices::clock::Clock;
+use crate::devices::clock::{Clock, NANOSECONDS};
 
-/// Seconds since 1970 at the physical counter's zero.
+/// Nanoseconds since 1970 at the physical counter's zero.
 static EPOCH: Once<u64> = Once::new();
 
 /// Reads the machine's clock, a PL031 (DDI 0224), once; from then on the physical counter tells the time.
@@ -16,17 +16,21 @@ pub fn init(board: &Board) {
         Some(rtc) => {
             // SAFETY: the devicetree names it, and the layout has mapped it.
             let now = unsafe { ((rtc.start.0 + DATA_REGISTER) as *const u32).read_volatile() };
-            u64::from(now).saturating_sub(timer::microseconds_since_boot() / 1_000_000)
+            (u64::from(now) * NANOSECONDS).saturating_sub(nanoseconds_since_boot())
         }
         None => 0,
     });
+}
+
+fn nanoseconds_since_boot() -> u64 {
+    timer::microseconds_since_boot().saturating_mul(1000)
 }
 
 /// The wall clock that guests' real-time clocks start from.
 pub struct WallClock;
 
 impl Clock for WallClock {
-    fn seconds(&self) -> u64 {
-        EPOCH.get().copied().unwrap_or(0) + timer::microseconds_since_boot() / 1_000_000
+    fn nanoseconds(&self) -> u64 {
+        EPOCH.get().copied().unwrap_or(0).saturating_add(nanoseconds_since_boot())
     }
 }
