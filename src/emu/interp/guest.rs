@@ -58,13 +58,14 @@ pub trait Guest {
     const PC: Var;
     /// The global that counts retired instructions. Exact whenever the program counter is.
     const INSTRET: Var;
-    /// The globals that hold the address that [`Inst::LoadReserved`](crate::ir::Inst::LoadReserved) has reserved, or all ones
-    /// if there is no reservation, and the value that it has read.
+    /// The globals that hold what [`Inst::LoadReserved`](crate::ir::Inst::LoadReserved) has reserved and read: the
+    /// guest-physical address, with the access's [`Size`] as a number in its low two bits, or all ones if there is no
+    /// reservation; and the value.
     const RESERVATION: [Var; 2];
     /// How many views of memory there are (see [`Guest::view`]).
     const VIEWS: usize;
 
-    /// The globals and temporaries.
+    /// The globals and temporaries. Those from [`Var::FIRST_SCRATCH`] on are the back end's.
     fn vars(&mut self) -> &mut [u64; 256];
 
     /// Memory and devices.
@@ -90,7 +91,7 @@ pub trait Guest {
     fn take_flush(&mut self) -> Flush;
 
     /// How often code may have been changed: a block that was lifted at another count is compared with memory before it
-    /// is executed again.
+    /// is executed again. Changes only in [`Guest::call`], [`Guest::raise`] and [`Guest::attend`].
     fn code_epoch(&self) -> u64;
 
     /// Translates `address` in the current view by the guest's own tables, and checks the right to do so.

@@ -73,6 +73,43 @@ pub enum FloatKind {
     ToIntegerModulo,
 }
 
+impl FloatKind {
+    /// All of them.
+    pub const ALL: [Self; 31] = [
+        Self::Add,
+        Self::Sub,
+        Self::Mul,
+        Self::Div,
+        Self::Sqrt,
+        Self::MulAdd,
+        Self::MulSub,
+        Self::NegMulAdd,
+        Self::NegMulSub,
+        Self::Min,
+        Self::Max,
+        Self::MinNan,
+        Self::MaxNan,
+        Self::Equal,
+        Self::Less,
+        Self::LessEqual,
+        Self::LessQuiet,
+        Self::LessEqualQuiet,
+        Self::Classify,
+        Self::ToInteger(Integer::I32),
+        Self::ToInteger(Integer::U32),
+        Self::ToInteger(Integer::I64),
+        Self::ToInteger(Integer::U64),
+        Self::FromInteger(Integer::I32),
+        Self::FromInteger(Integer::U32),
+        Self::FromInteger(Integer::I64),
+        Self::FromInteger(Integer::U64),
+        Self::Convert,
+        Self::Round,
+        Self::RoundExact,
+        Self::ToIntegerModulo,
+    ];
+}
+
 /// A floating-point operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FloatOp {

@@ -17,6 +17,7 @@
 //!   instruction. [`Block::starts`] tells which guest instruction an [`Inst`] belongs to.
 
 mod builder;
+pub mod eval;
 mod float_op;
 
 use alloc::vec::Vec;
@@ -33,6 +34,8 @@ pub struct Var(pub u8);
 impl Var {
     /// The number of the first temporary.
     pub const FIRST_TEMPORARY: u8 = 128;
+    /// The number of the first variable that a back end has for itself: a front end's temporaries end before.
+    pub const FIRST_SCRATCH: u8 = 192;
 
     /// Whether it lives within one guest instruction only.
     pub const fn is_temporary(self) -> bool {
