@@ -34,6 +34,8 @@ pub struct Test {
     pub arguments: Option<String>,
     /// Disk images among its files, by name.
     pub images: Vec<(&'static str, Layout)>,
+    /// Programs for Linux guests among its files, by name.
+    pub tools: Vec<&'static str>,
     /// Whether the second serial line leads to [`Dialogue::debugger`].
     pub debugged: bool,
     /// The dialogue; the machine is stopped behind it.
@@ -139,6 +141,7 @@ impl Test {
             subject,
             arguments: None,
             images: Vec::new(),
+            tools: Vec::new(),
             debugged: false,
             steps: Vec::new(),
             inspection: None,
@@ -160,6 +163,12 @@ impl Test {
     /// With a disk image that the manifest calls `name`.
     pub fn image(mut self, name: &'static str, layout: Layout) -> Self {
         self.images.push((name, layout));
+        self
+    }
+
+    /// With the program `name` of `tests/tools` in a file that the manifest calls so.
+    pub fn tool(mut self, name: &'static str) -> Self {
+        self.tools.push(name);
         self
     }
 

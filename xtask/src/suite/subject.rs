@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::script::{Damage, Devicetree, Subject, Test, TestGuest};
+use super::{
+    script::{Damage, Devicetree, Subject, Test, TestGuest},
+    tool,
+};
 use crate::{
     bundle::{self, BootFile, Guest, GuestBoot},
     disk,
@@ -45,6 +48,9 @@ impl Kit<'_> {
         let mut machine = test.machine.clone();
         for (name, layout) in &test.images {
             disk::make(self.paths, self.guests, *layout, &directory.join(name))?;
+        }
+        for name in &test.tools {
+            fs::copy(tool::build(self.paths, name)?, directory.join(name))?;
         }
         if machine.board == Board::Raspi4b {
             machine.devicetree = Some(self.guests.raspi4b_devicetree()?);

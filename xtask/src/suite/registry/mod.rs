@@ -11,6 +11,7 @@ mod operator;
 mod payloads;
 mod sd_card;
 mod storage;
+mod streams;
 mod systems;
 
 use anyhow::Result;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Test> {
     tests.extend(sd_card::tests());
     tests.extend(networks::tests());
     tests.extend(gadgets::tests());
+    tests.extend(streams::tests());
     tests.extend(operator::tests());
     tests
 }
@@ -58,6 +60,14 @@ fn at<T>(dialogue: &mut Dialogue, vm: &str, work: impl FnOnce(&mut Dialogue) -> 
     let result = work(dialogue)?;
     dialogue.detach()?;
     Ok(result)
+}
+
+/// The SHA-256 of a file of the Linux guest's.
+fn checksum(dialogue: &mut Dialogue, file: &str) -> Result<String> {
+    dialogue.line(&format!("sha256sum {file}"))?;
+    let sum = dialogue.expect(r"\b[0-9a-f]{64} ")?;
+    dialogue.expect(LINUX_PROMPT)?;
+    Ok(sum.trim_end().to_owned())
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Networks: VMs among themselves, and with the outside.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use sha2::{Digest, Sha256};
 
 use super::{
     super::{
         host,
-        script::{Dialogue, Subject, Test},
+        script::{Subject, Test},
     },
-    LINUX_PROMPT, LINUX_READY, MONITOR, at,
+    LINUX_PROMPT, LINUX_READY, MONITOR, at, checksum,
 };
 use crate::qemu::Machine;
 
@@ -74,14 +74,6 @@ fn two_guests(gic: u8) -> Test {
     })
     .line("poweroff")
     .off()
-}
-
-/// The SHA-256 of a file of the guest's.
-fn checksum(dialogue: &mut Dialogue, file: &str) -> Result<String> {
-    dialogue.line(&format!("sha256sum {file}"))?;
-    let sum = dialogue.expect(r"\b[0-9a-f]{64} ")?;
-    dialogue.expect(LINUX_PROMPT)?;
-    Ok(sum.trim_end().to_owned())
 }
 
 fn uplink(transport: &str, gic: u8) -> Test {

@@ -1,0 +1,86 @@
+//! Makes one connection and copies what goes through it.
+
+use core::fmt::{self, Write};
+
+use crate::linux::{Call, EINVAL, Errno, call, read, write};
+
+const STDIN: usize = 0;
+const STDOUT: usize = 1;
+const STDERR: usize = 2;
+/// Where connections are waited for.
+const PORT: u32 = 1234;
+/// The most that is copied at a time.
+const PIECE: usize = 64 << 10;
+
+// include/linux/socket.h, include/linux/net.h, include/uapi/linux/vm_sockets.h.
+const AF_VSOCK: u16 = 40;
+const SOCK_STREAM: usize = 1;
+const SOCK_SEQPACKET: usize = 5;
+const VMADDR_CID_ANY: u32 = u32::MAX;
+
+/// `struct sockaddr_vm` of vm_sockets.h.
+#[repr(C)]
+struct Address {
+    family: u16,
+    reserved: u16,
+    port: u32,
+    cid: u32,
+    flags: u32,
+}
+
+struct StandardError;
+
+impl Write for StandardError {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        write(STDERR, text.as_bytes()).map_err(|_| fmt::Error)
+    }
+}
+
+/// A connection of this kind, to that VM or else from any.
+pub fn run(kind: Option<&str>, cid: Option<&str>) -> Result<(), Errno> {
+    let kind = match kind {
+        Some("stream") => SOCK_STREAM,
+        Some("seqpacket") => SOCK_SEQPACKET,
+        _ => return Err(EINVAL),
+    };
+    let peer = cid.map(|cid| cid.parse().map_err(|_| EINVAL)).transpose()?;
+    let cid = peer.unwrap_or(VMADDR_CID_ANY);
+    let address = Address { family: AF_VSOCK, reserved: 0, port: PORT, cid, flags: 0 };
+    let address = [(&raw const address).addr(), size_of::<Address>()];
+    // SAFETY: the kernel reads the address, and writes nothing.
+    let (from, to) = unsafe {
+        let socket = call(Call::Socket, [AF_VSOCK.into(), kind, 0])?;
+        let with_address = |number| call(number, [socket, address[0], address[1]]);
+        if peer.is_some() {
+            with_address(Call::Connect)?;
+            (STDIN, socket)
+        } else {
+            with_address(Call::Bind)?;
+            call(Call::Listen, [socket, 1, 0])?;
+            say(format_args!("waiting"));
+            (call(Call::Accept, [socket, 0, 0])?, STDOUT)
+        }
+    };
+    let pieces = copy(from, to)?;
+    say(format_args!("{pieces} pieces"));
+    Ok(())
+}
+
+/// Says something on standard error, if that leads anywhere.
+fn say(text: fmt::Arguments<'_>) {
+    let _ = writeln!(StandardError, "{text}");
+}
+
+/// Copies until the end, and returns in how many pieces.
+fn copy(from: usize, to: usize) -> Result<u64, Errno> {
+    let mut buffer = [0; PIECE];
+    let mut pieces = 0;
+    loop {
+        let len = read(from, &mut buffer)?;
+        if len == 0 {
+            return Ok(pieces);
+        }
+        write(to, buffer.get(..len).unwrap_or_default())?;
+        pieces += 1;
+    }
+}
