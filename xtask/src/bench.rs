@@ -4,12 +4,15 @@
 //! the counter runs at 1 GHz: differences of the counter are numbers of instructions. With a fixed random
 //! seed every run is the same.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use polyvisor::net::Mac;
 use polyvisor::vm::{
-    bundle::{DeviceSpec, NetSpec, Reaction, Scheduling, SwitchSpec, WhenAllOff},
+    bundle::{DeviceSpec, DiskSource, DiskSpec, NetSpec, Reaction, Scheduling, SwitchSpec, WhenAllOff},
     fdt::{self, MachineSpec},
     machine::{self, GicVersion},
 };
@@ -21,6 +24,7 @@ use crate::{
     guests::{self, Guests},
     options::named,
     paths::Paths,
+    peripherals::{Drive, Transport},
     process::last_lines,
     progress::Progress,
     qemu::{Boot, EntryLevel, Machine, Monitor, Qemu},
@@ -32,6 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const SHOWN_LINES: usize = 40;
 /// RAM of the Linux that is measured, bare and as a guest.
 const LINUX_MEMORY: Size = Size::mib(512);
+/// The disk that is measured.
+const DISK_SIZE: Size = Size::mib(1);
+/// What the payload calls measuring a physical disk.
+const PHYSICAL: &str = "physical";
 /// RAM of a VM that only sleeps.
 const IDLE_MEMORY: Size = Size::mib(16);
 
@@ -48,7 +56,7 @@ const fn figure(name: &'static str, what: &'static str, unit: &'static str, targ
     Figure { name, what, unit, target }
 }
 
-const FIGURES: [Figure; 26] = [
+const FIGURES: [Figure; 36] = [
     figure("hypercall", "null hypercall, round trip", "instructions", Some(150.0)),
     figure("gicd-read", "GICD_TYPER read", "instructions", Some(220.0)),
     figure("pl011-read", "PL011 flag register read", "instructions", None),
@@ -64,9 +72,19 @@ const FIGURES: [Figure; 26] = [
     figure("block-read-many", "the same, 32 at once", "instructions", Some(1200.0)),
     figure("block-write", "4 KiB written to it", "instructions", Some(2500.0)),
     figure("block-write-many", "the same, 32 at once", "instructions", Some(1200.0)),
+    figure("block-notifications", "notifications by a load on it", PER_LOAD, None),
+    figure("block-interrupts", "interrupts by a load on it", PER_LOAD, None),
+    figure("physical-read", "4 KiB read from a physical disk", "instructions", None),
+    figure("physical-read-many", "the same, 32 at once", "instructions", None),
+    figure("physical-write", "4 KiB written to it", "instructions", None),
+    figure("physical-write-many", "the same, 32 at once", "instructions", None),
+    figure("physical-notifications", "notifications by a load on it", PER_LOAD, None),
+    figure("physical-interrupts", "interrupts by a load on it", PER_LOAD, None),
     figure("net-frame", "frame of 1514 bytes, VM to VM", "instructions", Some(1500.0)),
     figure("net-frame-many", "the same, 32 at once", "instructions", Some(1500.0)),
     figure("net-large", "frame of 64 KiB, VM to VM", "instructions", None),
+    figure("net-notifications", "notifications by a stream of frames", PER_LOAD, None),
+    figure("net-interrupts", "interrupts by a stream of frames", PER_LOAD, None),
     figure("fault-in", "first touch of 2 MiB of RAM", "instructions", None),
     figure("boot", "reset to first guest instruction", "instructions", None),
     figure(EL2_MEMORY, "EL2 memory in use", "KiB", None),
@@ -76,6 +94,8 @@ const FIGURES: [Figure; 26] = [
     figure(IDLE_ONE, "Linux boot beside one idle VM, more", "%", Some(0.2)),
     figure(IDLE_SEVEN, "the same beside seven", "%", Some(0.2)),
 ];
+/// The unit of what is counted while 32 requests are under way.
+const PER_LOAD: &str = "in 1000 requests";
 const EL2_MEMORY: &str = "el2-memory";
 const IMAGE_SIZE: &str = "image-size";
 const LINUX_OVERHEAD: &str = "linux-overhead";
@@ -91,7 +111,7 @@ pub fn run(paths: &Paths) -> Result<()> {
     let mut values = Vec::new();
     // One CPU, so that nothing runs beside what is measured; one more for who answers an interrupt.
     for (measure, cpus, vcpus) in
-        [("exits", 1, 1), ("ipi", 2, 2), ("switch", 1, 2), ("block", 1, 1), ("net", 1, 1)]
+        [("exits", 1, 1), ("ipi", 2, 2), ("switch", 1, 2), ("block", 1, 1), (PHYSICAL, 1, 1), ("net", 1, 1)]
     {
         values.extend(bench.payload(measure, cpus, vcpus)?);
     }
@@ -136,6 +156,15 @@ impl<'a> Bench<'a> {
         Machine { cpu: "max".to_owned(), cpus, icount: true, ..Machine::virt() }
     }
 
+    /// An empty disk for the machine to have.
+    fn medium(&self) -> Result<Drive> {
+        let file = self.paths.cache.join("bench.disk");
+        File::create(&file)
+            .and_then(|medium| medium.set_len(DISK_SIZE.bytes()))
+            .with_context(|| format!("cannot make {}", file.display()))?;
+        Ok(Drive { file, transport: Transport::Mmio })
+    }
+
     /// Polyvisor with these guests.
     fn hosted(&self, guests: Vec<Guest>) -> Result<Boot> {
         let path = self.paths.cache.join("bench.bundle");
@@ -166,9 +195,10 @@ impl<'a> Bench<'a> {
         let progress = Progress::start(format!("measuring: {measure}"));
         let boot = self.guest("bench", &format!("measure={measure}"))?;
         let mut guest = Guest::new("bench", vcpus, LINUX_MEMORY, boot);
-        guest.devices = devices();
+        guest.devices = vec![disk(measure == PHYSICAL), card(1), card(2)];
         let boot = self.hosted(vec![guest])?;
-        let values = self.figures(&Self::machine(cpus), &boot, &format!("bench-{measure}.log"))?;
+        let machine = Machine { disks: vec![self.medium()?], ..Self::machine(cpus) };
+        let values = self.figures(&machine, &boot, &format!("bench-{measure}.log"))?;
         progress.done();
         Ok(values)
     }
@@ -241,29 +271,28 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What the payload measures: a disk in memory, and two network cards on one switch.
-fn devices() -> Vec<Device> {
-    let disk = MemoryDisk {
-        name: "disk".to_owned(),
-        image: None,
-        size: Some(Size::mib(1)),
-        read_only: false,
+/// The disk that the payload measures: the machine's, or one in memory.
+fn disk(physical: bool) -> Device {
+    let (name, read_only, queues, plugged) = ("disk".to_owned(), false, 1, true);
+    if physical {
+        let source = DiskSource::Physical { disk: "disk0".to_owned(), partition: None };
+        return Device::Plain(DeviceSpec::Disk(DiskSpec { name, source, read_only, queues, plugged }));
+    }
+    Device::Memory(MemoryDisk { name, image: None, size: Some(DISK_SIZE), read_only, queues, plugged })
+}
+
+/// A network card on the switch.
+fn card(number: u8) -> Device {
+    Device::Plain(DeviceSpec::Net(NetSpec {
+        switch: 0,
+        mac: Mac([2, 0, 0, 0, 0, number]),
+        vlan: None,
+        rate: None,
+        guard: None,
         queues: 1,
+        mtu: 1500,
         plugged: true,
-    };
-    let card = |number| {
-        Device::Plain(DeviceSpec::Net(NetSpec {
-            switch: 0,
-            mac: Mac([2, 0, 0, 0, 0, number]),
-            vlan: None,
-            rate: None,
-            guard: None,
-            queues: 1,
-            mtu: 1500,
-            plugged: true,
-        }))
-    };
-    vec![Device::Memory(disk), card(1), card(2)]
+    }))
 }
 
 /// The devicetree of a guest with one vCPU; QEMU's boot loader adds the command line and the initrd.

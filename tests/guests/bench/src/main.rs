@@ -29,8 +29,9 @@
 //! | `vcpu-switch-woken` | the other direction: dearer where waking somebody makes him run at once |
 //!
 //! With `measure=block` the average cost of a 4 KiB request to the first virtio disk, from offering it to seeing it
-//! done, with the driver's instructions: `block-read` and `block-write` one at a time, `...-many` 32 at a time. With
-//! `measure=net` that of a frame from the first virtio network card to the second, which must be on one switch:
+//! done, with the driver's instructions: `block-read` and `block-write` one at a time, `...-many` 32 at a time; those of
+//! waiting do not count. Then, with 32 requests under way, `block-notifications` and `block-interrupts` per 1000 requests.
+//! `measure=physical` calls the same `physical-...`, and `measure=net` `net-...`: with it, the average cost of a frame from the first virtio network card to the second, which must be on one switch:
 //! `net-frame` of 1514 bytes one at a time, `net-frame-many` 32 at a time, `net-large` of 64 KiB.
 //!
 //! Where the second CPU does not come they say `bench: NAME skipped`.

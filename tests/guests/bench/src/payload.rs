@@ -1,6 +1,7 @@
 //! Chooses what to measure, warms it up, measures it and prints it.
 
 mod devices;
+mod load;
 mod loops;
 mod pair;
 
@@ -34,7 +35,8 @@ pub fn main(machine: &'static Machine) {
         "exits" => exits(machine),
         "ipi" => pair::ipi(machine),
         "switch" => pair::switch(machine),
-        "block" => devices::block(machine),
+        "block" => devices::block(machine, devices::IN_MEMORY),
+        "physical" => devices::block(machine, devices::PHYSICAL),
         "net" => devices::net(machine),
         other => println!("bench: `{other}` is nothing to measure"),
     }

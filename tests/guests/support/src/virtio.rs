@@ -65,6 +65,10 @@ pub mod flag {
     pub const INDIRECT: u16 = 4;
 }
 
+/// `virtq_used.flags`: the device looks by itself.
+const NO_NOTIFY: u16 = 1 << 0;
+/// `virtq_avail.flags`: the driver looks by itself.
+const NO_INTERRUPT: u16 = 1 << 0;
 const MAGIC: u32 = 0x7472_6976;
 const VERSION_1: u64 = 1 << 32;
 
@@ -80,11 +84,29 @@ pub struct Device {
 impl Device {
     /// All devices, by rising address.
     pub fn all() -> impl Iterator<Item = Self> {
-        (0..SLOTS).map(|slot| FIRST + slot * STRIDE).filter_map(|registers| {
-            let id = read32(registers + reg::DEVICE_ID);
-            let is_device = read32(registers + reg::MAGIC) == MAGIC && id != 0;
-            is_device.then_some(Self { registers, id })
-        })
+        (0..SLOTS).filter_map(Self::in_slot)
+    }
+
+    fn in_slot(slot: u64) -> Option<Self> {
+        let registers = FIRST + slot * STRIDE;
+        let id = read32(registers + reg::DEVICE_ID);
+        let is_device = read32(registers + reg::MAGIC) == MAGIC && id != 0;
+        is_device.then_some(Self { registers, id })
+    }
+
+    /// The device with this interrupt.
+    pub fn of_interrupt(intid: u32) -> Option<Self> {
+        Self::in_slot(intid.checked_sub(FIRST_INTID)?.into())
+    }
+
+    /// Its interrupt.
+    pub fn intid(&self) -> u32 {
+        FIRST_INTID + ((self.registers - FIRST) / STRIDE) as u32
+    }
+
+    /// Takes note of why the device interrupts, so that it does so no longer.
+    pub fn acknowledge(&self) {
+        self.write(reg::INTERRUPT_ACK, self.read(reg::INTERRUPT_STATUS));
     }
 
     /// Resets the device and negotiates as many of the features `wanted` as it offers. `None`: it refuses them.
@@ -203,11 +225,36 @@ impl Queue {
         Some((read32(at), read32(at + 4)))
     }
 
-    /// Waits until so many chains have been used, and takes them all.
-    pub fn wait(&mut self, chains: u16) {
-        while read16(self.used() + 2).wrapping_sub(self.seen) < chains {
-            cpu::relax();
+    /// Tells the device to look, unless it does so anyway; whether it was told.
+    pub fn notify_if_wanted(&self) -> bool {
+        cpu::dsb();
+        let is_wanted = read16(self.used()) & NO_NOTIFY == 0;
+        if is_wanted {
+            self.notify();
         }
+        is_wanted
+    }
+
+    /// The device need not interrupt for this queue.
+    pub fn suppress_interrupts(&self) {
+        write16(self.available(), NO_INTERRUPT);
+    }
+
+    /// Looks whether so many chains have been used, until it is so, but at most `limit` times in vain; how often that was.
+    #[inline(never)]
+    pub fn look(&self, chains: u16, limit: u64) -> u64 {
+        let mut in_vain = 0;
+        while read16(self.used() + 2).wrapping_sub(self.seen) < chains && in_vain < limit {
+            cpu::relax();
+            in_vain += 1;
+        }
+        in_vain
+    }
+
+    /// Waits until so many chains have been used, and takes them all; how often it has looked in vain.
+    pub fn wait(&mut self, chains: u16) -> u64 {
+        let in_vain = self.look(chains, u64::MAX);
         self.seen = self.seen.wrapping_add(chains);
+        in_vain
     }
 }
