@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     bundle::{Contents, Guest, GuestBoot},
     firmware,
-    guests::{self, Guests},
+    guests::{self, Architecture, Guests},
     manifest::{Hardware, Manifest},
     paths::Paths,
     peripherals::{Drive, Nic},
@@ -17,8 +17,10 @@ use crate::{
     size::Size,
 };
 
-/// The command line of a Linux guest that gets no other.
+/// The command line of an arm64 Linux guest that gets no other.
 pub const LINUX_APPEND: &str = "earlycon console=ttyAMA0";
+/// The command line of a riscv64 Linux guest that gets no other.
+const LINUX_APPEND_RISCV64: &str = "earlycon console=ttyS0";
 /// The installer's command line: it asks its questions on the console.
 const INSTALLER_APPEND: &str = "console=ttyAMA0 ---";
 /// The RAM of a guest that is given no size.
@@ -185,8 +187,8 @@ impl GuestOptions {
 
 /// What the guest called `name` boots. A payload's file is there once payloads have been built.
 pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<GuestBoot> {
-    if name == guests::U_BOOT.name {
-        return Ok(GuestBoot::Firmware(guests.u_boot()?));
+    if guests::FIRMWARE.iter().any(|item| item.name == name) {
+        return Ok(GuestBoot::Firmware(guests.firmware(name)?));
     }
     if name == guests::INSTALLER.name {
         let (kernel, initrd) = guests.installer()?;
@@ -196,14 +198,19 @@ pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<GuestBoot> {
             append: INSTALLER_APPEND.to_owned(),
         });
     }
-    if guests::KERNELS.iter().any(|item| item.name == name) {
-        return Ok(GuestBoot::kernel(guests.kernel(name)?, Some(guests.initramfs()?), LINUX_APPEND));
+    if let Some(item) = guests::KERNELS.iter().find(|item| item.name == name) {
+        let kernel = guests.kernel(name)?;
+        let append = match item.architecture {
+            Architecture::Arm64 => LINUX_APPEND,
+            Architecture::Riscv64 => LINUX_APPEND_RISCV64,
+        };
+        return Ok(GuestBoot::kernel(kernel, Some(guests.initramfs(item.architecture)?), append));
     }
     if let Some(kernel) = firmware::payload(paths, name)? {
         return Ok(GuestBoot::kernel(kernel, None, ""));
     }
-    let kernels =
-        guests::KERNELS.iter().chain([&guests::INSTALLER, &guests::U_BOOT]).map(|item| item.name.to_owned());
-    let known: Vec<String> = kernels.chain(firmware::payloads(paths)?).collect();
+    let items = guests::KERNELS.iter().chain(&guests::FIRMWARE).chain([&guests::INSTALLER]);
+    let known: Vec<String> =
+        items.map(|item| item.name.to_owned()).chain(firmware::payloads(paths)?).collect();
     bail!("there is no guest {name:?}; there are {}", known.join(", "));
 }

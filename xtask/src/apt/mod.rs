@@ -97,16 +97,11 @@ impl Apt {
         Self::configure(&paths.cache_dir("apt-machine")?, &text.join("\n"), "")
     }
 
-    /// For guests: packages of `architecture` from `suites`, never installed, only unpacked.
-    pub fn for_guests(
-        paths: &Paths,
-        suites: &[&str],
-        components: &[&str],
-        architecture: &str,
-    ) -> Result<Self> {
+    /// For guests: packages of `architecture` from `suites`, never installed, only unpacked. Lists and downloads go to
+    /// `dir`.
+    pub fn for_guests(dir: &Path, suites: &[&str], components: &[&str], architecture: &str) -> Result<Self> {
         let own = sources::read(Path::new("/etc/apt"))?;
         let source = archive(&own, &debian_release()?)?.derive(suites, components, &[architecture]);
-        let dir = paths.cache_dir("apt-guests")?;
         // An empty status: no package counts as installed. The sources offer one architecture only, so that a
         // name without architecture means that one, or `all`.
         let status = dir.join("status");
@@ -118,7 +113,7 @@ impl Apt {
              APT::Architectures {{ \"{native}\"; \"{architecture}\"; }};\n",
             status.display()
         );
-        Self::configure(&dir, &source.to_string(), &extra)
+        Self::configure(dir, &source.to_string(), &extra)
     }
 
     fn configure(dir: &Path, sources: &str, extra: &str) -> Result<Self> {

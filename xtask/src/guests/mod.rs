@@ -1,4 +1,4 @@
-//! Guest material from Debian's archive: kernels, a busybox initramfs, U-Boot, and the Pi's devicetree and
+//! Guest material from Debian's archive: kernels, a busybox initramfs, OpenSBI, U-Boot, and the Pi's devicetree and
 //! boot firmware.
 //!
 //! Each item is a directory of the cache with the files taken out of one package and a `record.toml` that
@@ -27,15 +27,12 @@ mod catalogue;
 mod root;
 mod unpack;
 
-use catalogue::{BUSYBOX, E2FSCK, RASPI_FIRMWARE};
-pub use catalogue::{DEFAULT_KERNEL, INSTALLER, Item, KERNELS, U_BOOT};
+pub use catalogue::{Architecture, DEFAULT_KERNEL, FIRMWARE, INSTALLER, Item, KERNELS};
+use catalogue::{RASPI_FIRMWARE, busybox, e2fsck};
 use root::Entry;
 use unpack::{MODULES, unpack};
 
-const ARCHITECTURE: &str = "arm64";
 const RECORD: &str = "record.toml";
-/// Every suite that an item comes from.
-const SUITES: [&str; 3] = ["bookworm", "trixie", "sid"];
 const COMPONENTS: [&str; 2] = ["main", "non-free-firmware"];
 
 /// Which package an item was taken from.
@@ -53,22 +50,19 @@ struct Record {
 /// The guests in the cache, and the way to get the missing ones.
 pub struct Guests<'a> {
     paths: &'a Paths,
-    apt: OnceCell<Apt>,
+    arm64: OnceCell<Apt>,
+    riscv64: OnceCell<Apt>,
 }
 
 impl<'a> Guests<'a> {
     /// Nothing is fetched before it is asked for.
     pub fn new(paths: &'a Paths) -> Self {
-        Self { paths, apt: OnceCell::new() }
+        Self { paths, arm64: OnceCell::new(), riscv64: OnceCell::new() }
     }
 
     /// The kernel with that name of [`KERNELS`].
     pub fn kernel(&self, name: &str) -> Result<PathBuf> {
-        let Some(item) = KERNELS.iter().find(|item| item.name == name) else {
-            let names: Vec<_> = KERNELS.iter().map(|item| item.name).collect();
-            bail!("there is no kernel {name:?}; there are {}", names.join(", "));
-        };
-        Ok(self.item(item)?.join("kernel"))
+        Ok(self.item(named(&KERNELS, name)?)?.join("kernel"))
     }
 
     /// The file of the kernel of that name that ends so: a module.
@@ -88,9 +82,11 @@ impl<'a> Guests<'a> {
         Ok((directory.join("kernel"), directory.join("initrd")))
     }
 
-    /// U-Boot, to be placed at the start of flash.
-    pub fn u_boot(&self) -> Result<PathBuf> {
-        Ok(self.item(&U_BOOT)?.join("u-boot.bin"))
+    /// The firmware with that name of [`FIRMWARE`].
+    pub fn firmware(&self, name: &str) -> Result<PathBuf> {
+        let item = named(&FIRMWARE, name)?;
+        let file = item.files.first().with_context(|| format!("{name} has no file"))?;
+        Ok(self.item(item)?.join(file.name))
     }
 
     /// The devicetree of a Raspberry Pi 4.
@@ -104,10 +100,10 @@ impl<'a> Guests<'a> {
         self.item(&RASPI_FIRMWARE)
     }
 
-    /// An initramfs with busybox, the test guest's `/init`, and the modules of every kernel in the cache.
-    pub fn initramfs(&self) -> Result<PathBuf> {
+    /// An initramfs with busybox, the test guest's `/init`, and the modules of the architecture's kernels in the cache.
+    pub fn initramfs(&self, architecture: Architecture) -> Result<PathBuf> {
         let mut archive = Archive::default();
-        for entry in self.userland()? {
+        for entry in self.userland(architecture)? {
             match entry {
                 Entry::Directory(path) => archive.directory(&path)?,
                 Entry::File { path, executable, content } => {
@@ -116,7 +112,8 @@ impl<'a> Guests<'a> {
             }
         }
         archive.character_device("dev/console", 5, 1)?;
-        let path = self.paths.cache_dir("guests")?.join("initramfs.cpio");
+        let name = format!("initramfs-{}.cpio", architecture.name());
+        let path = self.paths.cache_dir("guests")?.join(name);
         fs::write(&path, archive.finish()?).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
@@ -124,16 +121,17 @@ impl<'a> Guests<'a> {
     /// An ext4 file system of this size in the file `image`, with the test guest's userland and, in `/boot`, the kernel of
     /// that name and an initramfs that goes on to it.
     pub fn root_image(&self, kernel: &str, size: Size, image: &Path) -> Result<()> {
-        let mut entries = self.userland()?;
+        let architecture = named(&KERNELS, kernel)?.architecture;
+        let mut entries = self.userland(architecture)?;
         entries.push(Entry::Directory("boot".to_owned()));
         entries.push(Entry::file("boot/vmlinuz", fs::read(self.kernel(kernel)?)?));
-        entries.push(Entry::file("boot/initrd.img", fs::read(self.initramfs()?)?));
+        entries.push(Entry::file("boot/initrd.img", fs::read(self.initramfs(architecture)?)?));
         entries.push(Entry::file("etc/on-disk", Vec::new()));
         root::make(self.paths, &entries, size, image)
     }
 
     /// What the test guest's root file system has in it.
-    fn userland(&self) -> Result<Vec<Entry>> {
+    fn userland(&self, architecture: Architecture) -> Result<Vec<Entry>> {
         let source = self.paths.root.join("tests/guests/linux");
         let script = |name: &str| {
             let path = source.join(name);
@@ -156,15 +154,15 @@ impl<'a> Guests<'a> {
             "tmp",
         ];
         let mut entries: Vec<_> = directories.map(|path| Entry::Directory(path.to_owned())).into();
-        let busybox = fs::read(self.item(&BUSYBOX)?.join("busybox"))?;
-        let e2fsck = fs::read(self.item(&E2FSCK)?.join("e2fsck"))?;
+        let busybox = fs::read(self.item(&busybox(architecture))?.join("busybox"))?;
+        let e2fsck = fs::read(self.item(&e2fsck(architecture))?.join("e2fsck"))?;
         entries.push(Entry::program("bin/busybox", busybox));
         entries.push(Entry::program("sbin/e2fsck", e2fsck));
         entries.push(Entry::file("etc/profile", script("profile")?));
         entries.push(Entry::program("etc/acpi/PWRF/00000080", script("power-button")?));
         entries.push(Entry::program("etc/udhcpc/default.script", script("udhcpc")?));
         entries.push(Entry::program("init", script("init")?));
-        for release in self.releases()? {
+        for release in self.releases(architecture)? {
             let directory = format!("lib/modules/{}", file_name(&release));
             entries.push(Entry::Directory(directory.clone()));
             for module in sorted_entries(&release)? {
@@ -176,9 +174,9 @@ impl<'a> Guests<'a> {
     }
 
     /// The directories of modules in the cache, each named after its kernel's release. Flavours differ in it.
-    fn releases(&self) -> Result<Vec<PathBuf>> {
+    fn releases(&self, architecture: Architecture) -> Result<Vec<PathBuf>> {
         let mut releases = Vec::new();
-        for item in &KERNELS {
+        for item in KERNELS.iter().filter(|item| item.architecture == architecture) {
             let modules = self.paths.cache_dir("guests")?.join(item.name).join(MODULES);
             if modules.exists() {
                 releases.extend(sorted_entries(&modules)?);
@@ -189,15 +187,20 @@ impl<'a> Guests<'a> {
 
     /// Gets everything, so that later runs need no network.
     pub fn fetch_all(&self) -> Result<()> {
-        for item in KERNELS.iter().chain([&BUSYBOX, &E2FSCK, &INSTALLER, &U_BOOT]) {
+        for item in KERNELS.iter().chain(&FIRMWARE).chain([&INSTALLER]) {
             self.item(item)?;
+        }
+        for architecture in Architecture::ALL {
+            self.item(&busybox(architecture))?;
+            self.item(&e2fsck(architecture))?;
         }
         Ok(())
     }
 
     /// Forgets what was fetched, so that the newest versions are fetched when they are next asked for.
     pub fn forget(&self) -> Result<()> {
-        for directory in ["guests", "apt-guests"] {
+        let sources = Architecture::ALL.map(sources);
+        for directory in sources.iter().map(String::as_str).chain(["guests"]) {
             fs::remove_dir_all(self.paths.cache_dir(directory)?)?;
         }
         Ok(())
@@ -212,7 +215,7 @@ impl<'a> Guests<'a> {
                 let record: Record = toml::from_str(&text)?;
                 let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let Record { package, version, suite, sha256, .. } = record;
-                lines.push(format!("{name:<14} {package} {version} ({suite}), sha256 {sha256}"));
+                lines.push(format!("{name:<20} {package} {version} ({suite}), sha256 {sha256}"));
             }
         }
         lines.sort();
@@ -239,7 +242,7 @@ impl<'a> Guests<'a> {
 
     fn fetch(&self, item: &Item, directory: &Path) -> Result<()> {
         ensure!(find_program("dpkg-deb").is_some(), "dpkg-deb is not in PATH");
-        let apt = self.apt()?;
+        let apt = self.apt(item.architecture)?;
         let package = self.resolve(apt, item)?;
         let downloads = tempfile::tempdir_in(&self.paths.cache)?;
         let deb = apt.download(&package, downloads.path())?;
@@ -285,14 +288,32 @@ impl<'a> Guests<'a> {
         Ok(package)
     }
 
-    fn apt(&self) -> Result<&Apt> {
-        if let Some(apt) = self.apt.get() {
+    fn apt(&self, architecture: Architecture) -> Result<&Apt> {
+        let cell = match architecture {
+            Architecture::Arm64 => &self.arm64,
+            Architecture::Riscv64 => &self.riscv64,
+        };
+        if let Some(apt) = cell.get() {
             return Ok(apt);
         }
-        let apt = Apt::for_guests(self.paths, &SUITES, &COMPONENTS, ARCHITECTURE)?;
+        let directory = self.paths.cache_dir(&sources(architecture))?;
+        let apt = Apt::for_guests(&directory, architecture.suites(), &COMPONENTS, architecture.name())?;
         apt.update()?;
-        Ok(self.apt.get_or_init(|| apt))
+        Ok(cell.get_or_init(|| apt))
     }
+}
+
+/// The one of `items` with that name.
+fn named<'a>(items: &'a [Item], name: &str) -> Result<&'a Item> {
+    items.iter().find(|item| item.name == name).with_context(|| {
+        let names: Vec<_> = items.iter().map(|item| item.name).collect();
+        format!("there is no {name:?} among {}", names.join(", "))
+    })
+}
+
+/// The directory of the cache with an architecture's package lists.
+fn sources(architecture: Architecture) -> String {
+    format!("apt-{}", architecture.name())
 }
 
 fn file_name(path: &Path) -> String {

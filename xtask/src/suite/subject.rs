@@ -71,7 +71,7 @@ impl Kit<'_> {
                 polyvisor(Some(bundle))
             }
             Subject::UBoot => Boot::Firmware {
-                bios: self.guests.u_boot()?,
+                bios: self.guests.firmware("u-boot")?,
                 files: vec![(self.firmware.image.clone(), UBOOT_IMAGE)],
             },
             Subject::Damaged(guest, damage) => {
