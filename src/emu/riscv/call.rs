@@ -1,25 +1,26 @@
-//! The functions of the hart that lifted code calls ([`Inst::Call`](crate::ir::Inst::Call)): what an instruction does beyond
-//! registers and memory.
+//! The functions of the hart that lifted code calls ([`Inst::Call`](crate::ir::Inst::Call)): what an
+//! instruction does beyond registers and memory.
 
-/// A function of the hart, by its number in [`Inst::Call`](crate::ir::Inst::Call). `a` and `b` are its operands; the result is zero where
-/// nothing else is said.
+/// A function of the hart, by its number in [`Inst::Call`](crate::ir::Inst::Call). `a` and `b` are its
+/// operands; the result is zero where nothing else is said.
 ///
-/// Whether the instruction is legal in the current mode has been decided by [`Context`](super::Context), except for accesses to CSRs.
+/// Whether the instruction is legal in the current mode has been decided by [`Context`](super::Context),
+/// except for accesses to CSRs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Call {
-    /// The value of a CSR. `b` is the instruction word: [`csr_number`] takes the CSR's number out of it, and it is the trap
-    /// value if the access is illegal. The block goes on.
+    /// The value of a CSR. `b` is the instruction word: [`csr_number`] takes the CSR's number out of it, and
+    /// it is the trap value if the access is illegal. The block goes on.
     CsrRead = 0,
-    /// Writes `a` to the CSR of the instruction word `b`, and returns what it was. The block ends behind it, with
-    /// [`Resume`](crate::ir::Terminator::Resume).
+    /// Writes `a` to the CSR of the instruction word `b`, and returns what it was. The block ends behind it,
+    /// with [`Resume`](crate::ir::Terminator::Resume).
     CsrWrite = 1,
     /// Like [`Call::CsrWrite`], but sets the bits `a`. It counts as a write also if `a` is zero.
     CsrSet = 2,
     /// Like [`Call::CsrWrite`], but clears the bits `a`. It counts as a write also if `a` is zero.
     CsrClear = 3,
-    /// ECALL. Raises the environment call of the current mode, or sets the program counter to where the guest goes on. The block
-    /// ends behind it, with [`Leave`](crate::ir::Terminator::Leave).
+    /// ECALL. Raises the environment call of the current mode, or sets the program counter to where the guest
+    /// goes on. The block ends behind it, with [`Leave`](crate::ir::Terminator::Leave).
     Ecall = 4,
     /// EBREAK: raises a breakpoint exception.
     Ebreak = 5,
@@ -40,11 +41,12 @@ pub enum Call {
     FencePageSpace = 12,
     /// FENCE.I; then [`Resume`](crate::ir::Terminator::Resume).
     FenceCode = 13,
-    /// CBO.INVAL, CBO.CLEAN and CBO.FLUSH of the block of the address `a`: memory is coherent, so all that is left is the
-    /// exception if the guest may neither load nor store there (a store's; the trap value is `a`). The block goes on.
+    /// CBO.INVAL, CBO.CLEAN and CBO.FLUSH of the block of the address `a`: memory is coherent, so all that is
+    /// left is the exception if the guest may neither load nor store there (a store's; the trap value is
+    /// `a`). The block goes on.
     CacheBlock = 14,
-    /// Marks the floating-point state dirty (`mstatus.FS`); then [`Resume`](crate::ir::Terminator::Resume), as the context has
-    /// changed. Raises nothing.
+    /// Marks the floating-point state dirty (`mstatus.FS`); then [`Resume`](crate::ir::Terminator::Resume),
+    /// as the context has changed. Raises nothing.
     FloatDirty = 15,
     /// Raises an illegal-instruction exception, whose trap value is `a`.
     Illegal = 16,
@@ -87,7 +89,8 @@ impl Call {
     }
 }
 
-/// The number of the CSR that the instruction `word`, the operand `b` of [`Call::CsrRead`] and its like, names.
+/// The number of the CSR that the instruction `word`, the operand `b` of [`Call::CsrRead`] and its like,
+/// names.
 pub const fn csr_number(word: u64) -> u16 {
     (word >> 20) as u16 & 0xfff
 }

@@ -3,8 +3,8 @@
 use bitflags::bitflags;
 
 bitflags! {
-    /// What a hart may do at the moment, as far as it decides whether instructions are legal. Machine mode may do all that is
-    /// not about floating point or rounding.
+    /// What a hart may do at the moment, as far as it decides whether instructions are legal. Machine mode
+    /// may do all that is not about floating point or rounding.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct Enables: u32 {
         /// `mstatus.FS` is not Off: floating-point instructions are legal.

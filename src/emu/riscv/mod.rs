@@ -2,6 +2,7 @@
 
 mod call;
 mod context;
+pub mod decode;
 mod platform;
 
 pub use call::{Call, csr_number};
