@@ -9,6 +9,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod float;
 pub mod interp;
 pub mod ir;
 pub mod memory;
