@@ -78,10 +78,8 @@ impl Context {
     /// `a` × `b` + `c`, rounded once, with the signs that `negate` says. [`NanRule::FirstOperand`] looks at `a`, `b` and
     /// `c` in this order.
     pub fn mul_add<F: Format>(&mut self, a: F::Bits, b: F::Bits, c: F::Bits, negate: Negate) -> F::Bits {
-        let product = match (Value::of::<F>(a), Value::of::<F>(b)) {
-            (Some(x), Some(y)) => Some(x.times(y)),
-            _ => None,
-        };
+        // `None` for a NaN, `Some(None)` for infinity times zero.
+        let product = Value::of::<F>(a).zip(Value::of::<F>(b)).map(|(x, y)| x.times(y));
         match (product, Value::of::<F>(c)) {
             (Some(product), Some(addend)) => self.deliver::<F>(product.and_then(|product| {
                 let addend = addend.negated_if(negate.addend);

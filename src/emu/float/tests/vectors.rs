@@ -1,5 +1,7 @@
 //! Corner cases that a specification names. Sections without a standard are those of RISC-V's chapter F.
 
+use std::cmp::Ordering;
+
 use super::{ROUNDINGS, run};
 use crate::float::{
     Class, Context, Double, Flags, NanRule, Negate, Rounding, Single, classify, load_immediate,
@@ -68,6 +70,8 @@ fn a_quiet_comparison_minds_signalling_nans_only() {
     assert_eq!(run(NEAREST, |c| c.compare_quiet::<Single>(ONE, QUIET)), (None, Flags::empty()));
     assert_eq!(run(NEAREST, |c| c.compare_quiet::<Single>(SIGNALLING, ONE)), (None, Flags::NV));
     assert_eq!(run(NEAREST, |c| c.compare_signalling::<Single>(ONE, QUIET)), (None, Flags::NV));
+    let zeros = run(NEAREST, |c| c.compare_signalling::<Single>(MINUS_ZERO, 0));
+    assert_eq!(zeros, (Some(Ordering::Equal), Flags::empty()));
 }
 
 /// "Domains of float-to-integer conversions and behavior for invalid inputs".
@@ -81,10 +85,27 @@ fn what_no_integer_can_hold_is_clipped() {
     assert_eq!(run(NEAREST, |c| c.to_integer::<Single, u32>(minus_one)), (0, Flags::NV));
     assert_eq!(run(NEAREST, |c| c.to_integer::<Single, i64>(INFINITY | MINUS_ZERO)), (i64::MIN, Flags::NV));
     assert_eq!(run(NEAREST, |c| c.to_integer::<Single, u64>(INFINITY)), (u64::MAX, Flags::NV));
+    for power in [63, 100, 116, 117, 130, 1000] {
+        let (large, small) = [1.0, -1.0].map(|sign| (sign * 2f64.powi(power)).to_bits()).into();
+        assert_eq!(run(NEAREST, |c| c.to_integer::<Double, i64>(large)), (i64::MAX, Flags::NV), "{power}");
+        assert_eq!(run(NEAREST, |c| c.to_integer::<Double, u64>(small)), (0, Flags::NV), "{power}");
+    }
     // -0.75 is valid where it becomes zero.
     let minus_three_quarters = (-0.75f32).to_bits();
     assert_eq!(run(Rounding::Up, |c| c.to_integer::<Single, u32>(minus_three_quarters)), (0, Flags::NX));
     assert_eq!(run(NEAREST, |c| c.to_integer::<Single, u32>(minus_three_quarters)), (0, Flags::NV));
+}
+
+/// (1 - 2^-53)^2 - 1 = -2^-52 + 2^-106, half way between two numbers. The product has all the bits that one can have,
+/// and yet an exponent less than the addend.
+#[test]
+fn a_fused_product_keeps_its_last_bit() {
+    let (factor, minus_one) = (0x3fef_ffff_ffff_ffff, (-1.0f64).to_bits());
+    let (smaller, larger) = (0xbcaf_ffff_ffff_ffff, 0xbcb0_0000_0000_0000);
+    for (rounding, expected) in ROUNDINGS.into_iter().zip([larger, smaller, larger, smaller, larger]) {
+        let fused = run(rounding, |c| c.mul_add::<Double>(factor, factor, minus_one, Negate::default()));
+        assert_eq!(fused, (expected, Flags::NX), "{rounding:?}");
+    }
 }
 
 /// "Subnormal Arithmetic": tininess is detected after rounding, to the full precision and not to the fewer bits that a
