@@ -5,8 +5,8 @@ use super::{
     number::{Number, Value},
 };
 
-/// What a fused multiply-add negates before it adds. RISC-V's `FMADD`, `FMSUB`, `FNMSUB` and `FNMADD` negate nothing,
-/// the addend, the product, and both.
+/// What a fused multiply-add negates before it adds. RISC-V's `FMADD`, `FMSUB`, `FNMSUB` and `FNMADD` negate
+/// nothing, the addend, the product, and both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Negate {
     /// The product is negated.
@@ -75,8 +75,8 @@ impl Context {
         self.deliver::<F>(x.square_root())
     }
 
-    /// `a` × `b` + `c`, rounded once, with the signs that `negate` says. [`NanRule::FirstOperand`] looks at `a`, `b` and
-    /// `c` in this order.
+    /// `a` × `b` + `c`, rounded once, with the signs that `negate` says. [`NanRule::FirstOperand`] looks at
+    /// `a`, `b` and `c` in this order.
     pub fn mul_add<F: Format>(&mut self, a: F::Bits, b: F::Bits, c: F::Bits, negate: Negate) -> F::Bits {
         // `None` for a NaN, `Some(None)` for infinity times zero.
         let product = Value::of::<F>(a).zip(Value::of::<F>(b)).map(|(x, y)| x.times(y));
@@ -86,8 +86,9 @@ impl Context {
                 product.negated_if(negate.product).plus(addend, self.rounding)
             })),
             (product, _) => {
-                // Infinity times zero plus a quiet NaN: invalid for RISC-V (F, "Single-Precision Floating-Point
-                // Computational Instructions"), but not for x86, which looks for NaNs first (SDM, volume 1, 14.5.2).
+                // Infinity times zero plus a quiet NaN: invalid for RISC-V (F, "Single-Precision
+                // Floating-Point Computational Instructions"), but not for x86 (SDM, "Fused-Multiply-ADD
+                // (FMA) Numeric Behavior").
                 if matches!(product, Some(None)) && self.nans == NanRule::Canonical {
                     self.flags |= Flags::NV;
                 }

@@ -46,8 +46,8 @@ fn rank<F: Format>(a: F::Bits) -> i64 {
 }
 
 impl Context {
-    /// How `a` compares with `b`; `None` if one is a NaN, which is invalid only if one is signalling. RISC-V's `FEQ`,
-    /// `FLTQ` and `FLEQ`, x86's `UCOMISD`.
+    /// How `a` compares with `b`; `None` if one is a NaN, which is invalid only if one is signalling.
+    /// RISC-V's `FEQ`, `FLTQ` and `FLEQ`, x86's `UCOMISD`.
     pub fn compare_quiet<F: Format>(&mut self, a: F::Bits, b: F::Bits) -> Option<Ordering> {
         if F::is_signalling(a) || F::is_signalling(b) {
             self.flags |= Flags::NV;
@@ -59,7 +59,8 @@ impl Context {
         Some(if zeros { Ordering::Equal } else { rank::<F>(a).cmp(&rank::<F>(b)) })
     }
 
-    /// How `a` compares with `b`; `None` if one is a NaN, which is invalid. RISC-V's `FLT` and `FLE`, x86's `COMISD`.
+    /// How `a` compares with `b`; `None` if one is a NaN, which is invalid. RISC-V's `FLT` and `FLE`, x86's
+    /// `COMISD`.
     pub fn compare_signalling<F: Format>(&mut self, a: F::Bits, b: F::Bits) -> Option<Ordering> {
         let ordering = self.compare_quiet::<F>(a, b);
         if ordering.is_none() {
@@ -68,14 +69,14 @@ impl Context {
         ordering
     }
 
-    /// The smaller one; the number if only one is a number (IEEE 754-2019, minimumNumber; RISC-V's `FMIN` since
-    /// version 2.2 of F).
+    /// The smaller one; the number if only one is a number (IEEE 754-2019, minimumNumber; RISC-V's `FMIN`
+    /// since version 2.2 of F).
     pub fn minimum_number<F: Format>(&mut self, a: F::Bits, b: F::Bits) -> F::Bits {
         self.number_or_nan::<F>(a, b, Self::minimum::<F>)
     }
 
-    /// The larger one; the number if only one is a number (IEEE 754-2019, maximumNumber; RISC-V's `FMAX` since
-    /// version 2.2 of F).
+    /// The larger one; the number if only one is a number (IEEE 754-2019, maximumNumber; RISC-V's `FMAX`
+    /// since version 2.2 of F).
     pub fn maximum_number<F: Format>(&mut self, a: F::Bits, b: F::Bits) -> F::Bits {
         self.number_or_nan::<F>(a, b, Self::maximum::<F>)
     }

@@ -24,12 +24,13 @@ macro_rules! integers {
 integers!(i32, u32, i64, u64);
 
 impl Context {
-    /// `a`, rounded to an integer. What the type cannot hold is invalid, and becomes what it has nearest; so is a NaN,
-    /// which becomes the largest integer (RISC-V F, "Domains of float-to-integer conversions"). x86 has the "integer
-    /// indefinite" for all of them: its front end looks at [`Flags::NV`].
+    /// `a`, rounded to an integer. What the type cannot hold is invalid, and becomes what it has nearest; so
+    /// is a NaN, which becomes the largest integer (RISC-V F, "Domains of float-to-integer conversions"). x86
+    /// has the "integer indefinite" for all of them: its front end looks at [`Flags::NV`].
     pub fn to_integer<F: Format, I: Integer>(&mut self, a: F::Bits) -> I {
         let (integer, inexact) = match Value::of::<F>(a) {
-            // No integer type has room for twice 2^64. Up to there, the integer and its sign fit into 128 bits.
+            // No integer type has room for twice 2^64. Up to there, the integer and its sign fit into 128
+            // bits.
             Some(Value::Finite(number)) if number.exponent <= 64 => {
                 let (count, inexact) = number.count_of(0, self.rounding);
                 let count = count.cast_signed();
@@ -47,8 +48,8 @@ impl Context {
         if F::split(a).0 && !F::is_nan(a) { I::MIN } else { I::MAX }
     }
 
-    /// `a`, truncated, modulo 2^32; zero if it is infinite or a NaN. Raises what the conversion to an `i32` does
-    /// (RISC-V's `FCVTMOD.W.D`; Zfa, "Modular Convert-to-Integer Instruction").
+    /// `a`, truncated, modulo 2^32; zero if it is infinite or a NaN. Raises what the conversion to an `i32`
+    /// does (RISC-V's `FCVTMOD.W.D`; Zfa, "Modular Convert-to-Integer Instruction").
     pub fn to_integer_modular<F: Format>(&mut self, a: F::Bits) -> i32 {
         let mut truncating = Self { rounding: Rounding::TowardZero, ..*self };
         truncating.to_integer::<F, i32>(a);

@@ -1,7 +1,7 @@
 //! The interchange formats of IEEE 754: where the fields are.
 
-/// A binary interchange format of at most 64 bits: sign, biased exponent, fraction. The precision is at most 53
-/// bits, which is what the intermediate results have room for.
+/// A binary interchange format of at most 64 bits: sign, biased exponent, fraction. The precision is at most
+/// 53 bits, which is what the intermediate results have room for.
 pub trait Format {
     /// An encoding.
     type Bits: Copy + Into<u64>;
@@ -11,7 +11,7 @@ pub trait Format {
     /// The width of the exponent field in bits.
     const EXPONENT: u32;
 
-    /// The encoding whose value is `bits`, which has no bit set above the format's.
+    /// The encoding in the low bits of `bits`.
     fn encoding(bits: u64) -> Self::Bits;
 
     /// The bits of a significand: the fraction and the leading bit, which is not stored.
@@ -25,7 +25,8 @@ pub trait Format {
 
     /// The sign bit.
     const SIGN: u64 = 1 << (Self::EXPONENT + Self::FRACTION);
-    /// Positive infinity: an exponent field of ones. NaNs have larger magnitudes, finite numbers have smaller ones.
+    /// Positive infinity: an exponent field of ones. NaNs have larger magnitudes, finite numbers have smaller
+    /// ones.
     const INFINITY: u64 = ((1 << Self::EXPONENT) - 1) << Self::FRACTION;
     /// The bit that distinguishes quiet NaNs from signalling ones (IEEE 754-2008, 6.2.1).
     const QUIET: u64 = 1 << (Self::FRACTION - 1);

@@ -1,7 +1,7 @@
 //! IEEE 754 binary arithmetic on raw bits, without any floating point of the host's.
 //!
-//! Every operation takes the encodings of its operands and returns the encoding of its result. What it depends on
-//! besides, and the exceptions that it raises, are in a [`Context`]:
+//! Every operation takes the encodings of its operands and returns the encoding of its result. What it
+//! depends on besides, and the exceptions that it raises, are in a [`Context`]:
 //!
 //! ```
 //! use polyvisor_emu::float::{Context, Double, Flags, NanRule, Rounding};
@@ -12,20 +12,23 @@
 //! assert_eq!(context.flags, Flags::NX);
 //! ```
 //!
-//! An operation has three steps. The operands are taken apart into exact numbers ([`number`]); the operation is done
-//! on these, exactly or with a last bit that says that something nonzero follows; the result is rounded once, in
-//! [`round`], which is the only place that knows of precision, overflow and underflow.
+//! An operation has three steps. The operands are taken apart into exact numbers (`number`); the operation is
+//! done on these, exactly or with a last bit that says that something nonzero follows; the result is rounded
+//! once (`round`), in the only place that knows of precision, overflow and underflow.
 //!
 //! Tininess is detected after rounding, as RISC-V and x86 both do. This is why the module does not build upon
 //! `rustc_apfloat`, which calls a result tiny only if it is subnormal once it has been delivered.
 //!
-//! RISC-V is specified in *The RISC-V Instruction Set Manual, Volume I* (chapters F, D and Zfa), x86 in Intel's
-//! *Software Developer's Manual*, volume 1.
+//! [`Context::execute`] carries out the operations of the intermediate representation.
+//!
+//! RISC-V is specified in *The RISC-V Instruction Set Manual, Volume I* (chapters F, D and Zfa), x86 in
+//! Intel's *Software Developer's Manual*, volume 1. Both are cited by the titles of their sections.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod arithmetic;
 mod compare;
 mod convert;
+mod execute;
 mod format;
 mod nan;
 mod number;
@@ -43,8 +46,8 @@ pub use format::{Double, Format, Single};
 pub use nan::NanRule;
 pub use zfa::load_immediate;
 
-/// The direction in which an inexact result is rounded, in the order of RISC-V's `frm` (F, "Floating-Point Control
-/// and Status Register").
+/// The direction in which an inexact result is rounded, in the order of RISC-V's `frm` (F, "Floating-Point
+/// Control and Status Register").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
     /// To the nearest; of two that are as near, to the one whose last bit is 0 (RNE).
@@ -60,8 +63,8 @@ pub enum Rounding {
 }
 
 impl Rounding {
-    /// Whether a number is rounded away from zero, where `odd` says that its truncation is odd, `half` that what is
-    /// cut off is half of the last place or more, and `below` that it is not exactly none or half of it.
+    /// Whether a number is rounded away from zero, where `odd` says that its truncation is odd, `half` that
+    /// the first bit that is cut off is set, and `below` that one after it is.
     fn away(self, negative: bool, odd: bool, half: bool, below: bool) -> bool {
         match self {
             Self::NearestEven => half && (below || odd),
@@ -72,7 +75,8 @@ impl Rounding {
         }
     }
 
-    /// Whether what is too large becomes infinite, and not the largest finite number.
+    /// Whether what is too large becomes infinite, and not the largest finite number: whether it is rounded
+    /// away from that.
     fn overflows_to_infinity(self, negative: bool) -> bool {
         self.away(negative, true, true, true)
     }

@@ -8,8 +8,9 @@ pub enum NanRule {
     /// RISC-V: always the canonical NaN, which is positive and has no payload (F, "NaN Generation and
     /// Propagation").
     Canonical,
-    /// x86's SSE and AVX: the first operand that is a NaN, made quiet; without one the default NaN, which is the
-    /// negative of RISC-V's (SDM, volume 1, 4.8.3.5, and 14.5.2 for fused operations).
+    /// x86's SSE and AVX: the first operand that is a NaN, made quiet; without one the default NaN, which is
+    /// the negative of RISC-V's (SDM, "Operating on SNaNs and QNaNs" and "Fused-Multiply-ADD (FMA) Numeric
+    /// Behavior").
     FirstOperand,
 }
 

@@ -2,8 +2,8 @@
 
 use super::{Format, Rounding};
 
-/// What an encoding that is not a NaN stands for, and what an operation on such has for a result. The operations on
-/// values are those of IEEE 754-2008, 6.1 and 7.2; `None` is the result of an invalid one.
+/// What an encoding that is not a NaN stands for, and what an operation on such has for a result. The
+/// operations on values are those of IEEE 754-2008, 6.1 and 7.2; `None` is the result of an invalid one.
 #[derive(Debug, Clone, Copy)]
 pub enum Value {
     Infinity { negative: bool },
@@ -71,9 +71,9 @@ impl Value {
 
 /// The number (-1)^`negative` × `significand` × 2^`exponent`.
 ///
-/// The last bit of a significand may be *sticky*: it is then set, and the number is not quite this one, but lies
-/// between those whose significands are one less and one more. Rounding cannot tell the two apart as long as it cuts
-/// off two bits or more.
+/// The last bit of a significand may be *sticky*: it is then set, and the number is not quite this one, but
+/// lies between those whose significands are one less and one more. Rounding cannot tell the two apart as
+/// long as it cuts off two bits or more.
 #[derive(Debug, Clone, Copy)]
 pub struct Number {
     pub negative: bool,
@@ -106,15 +106,16 @@ impl Number {
         }
     }
 
-    /// The sum, of which the last bit may be sticky. `rounding` decides only the sign of a zero that is the sum of
-    /// numbers of different sign (IEEE 754-2008, 6.3).
+    /// The sum, of which the last bit may be sticky. `rounding` decides only the sign of a zero that is the
+    /// sum of numbers of different sign (IEEE 754-2008, 6.3).
     ///
-    /// Each significand has at most 106 bits (a product), so that in 127 bits 21 zeros follow. Where they can be
-    /// shifted by no more than these, nothing is lost. Where they are shifted by more, the larger number loses at most
-    /// one leading bit to the smaller one, and the sticky bit stays far below what rounding keeps.
+    /// Each significand has at most 106 bits (a product), so that in 127 bits 21 zeros follow. Where they can
+    /// be shifted by no more than these, nothing is lost. Where they are shifted by more, the larger number
+    /// loses at most one leading bit to the smaller one, and the sticky bit stays far below what rounding
+    /// keeps.
     pub fn plus(self, other: Self, rounding: Rounding) -> Self {
         let zero = || {
-            let agreed = self.negative == other.negative && self.is_zero();
+            let agreed = self.negative == other.negative;
             Self::zero(if agreed { self.negative } else { rounding == Rounding::Down })
         };
         match (self.is_zero(), other.is_zero()) {
@@ -135,8 +136,8 @@ impl Number {
         if significand == 0 { zero() } else { Self { significand, ..large } }
     }
 
-    /// The quotient, of which the last bit may be sticky. Both significands have at most 64 bits. `None` if the divisor
-    /// is zero.
+    /// The quotient, of which the last bit may be sticky. Both significands have at most 64 bits. `None` if
+    /// the divisor is zero.
     pub fn divided_by(self, divisor: Self) -> Option<Self> {
         // 64 bits of the quotient or more.
         let dividend = if self.is_zero() { self } else { self.left_aligned(0) };
@@ -166,8 +167,8 @@ impl Number {
         }
     }
 
-    /// The magnitude as a count of 2^`quantum`, rounded, modulo 2^128; and whether that is inexact. Only a `quantum` that
-    /// is smaller than the exponent can make the count that large.
+    /// The magnitude as a count of 2^`quantum`, rounded, modulo 2^128; and whether that is inexact. Only a
+    /// `quantum` that is smaller than the exponent can make the count that large.
     pub fn count_of(self, quantum: i32, rounding: Rounding) -> (u128, bool) {
         let shift = self.exponent.abs_diff(quantum);
         if self.is_zero() || quantum <= self.exponent {

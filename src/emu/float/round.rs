@@ -1,4 +1,5 @@
-//! From exact numbers to encodings: the only place that rounds to a format, and that knows of overflow and underflow.
+//! From exact numbers to encodings: the only place that rounds to a format, and that knows of overflow and
+//! underflow.
 
 use super::{
     Context, Flags, Format,
@@ -27,7 +28,8 @@ impl Context {
         }
         let quantum = exponent.max(F::MIN_EXPONENT) - F::FRACTION as i32;
         let (count, inexact) = number.count_of(quantum, self.rounding);
-        // The leading 1 of a normal number adds one to the exponent field, and so does a carry out of the fraction.
+        // The leading 1 of a normal number adds one to the exponent field, and so does a carry out of the
+        // fraction.
         let magnitude = ((quantum - F::MIN_QUANTUM) as u64).wrapping_shl(F::FRACTION) + count as u64;
         if magnitude >= F::INFINITY {
             return self.overflow::<F>(number.negative);
@@ -41,8 +43,8 @@ impl Context {
         F::signed(number.negative, magnitude)
     }
 
-    /// Whether `number`, whose exponent is `exponent` and too small, stays so when it is rounded to the precision of
-    /// the format as if exponents had no bounds. (F, "Subnormal Arithmetic": after rounding.)
+    /// Whether `number`, whose exponent is `exponent` and too small, stays so when it is rounded to the
+    /// precision of the format as if exponents had no bounds. (F, "Subnormal Arithmetic": after rounding.)
     fn is_tiny<F: Format>(&self, number: Number, exponent: i32) -> bool {
         let (count, _) = number.count_of(exponent - F::FRACTION as i32, self.rounding);
         let carry = (count >> F::PRECISION) as i32;

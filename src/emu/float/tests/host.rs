@@ -1,4 +1,5 @@
-//! The formats that guests use against the host's own arithmetic, which rounds to the nearest and shows no flags.
+//! The formats that guests use against the host's own arithmetic, which rounds to the nearest and shows no
+//! flags.
 
 use std::cmp::Ordering;
 
@@ -61,7 +62,8 @@ proptest! {
         prop_assert_eq!(fused, double(x.mul_add(y, z)));
     }
 
-    /// The addend is the rounded product, so that what remains is the product's rounding error: no digit may be lost.
+    /// The addend is the rounded product, so that what remains is the product's rounding error: no digit may
+    /// be lost.
     #[test]
     fn a_fused_product_cancels_exactly(a in doubles(), b in doubles()) {
         let [x, y] = [a, b].map(f64::from_bits);

@@ -1,6 +1,6 @@
-//! Three judges: exact rational arithmetic on formats so small that every operand can be tried ([`exhaustive`]), the
-//! host's hardware on the formats that guests use ([`host`], and with flags and rounding modes [`x86`]), and the
-//! vectors of the specification ([`vectors`]).
+//! Three judges: exact rational arithmetic on formats so small that every operand can be tried
+//! ([`exhaustive`]), the host's hardware on the formats that guests use ([`host`], and with flags and
+//! rounding modes [`x86`]), and the vectors of the specification ([`vectors`]).
 
 mod exhaustive;
 mod host;
@@ -23,8 +23,8 @@ fn run<T>(rounding: Rounding, operation: impl FnOnce(&mut Context) -> T) -> (T, 
     (result, context.flags)
 }
 
-/// Encodings of which many are special, extreme, near to each other or short, so that they overflow, underflow, cancel
-/// and tie.
+/// Encodings of which many are special, extreme, near to each other or short, so that they overflow,
+/// underflow, cancel and tie.
 fn encodings<F: Format>() -> impl Strategy<Value = F::Bits> + use<F>
 where
     F::Bits: std::fmt::Debug,

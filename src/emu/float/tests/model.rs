@@ -1,5 +1,5 @@
-//! An independent model: it knows every number of a small format, and rounds by looking for the neighbours of the exact
-//! result among them.
+//! An independent model: it knows every number of a small format, and rounds by looking for the neighbours of
+//! the exact result among them.
 
 use std::{cmp::Ordering, vec::Vec};
 
@@ -71,8 +71,8 @@ pub fn decode<F: Format<Bits = u8>>(bits: u8) -> Datum {
 
 /// The numbers of a format, and those that it would have if exponents had no bounds.
 pub struct Model {
-    /// The nonnegative finite ones, in order, and what would follow them: the index is the encoding, and the last one
-    /// stands for infinity.
+    /// The nonnegative finite ones, in order, and what would follow them: the index is the encoding, and the
+    /// last one stands for infinity.
     bounded: Vec<Ratio>,
     /// Positive ones of the same precision, far beyond both ends.
     unbounded: Vec<Ratio>,

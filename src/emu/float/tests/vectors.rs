@@ -96,8 +96,8 @@ fn what_no_integer_can_hold_is_clipped() {
     assert_eq!(run(NEAREST, |c| c.to_integer::<Single, u32>(minus_three_quarters)), (0, Flags::NV));
 }
 
-/// (1 - 2^-53)^2 - 1 = -2^-52 + 2^-106, half way between two numbers. The product has all the bits that one can have,
-/// and yet an exponent less than the addend.
+/// (1 - 2^-53)^2 - 1 = -2^-52 + 2^-106, half way between two numbers. The product has all the bits that one
+/// can have, and yet an exponent less than the addend.
 #[test]
 fn a_fused_product_keeps_its_last_bit() {
     let (factor, minus_one) = (0x3fef_ffff_ffff_ffff, (-1.0f64).to_bits());
@@ -108,8 +108,9 @@ fn a_fused_product_keeps_its_last_bit() {
     }
 }
 
-/// "Subnormal Arithmetic": tininess is detected after rounding, to the full precision and not to the fewer bits that a
-/// subnormal number has. Of these, all delivered as the smallest normal number, only the last is no underflow.
+/// "Subnormal Arithmetic": tininess is detected after rounding, to the full precision and not to the fewer
+/// bits that a subnormal number has. Of these, all delivered as the smallest normal number, only the last is
+/// no underflow.
 #[test]
 fn what_rounds_up_to_the_smallest_normal_number_may_be_tiny() {
     let just_below_one = 0x3f7f_ffff;

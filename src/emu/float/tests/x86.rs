@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::{doubles, singles};
 use crate::float::{Context, Double, Flags, NanRule, Negate, Rounding, Single};
 
-/// MXCSR with all exceptions masked (SDM, volume 1, 10.2.3). It has no mode for ties away from zero.
+/// MXCSR with all exceptions masked (SDM, "MXCSR Control and Status Register"). It has no mode for ties away
+/// from zero.
 const MODES: [(Rounding, u32); 4] = [
     (Rounding::NearestEven, 0x1f80),
     (Rounding::Down, 0x3f80),
@@ -23,14 +24,15 @@ fn flags(mxcsr: u32) -> Flags {
         .collect()
 }
 
-/// A function that executes one instruction on three registers, of which the first is the destination, under a value
-/// of MXCSR, and returns what the destination and MXCSR are then.
+/// A function that executes one instruction on three registers, of which the first is the destination, under
+/// a value of MXCSR, and returns what the destination and MXCSR are then.
 macro_rules! instruction {
     ($name:ident, $instruction:literal, $float:ty, $result:ty) => {
         fn $name(mxcsr: u32, a: $float, b: $float, c: $float) -> ($result, Flags) {
             let mut control = [mxcsr, 0];
             let result: $result;
-            // SAFETY: the instructions touch the two registers that are declared, `control`, and MXCSR, which they restore.
+            // SAFETY: the instructions touch the two registers that are declared, `control`, and MXCSR, which
+            // they restore.
             unsafe {
                 asm!(
                     "stmxcsr [{control} + 4]",
@@ -65,7 +67,7 @@ instruction!(mul_double, "mulsd xmm0, xmm1", f64, f64);
 instruction!(div_double, "divsd xmm0, xmm1", f64, f64);
 instruction!(sqrt_double, "sqrtsd xmm0, xmm0", f64, f64);
 instruction!(fused_double, "vfmadd213sd xmm0, xmm1, xmm2", f64, f64);
-instruction!(negated_fused_double, "vfnmsub213sd xmm0, xmm1, xmm2", f64, f64);
+instruction!(negated_double, "vfnmsub213sd xmm0, xmm1, xmm2", f64, f64);
 instruction!(narrow, "cvtsd2ss xmm0, xmm0", f64, f32);
 
 /// Compares an instruction with an operation in every mode that both have.
@@ -113,7 +115,7 @@ proptest! {
         check!(narrow(x, y, z), |k: &mut Context| k.convert::<Double, Single>(a));
         if is_x86_feature_detected!("fma") {
             check!(fused_double(x, y, z), |k: &mut Context| k.mul_add::<Double>(b, a, c, NOT_NEGATED));
-            check!(negated_fused_double(x, y, z), |k: &mut Context| k.mul_add::<Double>(b, a, c, BOTH_NEGATED));
+            check!(negated_double(x, y, z), |k: &mut Context| k.mul_add::<Double>(b, a, c, BOTH_NEGATED));
         }
     }
 }
