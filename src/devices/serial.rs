@@ -141,6 +141,25 @@ impl<R: Registers> Uart<R> {
     }
 }
 
+/// A UART of any kind, from the far end of its wire.
+pub trait SerialPort: Send + Sync {
+    /// See [`Uart::receive`].
+    fn receive(&self, bytes: &[u8]) -> usize;
+
+    /// See [`Uart::backend_ready`].
+    fn backend_ready(&self);
+}
+
+impl<R: Registers> SerialPort for Uart<R> {
+    fn receive(&self, bytes: &[u8]) -> usize {
+        self.receive(bytes)
+    }
+
+    fn backend_ready(&self) {
+        self.backend_ready();
+    }
+}
+
 impl<R: Registers> MmioDevice for Uart<R> {
     fn read(&self, access: Access) -> u64 {
         let mut inner = self.inner.lock();

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use core::ops::Range;
 
-use super::isa::Isa;
+use super::isa::{Isa, set_low, take};
 use crate::arch::aarch64::breakpoint;
 use crate::vm::vcpu::{FpuRegs, Regs};
 
@@ -60,8 +60,8 @@ const VECTORS: [(&str, &str, usize); 8] = [
 pub struct Aarch64;
 
 impl Isa for Aarch64 {
-    fn breakpoint(&self) -> &'static [u8] {
-        &breakpoint::INSTRUCTION
+    fn breakpoint(&self) -> Option<&'static [u8]> {
+        Some(&breakpoint::INSTRUCTION)
     }
 
     fn describe(&self, xml: &mut String) {
@@ -85,7 +85,7 @@ impl Isa for Aarch64 {
     }
 
     fn pack(&self, regs: &Regs, fpu: &FpuRegs) -> Vec<u8> {
-        let Regs::Aarch64 { x, sp, pc, pstate } = regs;
+        let Regs::Aarch64 { x, sp, pc, pstate } = regs else { return Vec::new() };
         let mut file = Vec::with_capacity(800);
         for value in x.iter().chain([sp, pc]) {
             file.extend(value.to_le_bytes());
@@ -100,7 +100,7 @@ impl Isa for Aarch64 {
     }
 
     fn unpack(&self, file: &[u8], regs: &mut Regs, fpu: &mut FpuRegs) -> Option<()> {
-        let Regs::Aarch64 { x, sp, pc, pstate } = regs;
+        let Regs::Aarch64 { x, sp, pc, pstate } = regs else { return None };
         let mut rest = file;
         for value in x.iter_mut().chain([sp, pc]) {
             *value = u64::from_le_bytes(take(&mut rest)?);
@@ -115,21 +115,9 @@ impl Isa for Aarch64 {
     }
 
     fn place(&self, regs: &Regs) -> String {
-        let Regs::Aarch64 { pc, pstate, .. } = regs;
+        let Regs::Aarch64 { pc, pstate, .. } = regs else { return String::new() };
         format!("pc {pc:#x}, EL{}", pstate >> 2 & 3)
     }
-}
-
-/// Takes the next `N` bytes.
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk()?;
-    *rest = after;
-    Some(*taken)
-}
-
-/// Replaces the low half, which is what gdb knows of a register.
-fn set_low(register: &mut u64, bytes: [u8; 4]) {
-    *register = *register & !0xffff_ffff | u64::from(u32::from_le_bytes(bytes));
 }
 
 fn describe(xml: &mut String) -> core::fmt::Result {
@@ -208,7 +196,7 @@ mod tests {
         let mut found = Regs::Aarch64 { x: [7; 31], sp: 7, pc: 7, pstate: 0x12 << 32 };
         let mut found_fpu = FpuRegs { status: 7 << 32, ..FpuRegs::default() };
         Aarch64.unpack(&file, &mut found, &mut found_fpu).unwrap();
-        let Regs::Aarch64 { x, sp, pc, .. } = regs;
+        let Regs::Aarch64 { x, sp, pc, .. } = regs else { panic!() };
         assert_eq!(found, Regs::Aarch64 { x, sp, pc, pstate: 0x12_6000_03c5 });
         assert_eq!(found_fpu, FpuRegs { status: 7 << 32 | 2, ..fpu });
         assert_eq!(Aarch64.unpack(&file[1..], &mut found, &mut found_fpu), None);

@@ -8,13 +8,15 @@ use core::ops::Range;
 use gdbstub::arch::{Arch, RegId, Registers};
 
 use super::aarch64::Aarch64;
+use super::riscv64::Riscv64;
 use crate::vm::bundle;
 use crate::vm::vcpu::{FpuRegs, Regs};
 
 /// An instruction set in gdb's eyes.
 pub trait Isa: Sync {
-    /// The breakpoint instruction. Its length divides 4096, and so do the addresses at which it can be put.
-    fn breakpoint(&self) -> &'static [u8];
+    /// The breakpoint instruction that is put into memory: its length divides 4096, and so do the addresses at which it can be
+    /// put. `None`: whoever runs the guest looks out for as many addresses as it likes.
+    fn breakpoint(&self) -> Option<&'static [u8]>;
 
     /// Appends the architecture and its features to a target description.
     fn describe(&self, xml: &mut String);
@@ -35,10 +37,23 @@ pub trait Isa: Sync {
     fn place(&self, regs: &Regs) -> String;
 }
 
+/// Takes the next `N` bytes.
+pub fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, after) = rest.split_first_chunk()?;
+    *rest = after;
+    Some(*taken)
+}
+
+/// Replaces the low half, which is what gdb knows of a register.
+pub fn set_low(register: &mut u64, bytes: [u8; 4]) {
+    *register = *register & !0xffff_ffff | u64::from(u32::from_le_bytes(bytes));
+}
+
 /// What gdb must be told of `arch`.
 pub fn of(arch: bundle::Arch) -> &'static dyn Isa {
     match arch {
         bundle::Arch::Aarch64 => &Aarch64,
+        bundle::Arch::Riscv64 => &Riscv64,
     }
 }
 

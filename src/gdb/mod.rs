@@ -10,6 +10,7 @@ mod debuggee;
 mod frame;
 mod isa;
 mod patches;
+mod riscv64;
 mod session;
 mod stub;
 mod target;

@@ -54,10 +54,16 @@ impl<D: Debuggee> Session<D> {
 
     /// Takes every breakpoint and watchpoint away. The VM is held.
     pub fn clear(&mut self) {
-        self.patches.remove_all(&mut self.vm, self.isa.breakpoint());
+        let instruction = self.instruction();
+        self.patches.remove_all(&mut self.vm, instruction);
         self.points.clear();
         // Nothing is always possible.
         let _ = self.vm.arm(&[]);
+    }
+
+    /// The instruction that is put into memory, if one is.
+    pub fn instruction(&self) -> &'static [u8] {
+        self.isa.breakpoint().unwrap_or_default()
     }
 
     /// The debugger goes, and leaves nothing behind. The VM is held, until `how` decides.

@@ -101,11 +101,12 @@ impl<D: Debuggee> MultiThreadBase for Session<D> {
 
     fn write_addrs(&mut self, start: u64, data: &[u8], tid: Tid) -> TargetResult<(), Self> {
         let pieces: Option<Vec<_>> = self.pieces(vcpu(tid), start, data.len()).collect();
+        let instruction = self.instruction();
         let mut rest = data;
         for (ipa, size) in pieces.ok_or(TargetError::Errno(BAD_ADDRESS))? {
             let Some((bytes, after)) = rest.split_at_checked(size) else { break };
             self.patches
-                .write(&mut self.vm, ipa, bytes, self.isa.breakpoint())
+                .write(&mut self.vm, ipa, bytes, instruction)
                 .map_err(|Refused| TargetError::Errno(BAD_ADDRESS))?;
             rest = after;
         }
@@ -247,7 +248,9 @@ impl<D: Debuggee> Breakpoints for Session<D> {
 
 impl<D: Debuggee> SwBreakpoint for Session<D> {
     fn add_sw_breakpoint(&mut self, address: u64, kind: usize) -> TargetResult<bool, Self> {
-        let instruction = self.isa.breakpoint();
+        let Some(instruction) = self.isa.breakpoint() else {
+            return Ok(self.add_point(Point::Execution(address)));
+        };
         if kind != instruction.len() {
             return Ok(false);
         }
@@ -257,7 +260,10 @@ impl<D: Debuggee> SwBreakpoint for Session<D> {
     }
 
     fn remove_sw_breakpoint(&mut self, address: u64, _: usize) -> TargetResult<bool, Self> {
-        self.patches.remove(&mut self.vm, address, self.isa.breakpoint());
+        match self.isa.breakpoint() {
+            Some(instruction) => self.patches.remove(&mut self.vm, address, instruction),
+            None => self.remove_point(Point::Execution(address)),
+        }
         Ok(true)
     }
 }

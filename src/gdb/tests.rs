@@ -90,7 +90,7 @@ impl Debuggee for Fake {
         self.regs.get(vcpu).cloned()
     }
     fn set_regs(&mut self, vcpu: usize, regs: &Regs) -> Result<(), Refused> {
-        let Regs::Aarch64 { pstate, .. } = regs;
+        let Regs::Aarch64 { pstate, .. } = regs else { panic!() };
         if pstate & 0xf == 0b1001 {
             return Err(Refused);
         }
@@ -268,13 +268,13 @@ fn registers_are_those_of_the_selected_vcpu() {
     assert_eq!(line.ask("P21=c9030000"), "E16", "EL2 is not a guest's");
     assert_eq!(line.ask("P44=0000000000000000"), "E16", "system registers are only shown");
     assert_eq!(line.ask("P0=11"), "E16");
-    let Regs::Aarch64 { x, pstate, .. } = line.vm().regs[1].clone();
+    let Regs::Aarch64 { x, pstate, .. } = line.vm().regs[1].clone() else { panic!() };
     assert_eq!((x[0], x[1], pstate), (0x1122_3344_5566_7788, 0x101, 0x3c5));
     assert_eq!(line.vm().fpu[1].v[1], u128::from_le_bytes([0xab; 16]));
 
     let changed = file.replace(&hex(&0x102u64.to_le_bytes()), &hex(&7u64.to_le_bytes()));
     assert_eq!(line.ask(&format!("G{changed}")), "OK");
-    let Regs::Aarch64 { x, .. } = line.vm().regs[1].clone();
+    let Regs::Aarch64 { x, .. } = line.vm().regs[1].clone() else { panic!() };
     assert_eq!((x[0], x[2]), (0x100, 7));
     assert_eq!(line.ask("G00"), "E16");
     line.ask("Hgp1.4");

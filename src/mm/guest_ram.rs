@@ -50,6 +50,30 @@ pub enum Kind {
     Ram,
     /// Read-only to the guest.
     Rom,
+    /// Read-write, and a cell's own: neither the guest's RAM nor in reach of its devices.
+    Private,
+}
+
+/// Which areas somebody means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// All but the private ones.
+    Guest,
+    /// The private ones.
+    Private,
+    /// All.
+    Everything,
+}
+
+impl Reach {
+    #[inline]
+    fn has(self, kind: Kind) -> bool {
+        match self {
+            Self::Guest => kind != Kind::Private,
+            Self::Private => kind == Kind::Private,
+            Self::Everything => true,
+        }
+    }
 }
 
 /// What a guest finds at an address.
@@ -89,15 +113,29 @@ impl<R: Stage2Regime> GuestRam<R> {
         &self.ram
     }
 
-    /// The memory for EL2 to use; meanwhile none of it is given back. To be held for a bounded time. Who holds a pin may take
-    /// another one.
+    /// The guest's memory for EL2 to use; meanwhile none of it is given back. To be held for a bounded time. Who holds a pin
+    /// may take another one.
     pub fn pin(&self) -> Pinned<'_, R> {
-        Pinned { memory: self, _pin: self.pins.read() }
+        self.pin_as(Reach::Guest)
     }
 
-    /// The memory for a loader.
+    /// A cell's own memory for EL2 to use, as with [`GuestRam::pin`].
+    pub fn pin_private(&self) -> Pinned<'_, R> {
+        self.pin_as(Reach::Private)
+    }
+
+    fn pin_as(&self, reach: Reach) -> Pinned<'_, R> {
+        Pinned { memory: self, reach, _pin: self.pins.read() }
+    }
+
+    /// The guest's memory for a loader.
     pub fn loading(&self) -> Loading<'_, R> {
         Loading(self.pin())
+    }
+
+    /// A cell's own memory for a loader.
+    pub fn loading_private(&self) -> Loading<'_, R> {
+        Loading(self.pin_private())
     }
 
     /// Sees to it that the chunk around `ipa` is mapped.
@@ -145,13 +183,13 @@ impl<R: Stage2Regime> GuestRam<R> {
         change(&mut self.tables.lock())
     }
 
-    /// Reads what the guest has written, also where it wrote with its caches off and EL2's hold something
-    /// older.
+    /// Reads what the guest, or a cell for itself, has written, also where it wrote with its caches off and EL2's hold
+    /// something older.
     ///
     /// # Errors
     /// [`MemoryError`] where there is no memory.
     pub fn read_coherent(&self, ipa: Ipa, buffer: &mut [u8]) -> Result<(), MemoryError> {
-        let memory = self.pin();
+        let memory = self.pin_as(Reach::Everything);
         memory.for_each_piece(ipa, buffer.len() as u64, &mut |piece| self.flush(piece))?;
         memory.read(ipa, buffer)
     }
@@ -163,8 +201,9 @@ impl<R: Stage2Regime> GuestRam<R> {
 
     /// Where `ipa` is, for `len` bytes' sake, and how much follows in one piece. Only who holds a pin may go there.
     #[inline]
-    fn locate(&self, ipa: Ipa, len: u64) -> Result<(NonNull<u8>, u64), MemoryError> {
-        let (area, chunk) = self.chunk(ipa).ok_or(MemoryError::Unbacked { ipa, len })?;
+    fn locate(&self, ipa: Ipa, len: u64, reach: Reach) -> Result<(NonNull<u8>, u64), MemoryError> {
+        let found = self.chunk(ipa).filter(|(area, _)| reach.has(area.kind));
+        let (area, chunk) = found.ok_or(MemoryError::Unbacked { ipa, len })?;
         let start = match chunk.mapped() {
             Some(start) => start,
             None => self.populate(area, chunk, ipa).map_err(|_| MemoryError::OutOfFrames { ipa })?,
@@ -187,7 +226,7 @@ impl<R: Stage2Regime> GuestRam<R> {
         };
         scrub(tables.tlb(), frame);
         let attributes = match area.kind {
-            Kind::Ram => tables.tlb().ram(),
+            Kind::Ram | Kind::Private => tables.tlb().ram(),
             Kind::Rom => tables.tlb().rom(),
         };
         let output = super::addr::PhysAddr(frame.as_ptr() as u64);

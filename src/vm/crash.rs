@@ -13,8 +13,17 @@ pub fn report(vm: &Vm, vcpu: usize) {
     let Some(task) = vm.task(vcpu) else { return };
     let slot = task.vcpu();
     let Some(vcpu) = slot.as_ref() else { return };
-    let Regs::Aarch64 { x, sp, pc, pstate } = vcpu.regs();
-    Line::print(format_args!("  pc  {pc:016x}  sp  {sp:016x}  pstate {pstate:08x}"));
+    let regs = vcpu.regs();
+    let x: &[u64] = match &regs {
+        Regs::Aarch64 { x, sp, pc, pstate } => {
+            Line::print(format_args!("  pc  {pc:016x}  sp  {sp:016x}  pstate {pstate:08x}"));
+            x
+        }
+        Regs::Riscv64 { x, pc, mode } => {
+            Line::print(format_args!("  pc  {pc:016x}  mode {mode}"));
+            x
+        }
+    };
     for (row, registers) in x.chunks(3).enumerate() {
         let mut line = heapless::String::<80>::new();
         for (column, value) in registers.iter().enumerate() {

@@ -8,31 +8,36 @@ use core::fmt;
 use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use polyvisor_cell_abi as abi;
 use spin::Mutex;
 
 use super::attach::{AttachError, Site};
 use super::boot_file::{BootFile, BootFileError};
-use super::bundle::{BootSource, Bundle, FileSource, VmSpec};
+use super::bundle::{Arch, Bios, BootSource, Bundle, FileSource, VmSpec};
+use super::cell;
 use super::control::{self, Happening};
+use super::debug::Stop;
 use super::devices::{ConsolePort, Devices, GicHost, SOCKETS};
-use super::fdt::MachineSpec;
+use super::engine_image;
+use super::fdt;
 use super::lifecycle::Event;
-use super::loader::{self, LoadError, Source};
-use super::machine;
+use super::loader::{self, Boot, LoadError, Riscv64, Source};
+use super::machine::{GicVersion, arm64, riscv64};
 use super::psci::{self, Outcome, Power, Start};
 use super::ratelimit::{LeftOut, RateLimit};
 use super::scheduler::policy::CpuSet;
 use super::scheduler::{self, Hold, Share, Task};
-use super::vcpu::{Crash, Exit, Shared, VcpuId};
+use super::translated::Translated;
+use super::vcpu::{Crash, Exit, Shared, VcpuId, VcpuOps};
 use crate::arch::aarch64::vcpu::{CallExit, FaultIn, Machine, Vcpu};
 use crate::arch::aarch64::{cache, gic, percpu, stage2, timer};
 use crate::devices::bus::{Bus, BusError};
 use crate::devices::gic::ConfigError;
 use crate::devices::gic::device::VgicDevice;
-use crate::devices::pl011::Pl011;
+use crate::devices::serial::SerialPort;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::{GuestMemory, Reclaim};
-use crate::mm::guest_ram::{Found, GuestRam, Kind, ReserveError, Stage2Regime};
+use crate::mm::guest_ram::{CHUNK, Found, GuestRam, Kind, ReserveError, Stage2Regime};
 use crate::mm::tables::{Attributes, TableError};
 use crate::platform::{self, entropy};
 
@@ -62,6 +67,8 @@ pub enum VmError {
     },
     /// A firmware image of no bytes.
     EmptyFirmware,
+    /// This image has no engine to run it.
+    NoEngine,
     /// No Stage-2.
     Stage2(stage2::Stage2Error),
     /// No memory.
@@ -103,6 +110,9 @@ impl fmt::Display for VmError {
                 write!(f, "{vcpus} vCPUs are each to own a CPU, and {cpus} can be given to them")
             }
             Self::EmptyFirmware => f.write_str("the firmware is empty"),
+            Self::NoEngine => {
+                f.write_str("this image was built without the engine that runs other instruction sets")
+            }
             Self::Device { slot, error } => write!(f, "virtio device {slot}: {error}"),
             Self::Stage2(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
@@ -134,12 +144,15 @@ impl Stage2Regime for stage2::Stage2Tlb {
     }
 }
 
+/// The memory of a VM.
+pub type Memory = GuestRam<stage2::Stage2Tlb>;
+
 /// A virtual machine.
 pub struct Vm {
     id: usize,
     spec: VmSpec,
     bundle: &'static Bundle<'static>,
-    memory: Arc<GuestRam<stage2::Stage2Tlb>>,
+    memory: Arc<Memory>,
     stage2: (u64, u64),
     devices: Devices,
     tasks: Arc<[Arc<Task>]>,
@@ -196,6 +209,18 @@ fn tasks(id: usize, spec: &VmSpec, allowed: CpuSet) -> Arc<[Arc<Task>]> {
         .collect()
 }
 
+/// Bytes of flash for the firmware of an arm64 VM that starts from firmware alone; 0 for others.
+fn flash_size(spec: &VmSpec, bundle: &Bundle<'_>) -> Result<u64, VmError> {
+    match &spec.boot {
+        BootSource::Firmware { image } => match bundle.blob(*image).map_err(VmError::Bundle)?.len() {
+            0 => Err(VmError::EmptyFirmware),
+            _ if spec.arch != Arch::Aarch64 => Ok(0),
+            size => Ok((size as u64).next_multiple_of(CHUNK)),
+        },
+        BootSource::Kernel { .. } => Ok(0),
+    }
+}
+
 impl Vm {
     /// Makes the VM `spec` of `bundle`, with nothing loaded yet.
     ///
@@ -203,7 +228,7 @@ impl Vm {
     /// [`VmError`].
     pub fn new(id: usize, spec: &VmSpec, bundle: &'static Bundle<'static>) -> Result<Arc<Self>, VmError> {
         let version = gic::version();
-        let limit = version.max_vcpus();
+        let limit = version.max_vcpus().min(spec.arch.limits().vcpus as usize);
         if spec.vcpus as usize > limit {
             return Err(VmError::TooManyVcpus { found: spec.vcpus, limit });
         }
@@ -213,21 +238,25 @@ impl Vm {
 
         let tables = stage2::create().map_err(VmError::Stage2)?;
         let stage2 = stage2::registers(&tables);
-        let mut areas = alloc::vec![(machine::MEM.base, spec.memory, Kind::Ram)];
-        let firmware_size = match &spec.boot {
-            BootSource::Firmware { image } => match bundle.blob(*image).map_err(VmError::Bundle)?.len() {
-                0 => return Err(VmError::EmptyFirmware),
-                size => size as u64,
-            },
-            BootSource::Kernel { .. } => 0,
+        let flash = flash_size(spec, bundle)?;
+        let areas = match spec.arch {
+            Arch::Aarch64 if flash > 0 => alloc::vec![
+                (arm64::MEM.base, spec.memory, Kind::Ram),
+                (arm64::FLASH0.base, flash.min(arm64::FLASH0.size), Kind::Rom)
+            ],
+            Arch::Aarch64 => alloc::vec![(arm64::MEM.base, spec.memory, Kind::Ram)],
+            Arch::Riscv64 => alloc::vec![
+                (riscv64::DRAM.base, spec.memory, Kind::Ram),
+                (Ipa(abi::PRIVATE), cell::private_size(affinities.len()), Kind::Private)
+            ],
         };
-        let flash = firmware_size.next_multiple_of(crate::mm::guest_ram::CHUNK);
-        if flash > 0 {
-            areas.push((machine::FLASH0.base, flash.min(machine::FLASH0.size), Kind::Rom));
-        }
         let memory = Arc::new(GuestRam::reserve(tables, &areas).map_err(VmError::Memory)?);
+        if spec.arch != Arch::Aarch64 {
+            let engine = engine_image::pages().ok_or(VmError::NoEngine)?;
+            memory.with_tables(|tables| cell::map_engine(tables, engine)).map_err(VmError::Map)?;
+        }
 
-        let mut devices = Devices::new(id, &affinities, flash, &tasks)?;
+        let mut devices = Devices::new(id, spec.arch, &affinities, flash, &memory, &tasks)?;
         let shared: Arc<dyn Reclaim> = memory.clone();
         let seed = entropy::generator_seed;
         let site = Site {
@@ -260,7 +289,12 @@ impl Vm {
         vm.map_cpu_interface().map_err(VmError::Map)?;
         let vm = Arc::new(vm);
         for task in vm.tasks.iter() {
-            task.join(&vm, Box::new(Vcpu::new(task.id(), vm.clone())));
+            let native = Vcpu::new(task.id(), vm.clone());
+            let vcpu: Box<dyn VcpuOps> = match vm.spec.arch {
+                Arch::Aarch64 => Box::new(native),
+                Arch::Riscv64 => Box::new(Translated::new(native, vm.memory.clone())),
+            };
+            task.join(&vm, vcpu);
         }
         scheduler::dedicate(vm.owned);
         Ok(vm)
@@ -287,13 +321,13 @@ impl Vm {
     }
 
     /// Its memory.
-    pub fn memory(&self) -> &GuestRam<stage2::Stage2Tlb> {
+    pub fn memory(&self) -> &Memory {
         &self.memory
     }
 
     /// The other end of its serial line.
-    pub fn uart(&self) -> &Pl011 {
-        &self.devices.uart
+    pub fn uart(&self) -> &dyn SerialPort {
+        self.devices.uart()
     }
 
     /// The devicetree blob that it was last started with; empty before.
@@ -316,9 +350,12 @@ impl Vm {
     /// not be lost in the hardware.
     fn map_cpu_interface(&self) -> Result<(), TableError> {
         let Some(interface) = gic::virtual_cpu_interface() else { return Ok(()) };
-        self.memory.with_tables(|tables| {
-            tables.map(machine::GIC_CPU.base.0, interface.start, PAGE_SIZE, stage2::device_attributes())
-        })
+        let at = match self.spec.arch {
+            Arch::Aarch64 => arm64::GIC_CPU.base.0,
+            Arch::Riscv64 => abi::GIC_CPU,
+        };
+        self.memory
+            .with_tables(|tables| tables.map(at, interface.start, PAGE_SIZE, stage2::device_attributes()))
     }
 
     /// Has the VM loaded, by its first vCPU and in its own time. No vCPU runs. Ends in [`Event::Booted`] or
@@ -416,31 +453,83 @@ impl Vm {
             BootSource::Kernel { image: kernel, initrd: ramdisk, append } => {
                 image = file(kernel)?;
                 initrd = ramdisk.as_ref().map(file).transpose()?;
-                let initrd = initrd.as_ref().map(BootFile::bytes);
-                (Source::Kernel { image: image.bytes(), initrd }, append.as_str())
+                let (image, initrd) = (image.bytes(), initrd.as_ref().map(BootFile::bytes));
+                let source = match self.spec.bios {
+                    Bios::BuiltIn | Bios::None => Source::Kernel { image, initrd },
+                    Bios::Image(firmware) => {
+                        let firmware = self.bundle.blob(firmware).map_err(VmError::Bundle)?;
+                        Source::Supervised { firmware, image, initrd }
+                    }
+                };
+                (source, append.as_str())
             }
             BootSource::Firmware { image } => {
                 let image = self.bundle.blob(*image).map_err(VmError::Bundle)?;
                 (Source::Firmware { image }, "")
             }
         };
-        let spec = MachineSpec {
-            gic: gic::version(),
-            vcpus: &self.affinities,
-            cpu_compatible: None,
-            bootargs,
-            virtio_slots: machine::MMIO_TRANSPORTS,
-            seed: entropy::seed(),
+        let boot = match self.spec.arch {
+            Arch::Aarch64 => self.load_arm64(&source, bootargs)?,
+            Arch::Riscv64 => self.load_riscv64(source, bootargs)?,
         };
-        let boot = loader::load(&self.memory.loading(), &source, &spec).map_err(VmError::Load)?;
         cache::invalidate_instructions();
         self.time_offset.store(timer::now(), Ordering::Release);
-        self.power.lock().reset(Start { entry: boot.entry.0, context: boot.x0 });
         let mut devicetree = alloc::vec![0; (boot.dtb.end.0 - boot.dtb.start.0) as usize];
         if self.memory.pin().read(boot.dtb.start, &mut devicetree).is_ok() {
             *self.devicetree.lock() = devicetree;
         }
         Ok(())
+    }
+
+    fn load_arm64(&self, source: &Source<'_>, bootargs: &str) -> Result<Boot, VmError> {
+        let spec = fdt::arm64::MachineSpec {
+            gic: gic::version(),
+            vcpus: &self.affinities,
+            cpu_compatible: None,
+            bootargs,
+            virtio_slots: arm64::MMIO_TRANSPORTS,
+            seed: entropy::seed(),
+        };
+        let boot = loader::load(&self.memory.loading(), source, &spec).map_err(VmError::Load)?;
+        self.power.lock().reset(Start { entry: boot.entry.0, context: boot.told_dtb });
+        Ok(boot)
+    }
+
+    fn load_riscv64(&self, source: Source<'_>, bootargs: &str) -> Result<Boot, VmError> {
+        let (source, is_bare) = match source {
+            Source::Firmware { image } => (Source::Kernel { image, initrd: None }, true),
+            source => (source, self.spec.bios == Bios::None),
+        };
+        let target = Riscv64 {
+            spec: fdt::riscv64::MachineSpec {
+                harts: self.affinities.len(),
+                extensions: &abi::riscv::EXTENSIONS,
+                timebase: timer::frequency() as u32,
+                bootargs,
+                virtio_slots: riscv64::MMIO_TRANSPORTS,
+                seed: entropy::seed(),
+            },
+            is_bare,
+        };
+        let boot = loader::load(&self.memory.loading(), &source, &target).map_err(VmError::Load)?;
+        let mode = match (&source, is_bare) {
+            (Source::Kernel { .. }, false) => abi::riscv::SUPERVISOR,
+            _ => abi::riscv::MACHINE,
+        };
+        let start = cell::Start {
+            harts: self.affinities.len(),
+            ram: (riscv64::DRAM.base, self.spec.memory),
+            gic: match gic::version() {
+                GicVersion::V2 => 2,
+                GicVersion::V3 => 3,
+            },
+            mode,
+            entry: boot.entry,
+            arguments: [boot.told_dtb, boot.next_stage],
+        };
+        cell::prepare(&self.memory, &start).map_err(|error| VmError::Load(error.into()))?;
+        self.power.lock().reset(Start { entry: abi::IMAGE, context: 0 });
+        Ok(boot)
     }
 }
 
@@ -458,7 +547,7 @@ impl Machine for Vm {
     }
 
     fn bus(&self) -> &Bus {
-        &self.devices.bus
+        self.devices.bus()
     }
 
     fn shared(&self, vcpu: usize) -> Arc<Shared> {
@@ -498,7 +587,7 @@ impl Machine for Vm {
 
     fn fault_in(&self, ipa: Ipa) -> FaultIn {
         match self.memory.fault_in(ipa) {
-            Ok(Found::Memory(Kind::Ram)) => FaultIn::Mapped,
+            Ok(Found::Memory(Kind::Ram | Kind::Private)) => FaultIn::Mapped,
             Ok(Found::Memory(Kind::Rom)) => FaultIn::ReadOnly,
             Ok(Found::Nothing) => FaultIn::Absent,
             Err(TableError::OutOfFrames(error)) => FaultIn::OutOfMemory(error),
@@ -521,6 +610,11 @@ impl Machine for Vm {
             registers[0] = result as u64;
             return ControlFlow::Continue(());
         }
+        if self.spec.arch != Arch::Aarch64
+            && let Some(outcome) = self.engine_call(function as u32, arguments)
+        {
+            return ControlFlow::Break(CallExit::Exit(outcome));
+        }
         self.power_call(vcpu, registers)
     }
 
@@ -538,7 +632,10 @@ impl Vm {
     #[cold]
     fn power_call(&self, vcpu: usize, registers: &mut [u64; 4]) -> ControlFlow<CallExit> {
         let [function, arguments @ ..] = *registers;
-        let is_memory = |entry| self.memory.ram().iter().any(|ram| ram.contains(&Ipa(entry)));
+        let is_memory = |entry| match self.spec.arch {
+            Arch::Aarch64 => self.memory.ram().iter().any(|ram| ram.contains(&Ipa(entry))),
+            Arch::Riscv64 => entry == abi::IMAGE,
+        };
         let outcome = self.power.lock().call(vcpu, function as u32, arguments, is_memory);
         let result = match outcome {
             Outcome::Return(result) => result,
@@ -555,5 +652,21 @@ impl Vm {
         };
         registers[0] = result as u64;
         ControlFlow::Continue(())
+    }
+
+    /// A call of the engine's, if it is one.
+    #[cold]
+    fn engine_call(&self, function: u32, [first, second, _]: [u64; 3]) -> Option<Exit> {
+        match function {
+            abi::CALL_FATAL => {
+                Some(Exit::Crashed(Crash { reason: cell::message(&self.memory, first, second) }))
+            }
+            abi::CALL_STOPPED => Some(Exit::Debug(match first {
+                reason if reason == abi::StopReason::Stepped as u64 => Stop::Stepped,
+                reason if reason == abi::StopReason::Breakpoint as u64 => Stop::Execution,
+                _ => Stop::Paused,
+            })),
+            _ => None,
+        }
     }
 }

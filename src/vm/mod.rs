@@ -6,12 +6,16 @@ pub mod boot_file;
 pub mod builtin;
 pub mod bundle;
 #[cfg(target_os = "none")]
+pub mod cell;
+#[cfg(target_os = "none")]
 pub mod control;
 #[cfg(target_os = "none")]
 mod crash;
 pub mod debug;
 #[cfg(target_os = "none")]
 pub mod devices;
+#[cfg(target_os = "none")]
+mod engine_image;
 pub mod fdt;
 #[cfg(target_os = "none")]
 pub mod instance;
@@ -21,11 +25,14 @@ pub mod machine;
 pub mod operator;
 pub mod psci;
 pub mod ratelimit;
+pub mod riscv64;
 pub mod scheduler;
 #[cfg(target_os = "none")]
 pub mod start;
 pub mod switches;
 pub mod trace;
+#[cfg(target_os = "none")]
+mod translated;
 pub mod vcpu;
 #[cfg(target_os = "none")]
 pub mod watchdog;

@@ -41,6 +41,15 @@ pub enum Regs {
         /// PSTATE, in the layout of `SPSR_EL2`.
         pstate: u64,
     },
+    /// 64-bit RISC-V.
+    Riscv64 {
+        /// x0 to x31; x0 is zero.
+        x: [u64; 32],
+        /// Program counter.
+        pc: u64,
+        /// The privilege mode: 0, 1 or 3.
+        mode: u64,
+    },
 }
 
 /// The floating-point and SIMD registers of a vCPU: 32 of 128 bits, control and status. The layout is that of

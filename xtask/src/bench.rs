@@ -13,8 +13,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use polyvisor::net::Mac;
 use polyvisor::vm::{
     bundle::{DeviceSpec, DiskSource, DiskSpec, NetSpec, Reaction, Scheduling, SwitchSpec, WhenAllOff},
-    fdt::{self, MachineSpec},
-    machine::{self, GicVersion},
+    fdt::arm64::{self as fdt, MachineSpec},
+    machine::{GicVersion, arm64},
 };
 
 use crate::{
@@ -183,7 +183,7 @@ impl<'a> Bench<'a> {
 
     /// What the payload called `name` boots, with boot arguments.
     fn guest(&self, name: &str, arguments: &str) -> Result<GuestBoot> {
-        let mut boot = named(self.paths, &self.guests, name)?;
+        let (_, mut boot) = named(self.paths, &self.guests, name)?;
         if let GuestBoot::Kernel { append, .. } = &mut boot {
             append.push_str(arguments);
         }
@@ -302,10 +302,10 @@ fn guest_devicetree() -> Result<Vec<u8>> {
         vcpus: &[0],
         cpu_compatible: None,
         bootargs: "",
-        virtio_slots: machine::MMIO_TRANSPORTS,
+        virtio_slots: arm64::MMIO_TRANSPORTS,
         seed: None,
     };
-    let start = machine::MEM.base;
+    let start = arm64::MEM.base;
     let end = start.checked_add(LINUX_MEMORY.bytes()).context("the guest's RAM wraps")?;
     fdt::build(&spec, &[start..end], None).map_err(|error| anyhow!("{error}"))
 }

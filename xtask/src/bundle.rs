@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use polyvisor::{
     storage::SECTOR,
     vm::bundle::{
-        Arch, BlobId, BootSource, BundleBuilder, Colour, DeviceSpec, DiskSource, DiskSpec, FileSource,
+        Arch, Bios, BlobId, BootSource, BundleBuilder, Colour, DeviceSpec, DiskSource, DiskSpec, FileSource,
         PartitionName, Reaction, Scheduling, SwitchSpec, VmSpec, WhenAllOff,
     },
 };
@@ -47,6 +47,8 @@ pub struct Guest {
     pub memory: Size,
     /// What it boots.
     pub boot: GuestBoot,
+    /// What a RISC-V kernel finds below it.
+    pub bios: GuestBios,
     /// How it gets CPUs.
     pub scheduling: Scheduling,
     /// Start it with the machine.
@@ -70,6 +72,7 @@ impl Guest {
             vcpus,
             memory,
             boot,
+            bios: GuestBios::default(),
             scheduling: Scheduling::default(),
             autostart: true,
             on_stop: Reaction::default(),
@@ -81,7 +84,28 @@ impl Guest {
 
     /// The files of this machine that it takes.
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.boot.files().chain(self.devices.iter().filter_map(Device::image))
+        self.boot.files().chain(self.bios.file()).chain(self.devices.iter().filter_map(Device::image))
+    }
+}
+
+/// What a RISC-V kernel finds below it, as QEMU's `-bios` says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum GuestBios {
+    /// The engine's own SBI.
+    #[default]
+    BuiltIn,
+    /// Nothing: the kernel starts in machine mode.
+    None,
+    /// Firmware.
+    File(PathBuf),
+}
+
+impl GuestBios {
+    fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::BuiltIn | Self::None => None,
+        }
     }
 }
 
@@ -246,6 +270,11 @@ pub fn write(contents: &Contents, path: &Path) -> Result<()> {
                     append: append.clone(),
                 },
                 GuestBoot::Firmware(firmware) => BootSource::Firmware { image: blobs[firmware] },
+            },
+            bios: match &guest.bios {
+                GuestBios::BuiltIn => Bios::BuiltIn,
+                GuestBios::None => Bios::None,
+                GuestBios::File(path) => Bios::Image(blobs[path]),
             },
             scheduling: guest.scheduling,
             autostart: guest.autostart,

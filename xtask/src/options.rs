@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
+use polyvisor::vm::bundle::Arch;
 
 use crate::{
     bundle::{Contents, Guest, GuestBoot},
@@ -164,10 +165,10 @@ impl GuestOptions {
         if self.no_bundle {
             return Ok(None);
         }
-        let (name, mut boot) = if let Some(firmware) = &self.firmware {
-            ("firmware", GuestBoot::Firmware(firmware.clone()))
+        let (name, (arch, mut boot)) = if let Some(firmware) = &self.firmware {
+            ("firmware", (Arch::Aarch64, GuestBoot::Firmware(firmware.clone())))
         } else if let Some(kernel) = &self.kernel {
-            ("kernel", GuestBoot::kernel(kernel.clone(), None, ""))
+            ("kernel", (Arch::Aarch64, GuestBoot::kernel(kernel.clone(), None, "")))
         } else {
             let name = self.guest.as_deref().unwrap_or(guests::DEFAULT_KERNEL);
             (name, named(paths, guests, name)?)
@@ -181,22 +182,23 @@ impl GuestOptions {
             }
         }
         let memory = self.guest_memory.unwrap_or(GUEST_MEMORY.min(machine.half()));
-        Ok(Some(Guest::new(name, self.smp, memory, boot)))
+        Ok(Some(Guest { arch, ..Guest::new(name, self.smp, memory, boot) }))
     }
 }
 
-/// What the guest called `name` boots. A payload's file is there once payloads have been built.
-pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<GuestBoot> {
-    if guests::FIRMWARE.iter().any(|item| item.name == name) {
-        return Ok(GuestBoot::Firmware(guests.firmware(name)?));
+/// What the guest called `name` is and boots. A payload's file is there once payloads have been built.
+pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<(Arch, GuestBoot)> {
+    if let Some(item) = guests::FIRMWARE.iter().find(|item| item.name == name) {
+        return Ok((arch(item.architecture), GuestBoot::Firmware(guests.firmware(name)?)));
     }
     if name == guests::INSTALLER.name {
         let (kernel, initrd) = guests.installer()?;
-        return Ok(GuestBoot::Kernel {
+        let boot = GuestBoot::Kernel {
             kernel: kernel.into(),
             initrd: Some(initrd.into()),
             append: INSTALLER_APPEND.to_owned(),
-        });
+        };
+        return Ok((Arch::Aarch64, boot));
     }
     if let Some(item) = guests::KERNELS.iter().find(|item| item.name == name) {
         let kernel = guests.kernel(name)?;
@@ -204,13 +206,21 @@ pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<GuestBoot> {
             Architecture::Arm64 => LINUX_APPEND,
             Architecture::Riscv64 => LINUX_APPEND_RISCV64,
         };
-        return Ok(GuestBoot::kernel(kernel, Some(guests.initramfs(item.architecture)?), append));
+        let initramfs = guests.initramfs(item.architecture)?;
+        return Ok((arch(item.architecture), GuestBoot::kernel(kernel, Some(initramfs), append)));
     }
     if let Some(kernel) = firmware::payload(paths, name)? {
-        return Ok(GuestBoot::kernel(kernel, None, ""));
+        return Ok((Arch::Aarch64, GuestBoot::kernel(kernel, None, "")));
     }
     let items = guests::KERNELS.iter().chain(&guests::FIRMWARE).chain([&guests::INSTALLER]);
     let known: Vec<String> =
         items.map(|item| item.name.to_owned()).chain(firmware::payloads(paths)?).collect();
     bail!("there is no guest {name:?}; there are {}", known.join(", "));
+}
+
+fn arch(architecture: Architecture) -> Arch {
+    match architecture {
+        Architecture::Arm64 => Arch::Aarch64,
+        Architecture::Riscv64 => Arch::Riscv64,
+    }
 }

@@ -67,6 +67,11 @@ impl<H: Host> VgicDevice<H> {
         self.update(|vgic| vgic.send_sgi(sender, group, value));
     }
 
+    /// Sends `vcpu` an SGI ([`Vgic::ring`]).
+    pub fn ring(&self, vcpu: usize, sgi: u32) {
+        self.update(|vgic| vgic.ring(vcpu, sgi));
+    }
+
     /// The guest's trapped write to `ICC_DIR_EL1` or `GICC_DIR` on `vcpu`. Numbers that are no interrupt's
     /// are ignored.
     pub fn deactivate(&self, vcpu: usize, number: u32) {

@@ -50,6 +50,15 @@ impl Vgic {
         affected(vcpu, &cpu.private, bit, groups)
     }
 
+    /// The hypervisor sends `vcpu` the SGI of this number. The guest takes it for one from itself.
+    pub fn ring(&mut self, vcpu: usize, sgi: u32) -> VcpuSet {
+        if self.version == GicVersion::V2 {
+            return self.set_sgi_sources(vcpu, sgi as usize, 1u8.unbounded_shl(vcpu as u32));
+        }
+        let group1 = self.vcpus.get(vcpu).is_some_and(|cpu| cpu.private.group1 >> (sgi & 0xf) & 1 != 0);
+        self.pend_sgi(vcpu, if group1 { SgiGroup::Group1 } else { SgiGroup::Group0 }, sgi & 0xf)
+    }
+
     /// The guest's write to `GICD_SGIR` (IHI 0048B).
     pub(super) fn write_sgir(&mut self, sender: usize, value: u32) -> VcpuSet {
         let all = (1u32 << self.vcpus.len()) - 1;

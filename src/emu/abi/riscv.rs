@@ -7,6 +7,38 @@ pub const SUPERVISOR: u32 = 1;
 /// Privilege mode.
 pub const MACHINE: u32 = 3;
 
+/// What the harts are: the base and the extensions, as a devicetree names them.
+pub const EXTENSIONS: [&str; 28] = [
+    "i",
+    "m",
+    "a",
+    "f",
+    "d",
+    "c",
+    "zicbom",
+    "zicbop",
+    "zicboz",
+    "zicntr",
+    "zicond",
+    "zicsr",
+    "zifencei",
+    "zihintntl",
+    "zihintpause",
+    "zaamo",
+    "zalrsc",
+    "zawrs",
+    "zfa",
+    "zca",
+    "zcd",
+    "zba",
+    "zbb",
+    "zbc",
+    "zbs",
+    "sstc",
+    "svade",
+    "zmmul",
+];
+
 /// How many words the registers take.
 pub const WORDS: usize = 128;
 /// Index of x0; the others follow. x0 is always zero.

@@ -4,13 +4,15 @@ use core::ops::Range;
 
 use spin::RwLockReadGuard;
 
-use super::{GuestRam, Stage2Regime};
+use super::{GuestRam, Reach, Stage2Regime};
 use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::{GuestMemory, GuestSlice, MemoryError};
 
 /// The memory of a VM, none of which is given back as long as this exists. See [`GuestRam::pin`].
 pub struct Pinned<'a, R: Stage2Regime> {
     pub(super) memory: &'a GuestRam<R>,
+    /// Which part of it.
+    pub(super) reach: Reach,
     /// Keeps [`GuestRam::release`] out.
     pub(super) _pin: RwLockReadGuard<'a, ()>,
 }
@@ -22,7 +24,7 @@ impl<R: Stage2Regime> GuestMemory for Pinned<'_, R> {
 
     #[inline]
     fn slice(&self, ipa: Ipa, len: u64) -> Result<GuestSlice<'_>, MemoryError> {
-        let (start, rest) = self.memory.locate(ipa, len)?;
+        let (start, rest) = self.memory.locate(ipa, len, self.reach)?;
         // SAFETY: the piece lies in frames of this VM, which are not freed as long as the pin is held, which the slice
         // borrows.
         Ok(unsafe { GuestSlice::new(start, rest.min(len) as usize) })

@@ -217,12 +217,15 @@ pub fn sched(operator: &dyn Operator, _: &[&str]) -> Answer {
 pub fn regs(operator: &dyn Operator, words: &[&str]) -> Answer {
     let (vm, vcpu) = resolve::vcpu(operator, words.first().copied().unwrap_or_default())?;
     let registers = operator.registers(vm, vcpu)?;
-    let Regs::Aarch64 { x, sp, pc, pstate } = registers.general;
+    let (x, rest): (&[u64], &[(&str, u64)]) = match &registers.general {
+        Regs::Aarch64 { x, sp, pc, pstate } => (x, &[("sp", *sp), ("pc", *pc), ("pstate", *pstate)]),
+        Regs::Riscv64 { x, pc, mode } => (x, &[("pc", *pc), ("mode", *mode)]),
+    };
     let names = (0..x.len()).map(|number| format!("x{number}"));
-    let rest = [("sp", sp), ("pc", pc), ("pstate", pstate)].map(|(name, value)| (name.to_string(), value));
+    let rest = rest.iter().map(|(name, value)| (name.to_string(), *value));
     let system = registers.system.into_iter().map(|(name, value)| (name.to_string(), value));
     answer(Report::Sections(alloc::vec![
-        ("general", Report::Registers(names.zip(x).chain(rest).collect())),
+        ("general", Report::Registers(names.zip(x.iter().copied()).chain(rest).collect())),
         ("system", Report::Registers(system.collect())),
     ]))
 }

@@ -87,6 +87,7 @@ impl Value {
 pub fn arch_word(arch: Arch) -> &'static str {
     match arch {
         Arch::Aarch64 => "arm64",
+        Arch::Riscv64 => "riscv64",
     }
 }
 

@@ -6,7 +6,6 @@ use core::fmt;
 use super::device::{DeviceError, MAX_HARDWARE_NAME, MAX_SWITCHES};
 use super::{FORMAT_VERSION, MAGIC, MAX_BLOBS, MAX_MANIFEST, MAX_VMS, spec::*};
 use crate::storage::partition::NameError;
-use crate::vm::machine::MMIO_TRANSPORTS;
 
 /// The part of a bundle that a checksum covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,16 +215,22 @@ impl core::error::Error for BundleError {}
 /// Why a VM's description is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VmError {
-    /// No vCPU, or more than [`MAX_VCPUS`].
+    /// No vCPU, or more than its machine has room for.
     Vcpus {
         /// How many.
         found: u32,
+        /// At most how many.
+        limit: u32,
     },
     /// Too little or too much memory, or not a multiple of [`MEMORY_GRANULE`].
     Memory {
         /// How many bytes.
         found: u64,
+        /// At most how many.
+        limit: u64,
     },
+    /// Something to find below it is given to what is not a RISC-V kernel.
+    Bios,
     /// The command line is longer than [`MAX_APPEND`].
     AppendLength {
         /// Its length in bytes.
@@ -259,6 +264,8 @@ pub enum VmError {
     DeviceCount {
         /// How many.
         found: usize,
+        /// At most how many.
+        limit: usize,
     },
     /// A device that it cannot have.
     Device {
@@ -291,11 +298,12 @@ pub enum VmError {
 impl fmt::Display for VmError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Vcpus { found } => write!(f, "{found} vCPUs, 1 to {MAX_VCPUS} are possible"),
-            Self::Memory { found } => write!(
+            Self::Vcpus { found, limit } => write!(f, "{found} vCPUs, 1 to {limit} are possible"),
+            Self::Memory { found, limit } => write!(
                 f,
-                "{found:#x} bytes of memory, multiples of {MEMORY_GRANULE:#x} up to {MAX_MEMORY:#x} are possible"
+                "{found:#x} bytes of memory, multiples of {MEMORY_GRANULE:#x} up to {limit:#x} are possible"
             ),
+            Self::Bios => f.write_str("a bios is for RISC-V kernels only"),
             Self::AppendLength { found } => {
                 write!(f, "the command line has {found} bytes, at most {MAX_APPEND} are possible")
             }
@@ -306,8 +314,8 @@ impl fmt::Display for VmError {
                 write!(f, "the path of a file has {found} bytes, 1 to {MAX_PATH} without NUL are possible")
             }
             Self::BootPartition(error) => error.fmt(f),
-            Self::DeviceCount { found } => {
-                write!(f, "{found} devices, at most {MMIO_TRANSPORTS} are possible")
+            Self::DeviceCount { found, limit } => {
+                write!(f, "{found} devices, at most {limit} are possible")
             }
             Self::Device { slot, error } => write!(f, "device {slot}: {error}"),
             Self::Weight { found } => write!(f, "a weight of {found}, 1 to {MAX_WEIGHT} are possible"),

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::device::{DeviceSpec, DiskSpec, PartitionName, validate_devices};
 use super::error::VmError;
 use crate::mm::addr::MIB;
-use crate::vm::machine;
+use crate::vm::machine::{arm64, riscv64};
 
 /// Most vCPUs that a VM may have: one bit each in a `u64`. Its interrupt controller may allow fewer.
 pub const MAX_VCPUS: u32 = 64;
 /// A VM's memory is a multiple of this: the Stage-2 block size, so that all of it can be mapped by blocks.
 pub const MEMORY_GRANULE: u64 = 2 * MIB;
-/// Most memory that a VM may have: what its machine has room for.
-pub const MAX_MEMORY: u64 = machine::MEM.size;
+/// Most memory that a VM of any architecture may have; its machine may have less room ([`Arch::limits`]).
+pub const MAX_MEMORY: u64 = arm64::MEM.size;
 /// The weight of a VM that is given none.
 pub const DEFAULT_WEIGHT: u32 = 100;
 /// The largest weight.
@@ -39,6 +39,47 @@ pub struct BlobId(pub(super) u32);
 pub enum Arch {
     /// 64-bit Arm, run natively.
     Aarch64,
+    /// 64-bit RISC-V, run by the engine.
+    Riscv64,
+}
+
+/// How large a machine may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most vCPUs.
+    pub vcpus: u32,
+    /// Most bytes of RAM.
+    pub memory: u64,
+    /// Most virtio devices.
+    pub devices: usize,
+}
+
+impl Arch {
+    /// What the machine of this architecture has room for.
+    pub const fn limits(self) -> Limits {
+        match self {
+            Self::Aarch64 => {
+                Limits { vcpus: MAX_VCPUS, memory: arm64::MEM.size, devices: arm64::MMIO_TRANSPORTS as usize }
+            }
+            Self::Riscv64 => Limits {
+                vcpus: riscv64::MAX_HARTS as u32,
+                memory: riscv64::DRAM.size,
+                devices: riscv64::MMIO_TRANSPORTS as usize,
+            },
+        }
+    }
+}
+
+/// What a RISC-V kernel finds below it, as QEMU's `-bios` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Bios {
+    /// The engine itself is its SBI; an arm64 kernel finds PSCI.
+    #[default]
+    BuiltIn,
+    /// Nothing: the kernel starts in machine mode.
+    None,
+    /// Firmware that starts in machine mode, and is told where the kernel is.
+    Image(BlobId),
 }
 
 /// What a VM starts from.
@@ -53,9 +94,9 @@ pub enum BootSource {
         /// The command line: at most [`MAX_APPEND`] bytes, no NUL.
         append: String,
     },
-    /// Firmware that is mapped at the reset address, as by QEMU's `-bios`.
+    /// Firmware without a kernel, as by QEMU's `-bios`: arm64 finds it at the reset address, RISC-V starts it in machine mode.
     Firmware {
-        /// The flash image.
+        /// The image.
         image: BlobId,
     },
 }
@@ -210,6 +251,8 @@ pub struct VmSpec {
     pub memory: u64,
     /// What it boots.
     pub boot: BootSource,
+    /// What a kernel finds below it.
+    pub bios: Bios,
     /// How it gets CPUs.
     pub scheduling: Scheduling,
     /// Start it with the machine.
@@ -220,7 +263,7 @@ pub struct VmSpec {
     pub on_crash: Reaction,
     /// The colour of its name.
     pub colour: Colour,
-    /// Its virtio devices: at most [`machine::MMIO_TRANSPORTS`].
+    /// Its virtio devices: at most [`Limits::devices`].
     pub devices: Vec<DeviceSpec>,
 }
 
@@ -233,6 +276,7 @@ impl VmSpec {
             vcpus,
             memory,
             boot,
+            bios: Bios::default(),
             scheduling: Scheduling::default(),
             autostart: true,
             on_stop: Reaction::default(),
@@ -261,13 +305,21 @@ impl VmSpec {
 
     /// Checks everything but the name, in a bundle with blobs of these lengths and so many switches.
     pub(super) fn validate(&self, blobs: &[u64], switches: usize) -> Result<(), VmError> {
-        if !(1..=MAX_VCPUS).contains(&self.vcpus) {
-            return Err(VmError::Vcpus { found: self.vcpus });
+        let limits = self.arch.limits();
+        if !(1..=limits.vcpus).contains(&self.vcpus) {
+            return Err(VmError::Vcpus { found: self.vcpus, limit: limits.vcpus });
         }
-        if !(MEMORY_GRANULE..=MAX_MEMORY).contains(&self.memory)
+        if !(MEMORY_GRANULE..=limits.memory).contains(&self.memory)
             || !self.memory.is_multiple_of(MEMORY_GRANULE)
         {
-            return Err(VmError::Memory { found: self.memory });
+            return Err(VmError::Memory { found: self.memory, limit: limits.memory });
+        }
+        if self.devices.len() > limits.devices {
+            return Err(VmError::DeviceCount { found: self.devices.len(), limit: limits.devices });
+        }
+        let takes_bios = self.arch == Arch::Riscv64 && matches!(self.boot, BootSource::Kernel { .. });
+        if self.bios != Bios::BuiltIn && !takes_bios {
+            return Err(VmError::Bios);
         }
         if let BootSource::Kernel { append, .. } = &self.boot {
             if append.len() > MAX_APPEND {
@@ -277,7 +329,11 @@ impl VmSpec {
                 return Err(VmError::AppendNul { offset });
             }
         }
-        if let Some(blob) = self.boot.blobs().find(|blob| blob.0 as usize >= blobs.len()) {
+        let bios = match self.bios {
+            Bios::Image(image) => Some(image),
+            Bios::BuiltIn | Bios::None => None,
+        };
+        if let Some(blob) = self.boot.blobs().chain(bios).find(|blob| blob.0 as usize >= blobs.len()) {
             return Err(VmError::NoSuchBlob { found: blob.0, count: blobs.len() });
         }
         validate_devices(&self.devices, blobs, switches)?;

@@ -111,10 +111,16 @@ fn the_builder_refuses_what_the_parser_would() {
     assert_eq!(build(&many), Err(BundleError::VmCount { found: MAX_VMS + 1 }));
     assert_eq!(build(&many[1..]), Ok(()));
     for vcpus in [0, MAX_VCPUS + 1, u32::MAX] {
-        assert_eq!(refused(VmSpec { vcpus, ..good.clone() }), VmError::Vcpus { found: vcpus });
+        assert_eq!(
+            refused(VmSpec { vcpus, ..good.clone() }),
+            VmError::Vcpus { found: vcpus, limit: MAX_VCPUS }
+        );
     }
     for memory in [0, MIB, 3 * MIB, MAX_MEMORY + MEMORY_GRANULE, u64::MAX] {
-        assert_eq!(refused(VmSpec { memory, ..good.clone() }), VmError::Memory { found: memory });
+        assert_eq!(
+            refused(VmSpec { memory, ..good.clone() }),
+            VmError::Memory { found: memory, limit: MAX_MEMORY }
+        );
     }
     let with_append =
         |append: String| spec("vm", BootSource::Kernel { image: BlobId(0).into(), initrd: None, append });
@@ -177,7 +183,7 @@ fn another_version_is_refused_by_number() {
     file[8..12].copy_from_slice(&1_u32.to_le_bytes());
     assert_eq!(
         Bundle::parse(&file).map(|_| ()).unwrap_err().to_string(),
-        "the bundle has format version 1, only version 3 is understood"
+        "the bundle has format version 1, only version 4 is understood"
     );
 }
 

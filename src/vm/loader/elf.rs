@@ -10,10 +10,12 @@ use crate::mm::{addr::Ipa, guest_memory::GuestMemory};
 /// Why an ELF is refused.
 #[derive(Debug)]
 pub enum ElfError {
-    /// It is not a 64-bit little-endian executable for AArch64.
+    /// It is not a 64-bit little-endian executable for the guest's architecture.
     Machine {
         /// The machine that it is for (`e_machine`).
         machine: u16,
+        /// The machine that it should be for.
+        expected: u16,
         /// Whether it is 64-bit.
         is_64: bool,
         /// Whether it is little-endian.
@@ -45,14 +47,13 @@ pub enum ElfError {
 impl fmt::Display for ElfError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Machine { machine, is_64, is_little } => {
+            Self::Machine { machine, expected, is_64, is_little } => {
                 let class = if *is_64 { 64 } else { 32 };
                 let order = if *is_little { "little" } else { "big" };
                 write!(
                     f,
                     "it is a {class}-bit {order}-endian file for machine {machine}, \
-                     64-bit little-endian for machine {} (AArch64) is needed",
-                    abi::EM_AARCH64
+                     64-bit little-endian for machine {expected} is needed"
                 )
             }
             Self::Type { found } => write!(f, "its type is {found}, an executable is needed"),
@@ -84,9 +85,10 @@ pub(super) fn load<M: GuestMemory + ?Sized>(
     memory: &M,
     ram: &Range<Ipa>,
     file: &[u8],
+    machine: u16,
 ) -> Result<Kernel, LoadError> {
     let elf = ElfBytes::<AnyEndian>::minimal_parse(file)?;
-    check_header(&elf)?;
+    check_header(&elf, machine)?;
 
     let mut footprint: Option<Range<Ipa>> = None;
     let mut entry = None;
@@ -113,12 +115,12 @@ pub(super) fn load<M: GuestMemory + ?Sized>(
     Ok(Kernel { entry, footprint, dtb_below: true })
 }
 
-fn check_header(elf: &ElfBytes<'_, AnyEndian>) -> Result<(), ElfError> {
+fn check_header(elf: &ElfBytes<'_, AnyEndian>, expected: u16) -> Result<(), ElfError> {
     let header = &elf.ehdr;
     let is_64 = header.class == Class::ELF64;
     let is_little = header.endianness == AnyEndian::Little;
-    if !is_64 || !is_little || header.e_machine != abi::EM_AARCH64 {
-        return Err(ElfError::Machine { machine: header.e_machine, is_64, is_little });
+    if !is_64 || !is_little || header.e_machine != expected {
+        return Err(ElfError::Machine { machine: header.e_machine, expected, is_64, is_little });
     }
     if !matches!(header.e_type, abi::ET_EXEC | abi::ET_DYN) {
         return Err(ElfError::Type { found: header.e_type });

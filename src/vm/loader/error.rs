@@ -1,6 +1,6 @@
 //! Why a VM cannot be loaded.
 
-use core::{error::Error, fmt};
+use core::{error::Error, fmt, ops::Range};
 
 use super::{elf::ElfError, gzip::GzipError};
 use crate::{
@@ -19,6 +19,8 @@ pub enum Part {
     Initrd,
     /// The devicetree.
     Dtb,
+    /// What firmware is told of the kernel above it.
+    NextStage,
 }
 
 impl fmt::Display for Part {
@@ -28,6 +30,7 @@ impl fmt::Display for Part {
             Self::Firmware => "firmware",
             Self::Initrd => "initrd",
             Self::Dtb => "devicetree",
+            Self::NextStage => "information for the firmware",
         })
     }
 }
@@ -56,6 +59,13 @@ pub enum LoadError {
         found: u64,
         /// The most that is possible.
         limit: u64,
+    },
+    /// Firmware and the kernel above it want the same memory.
+    Overlap {
+        /// What the firmware takes.
+        firmware: Range<Ipa>,
+        /// What the kernel takes.
+        kernel: Range<Ipa>,
     },
     /// The kernel is compressed, and what it unpacks to is an ELF: only flat binaries may be compressed.
     CompressedElf,
@@ -97,6 +107,11 @@ impl fmt::Display for LoadError {
             Self::DtbTooLarge { found, limit } => {
                 write!(f, "the devicetree has {found:#x} bytes, at most {limit:#x} are possible")
             }
+            Self::Overlap { firmware, kernel } => write!(
+                f,
+                "the firmware takes {} to {}, the kernel {} to {}: they overlap",
+                firmware.start, firmware.end, kernel.start, kernel.end
+            ),
             Self::CompressedElf => {
                 f.write_str("the kernel is a compressed ELF: only an Image or a raw binary may be compressed")
             }

@@ -1,16 +1,10 @@
-//! Flat binaries: the arm64 Linux `Image` (`Documentation/arch/arm64/booting.rst`, section 4), and whatever
-//! has no header.
+//! Flat binaries: the Linux `Image` of arm64 (`Documentation/arch/arm64/booting.rst`, section 4) and RISC-V
+//! (`Documentation/arch/riscv/boot-image-header.rst`, whose fields are at the same places), and whatever has no header.
 
 use core::ops::Range;
 
-use super::{Kernel, LoadError, Part, elf, place};
-use crate::mm::{
-    addr::{Ipa, KIB},
-    guest_memory::GuestMemory,
-};
-
-/// Where a binary goes that does not say so: what `text_offset` was before kernels told it.
-const DEFAULT_OFFSET: u64 = 512 * KIB;
+use super::{Flat, Kernel, LoadError, Part, elf, place};
+use crate::mm::{addr::Ipa, guest_memory::GuestMemory};
 
 /// What an `Image`'s header says.
 struct Header {
@@ -24,13 +18,12 @@ impl Header {
     const TEXT_OFFSET: usize = 8;
     const IMAGE_SIZE: usize = 16;
     const MAGIC_OFFSET: usize = 56;
-    const MAGIC: [u8; 4] = *b"ARM\x64";
 
     /// The header of `image`, if it has one that counts: before Linux 3.17 `image_size` was zero and the
     /// offset of unknown endianness.
-    fn parse(image: &[u8]) -> Option<Self> {
+    fn parse(image: &[u8], magic: [u8; 4]) -> Option<Self> {
         let field = |offset| Some(u64::from_le_bytes(*image.get(offset..)?.first_chunk()?));
-        if *image.get(Self::MAGIC_OFFSET..)?.first_chunk()? != Self::MAGIC {
+        if *image.get(Self::MAGIC_OFFSET..)?.first_chunk()? != magic {
             return None;
         }
         let image_size = field(Self::IMAGE_SIZE)?;
@@ -42,14 +35,15 @@ impl Header {
 pub(super) struct Loader<'a, M: ?Sized> {
     memory: &'a M,
     ram: &'a Range<Ipa>,
+    format: Flat,
     /// What the header asks for; the first chunk decides.
     footprint: Option<Range<Ipa>>,
     written: u64,
 }
 
 impl<'a, M: GuestMemory + ?Sized> Loader<'a, M> {
-    pub(super) fn new(memory: &'a M, ram: &'a Range<Ipa>) -> Self {
-        Self { memory, ram, footprint: None, written: 0 }
+    pub(super) fn new(memory: &'a M, ram: &'a Range<Ipa>, format: Flat) -> Self {
+        Self { memory, ram, format, footprint: None, written: 0 }
     }
 
     /// Takes the next bytes. The first ones hold the whole header, if the file has one.
@@ -73,9 +67,13 @@ impl<'a, M: GuestMemory + ?Sized> Loader<'a, M> {
         if elf::is_elf(head) {
             return Err(LoadError::CompressedElf);
         }
-        let header = Header::parse(head).unwrap_or(Header { text_offset: DEFAULT_OFFSET, image_size: 0 });
-        let start = Ipa(self.ram.start.0.saturating_add(header.text_offset));
-        place(Part::Kernel, start, header.image_size, self.ram)
+        let header = Header::parse(head, self.format.magic);
+        let offset = match &header {
+            Some(header) if self.format.is_told => header.text_offset,
+            _ => self.format.offset,
+        };
+        let start = Ipa(self.ram.start.0.saturating_add(offset));
+        place(Part::Kernel, start, header.map_or(0, |header| header.image_size), self.ram)
     }
 
     pub(super) fn finish(self) -> Result<Kernel, LoadError> {

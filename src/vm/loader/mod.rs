@@ -2,11 +2,12 @@
 //! puts them.
 //!
 //! ```text
-//! ELF             program headers say where          RAM base  devicetree, if the ELF leaves room for it
-//! arm64 Image     RAM base + text_offset
-//! any other       RAM base + 0x80000
-//!                                                    then      initrd, at half of RAM or 128 MiB
-//!                                                    then      devicetree, 2 MiB-aligned
+//! ELF               program headers say where          RAM base  devicetree, if the ELF leaves room for it
+//! arm64 Image       RAM base + text_offset
+//! any other, arm64  RAM base + 0x80000
+//! any, RISC-V       RAM base + 2 MiB if there is firmware below, else RAM base
+//!                                                      then      initrd, at half of RAM or 128 MiB
+//!                                                      then      devicetree, 2 MiB-aligned
 //! ```
 //!
 //! An Image or another flat binary may be compressed by gzip, or packed as an EFI zboot image. A file is
@@ -17,6 +18,7 @@ mod elf;
 mod error;
 mod flat;
 mod gzip;
+mod target;
 mod zboot;
 
 use core::ops::Range;
@@ -25,10 +27,7 @@ pub use self::{
     elf::ElfError,
     error::{LoadError, Part},
     gzip::GzipError,
-};
-use super::{
-    fdt::{self, MachineSpec},
-    machine,
+    target::{Flat, Riscv64, Target},
 };
 use crate::mm::{
     addr::{Ipa, MIB, PAGE_SIZE},
@@ -45,10 +44,19 @@ pub enum Source<'a> {
         /// The initrd's file, which is handed over as it is.
         initrd: Option<&'a [u8]>,
     },
-    /// Firmware, put into [`machine::FLASH0`], which the guest's memory must back.
+    /// Firmware alone, put into the machine's flash, which the guest's memory must back.
     Firmware {
         /// The flash's contents.
         image: &'a [u8],
+    },
+    /// A kernel, and below it firmware that starts first and is told where the kernel is.
+    Supervised {
+        /// The firmware.
+        firmware: &'a [u8],
+        /// The kernel's file.
+        image: &'a [u8],
+        /// The initrd's file.
+        initrd: Option<&'a [u8]>,
     },
 }
 
@@ -57,8 +65,11 @@ pub enum Source<'a> {
 pub struct Boot {
     /// The first instruction.
     pub entry: Ipa,
-    /// The value of X0; X1 to X3 are zero (`Documentation/arch/arm64/booting.rst`).
-    pub x0: u64,
+    /// The devicetree's address as the guest is told, 0 if it is not: X0 on arm64 (`Documentation/arch/arm64/booting.rst`), a1
+    /// on RISC-V.
+    pub told_dtb: u64,
+    /// What firmware is told of the kernel above it; 0 if there is none.
+    pub next_stage: u64,
     /// What the kernel or firmware takes, with the memory that a kernel needs before it knows of any.
     pub image: Range<Ipa>,
     /// The initrd.
@@ -92,36 +103,65 @@ const INITRD_OFFSET: u64 = 128 * MIB;
 pub fn load<M: GuestMemory + ?Sized>(
     memory: &M,
     source: &Source<'_>,
-    spec: &MachineSpec<'_>,
+    target: &impl Target,
 ) -> Result<Boot, LoadError> {
     let ram = memory.ram().first().cloned().ok_or(LoadError::NoRam)?;
     match source {
         Source::Kernel { image, initrd } => {
-            let kernel = load_kernel(memory, &ram, image)?;
-            let initrd = initrd.map(|initrd| load_initrd(memory, &ram, &kernel, initrd)).transpose()?;
-            let dtb = load_dtb(memory, &ram, Some(&kernel), initrd.as_ref(), spec)?;
-            Ok(Boot { entry: kernel.entry, x0: dtb.start.0, image: kernel.footprint, initrd, dtb })
+            let kernel = load_kernel(memory, &ram, image, target, target.kernel())?;
+            load_rest(memory, &ram, kernel, *initrd, target)
         }
         Source::Firmware { image } => {
-            let footprint =
-                place(Part::Firmware, machine::FLASH0.base, image.len() as u64, &machine::FLASH0.range())?;
+            let flash = target.flash();
+            let footprint = place(Part::Firmware, flash.start, image.len() as u64, &flash)?;
             memory.write(footprint.start, image)?;
             // Firmware is not told: it looks for the devicetree at the base of RAM.
-            let dtb = load_dtb(memory, &ram, None, None, spec)?;
-            Ok(Boot { entry: footprint.start, x0: 0, image: footprint, initrd: None, dtb })
+            let dtb = load_dtb(memory, &ram, None, None, target)?;
+            let entry = footprint.start;
+            Ok(Boot { entry, told_dtb: 0, next_stage: 0, image: footprint, initrd: None, dtb })
+        }
+        Source::Supervised { firmware, image, initrd } => {
+            let below = load_kernel(memory, &ram, firmware, target, target.firmware())?;
+            let kernel = load_kernel(memory, &ram, image, target, target.kernel())?;
+            if below.footprint.end > kernel.footprint.start && kernel.footprint.end > below.footprint.start {
+                return Err(LoadError::Overlap { firmware: below.footprint, kernel: kernel.footprint });
+            }
+            let entry = kernel.entry;
+            let boot = load_rest(memory, &ram, kernel, *initrd, target)?;
+            let info = target.next_stage(entry);
+            let start = align_up(boot.dtb.end, align_of::<u64>() as u64);
+            let place = place(Part::NextStage, start, info.len() as u64, &ram)?;
+            memory.write(place.start, &info)?;
+            Ok(Boot { entry: below.entry, next_stage: place.start.0, ..boot })
         }
     }
+}
+
+/// Loads what comes with `kernel`.
+fn load_rest<M: GuestMemory + ?Sized>(
+    memory: &M,
+    ram: &Range<Ipa>,
+    kernel: Kernel,
+    initrd: Option<&[u8]>,
+    target: &impl Target,
+) -> Result<Boot, LoadError> {
+    let initrd = initrd.map(|initrd| load_initrd(memory, ram, &kernel, initrd)).transpose()?;
+    let dtb = load_dtb(memory, ram, Some(&kernel), initrd.as_ref(), target)?;
+    let (entry, image) = (kernel.entry, kernel.footprint);
+    Ok(Boot { entry, told_dtb: dtb.start.0, next_stage: 0, image, initrd, dtb })
 }
 
 fn load_kernel<M: GuestMemory + ?Sized>(
     memory: &M,
     ram: &Range<Ipa>,
     image: &[u8],
+    target: &impl Target,
+    format: Flat,
 ) -> Result<Kernel, LoadError> {
     if elf::is_elf(image) {
-        return elf::load(memory, ram, image);
+        return elf::load(memory, ram, image, target.elf_machine());
     }
-    let mut flat = flat::Loader::new(memory, ram);
+    let mut flat = flat::Loader::new(memory, ram, format);
     if gzip::is_gzip(image) {
         gzip::unpack(image, |chunk| flat.push(chunk))?;
     } else if let Some(payload) = zboot::payload(image)? {
@@ -149,9 +189,9 @@ fn load_dtb<M: GuestMemory + ?Sized>(
     ram: &Range<Ipa>,
     kernel: Option<&Kernel>,
     initrd: Option<&Range<Ipa>>,
-    spec: &MachineSpec<'_>,
+    target: &impl Target,
 ) -> Result<Range<Ipa>, LoadError> {
-    let dtb = fdt::build(spec, memory.ram(), initrd)?;
+    let dtb = target.devicetree(memory.ram(), initrd)?;
     let len = dtb.len() as u64;
     if len > DTB_MAX {
         return Err(LoadError::DtbTooLarge { found: len, limit: DTB_MAX });

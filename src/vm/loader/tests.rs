@@ -8,8 +8,11 @@ use crate::{
         guest_memory::test::{FILL, TestMemory},
     },
     vm::{
-        fdt::FdtError,
-        machine::{GicVersion, MEM},
+        fdt::{FdtError, arm64::MachineSpec},
+        machine::{
+            GicVersion,
+            arm64::{self, MEM},
+        },
     },
 };
 
@@ -127,7 +130,7 @@ fn check(memory: &TestMemory, boot: &Boot, initrd: Option<&[u8]>) {
         }
     }
     assert!(boot.image.contains(&boot.entry));
-    assert_eq!(boot.x0, boot.dtb.start.0);
+    assert_eq!(boot.told_dtb, boot.dtb.start.0);
     let dtb = memory.bytes(boot.dtb.start, boot.dtb.end.0 - boot.dtb.start.0);
     assert!(boot.dtb.start.is_aligned(DTB_ALIGN) && dtb.len() as u64 <= DTB_MAX);
     let tree = Fdt::new(&dtb).unwrap();
@@ -297,7 +300,7 @@ fn an_elf_is_checked() {
     let wrong = elf(62, ET_EXEC, RAM.0, &[segment(RAM.0, 64)]);
     assert!(matches!(
         error(&wrong),
-        LoadError::Elf(ElfError::Machine { machine: 62, is_64: true, is_little: true })
+        LoadError::Elf(ElfError::Machine { machine: 62, is_64: true, is_little: true, .. })
     ));
     let object = elf(EM_AARCH64, 1, RAM.0, &[segment(RAM.0, 64)]);
     assert!(matches!(error(&object), LoadError::Elf(ElfError::Type { found: 1 })));
@@ -325,10 +328,10 @@ fn an_elf_is_checked() {
 
 #[test]
 fn firmware_goes_into_flash() {
-    let memory = TestMemory::new(RAM, 4 * MIB).with_rom(machine::FLASH0.base, MIB);
+    let memory = TestMemory::new(RAM, 4 * MIB).with_rom(arm64::FLASH0.base, MIB);
     let firmware = noise(10_000);
     let boot = load(&memory, &Source::Firmware { image: &firmware }, &SPEC).unwrap();
-    assert_eq!((boot.entry, boot.x0, boot.dtb.start), (Ipa(0), 0, RAM));
+    assert_eq!((boot.entry, boot.told_dtb, boot.dtb.start), (Ipa(0), 0, RAM));
     assert_eq!(memory.bytes(Ipa(0), 10_000), firmware);
     assert!(Fdt::new(&memory.bytes(RAM, boot.dtb.end.0 - RAM.0)).is_ok());
 

@@ -5,18 +5,32 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use polyvisor::vm::bundle::{MAX_APPEND, MAX_PATH};
+use polyvisor::vm::bundle::{Arch, MAX_APPEND, MAX_PATH};
 use toml::de::DeValue;
 
 use super::{Environment, disk, table::Table};
-use crate::bundle::{BootFile, GuestBoot};
+use crate::bundle::{BootFile, GuestBios, GuestBoot};
 
 const FILE: &str = "the path of a file";
 const KERNEL_FILE: &str = "the path of a file, or { disk = NAME, path = PATH } with one of the VM's disks, \
                            and a partition = ... where that is needed";
 
-/// Reads a guest by name, a kernel, or firmware.
-pub fn read(table: &mut Table, environment: &Environment) -> Option<GuestBoot> {
+/// What a RISC-V kernel finds below it. `None`: nothing is said.
+pub fn bios(table: &mut Table, environment: &Environment) -> Option<GuestBios> {
+    const EXPECTED: &str = "\"built-in\", \"none\", the name of firmware, or the path of a file";
+    let word = table.read("bios", EXPECTED, |value| value.as_str())?;
+    match word {
+        "built-in" => Some(GuestBios::BuiltIn),
+        "none" => Some(GuestBios::None),
+        name => match (environment.named)(name) {
+            Ok((_, GuestBoot::Firmware(path))) => Some(GuestBios::File(path)),
+            _ => readable(table, "bios", environment.folder.join(name)).map(GuestBios::File),
+        },
+    }
+}
+
+/// Reads a guest by name, a kernel, or firmware; a name also says for which architecture it is.
+pub fn read(table: &mut Table, environment: &Environment) -> Option<(Option<Arch>, GuestBoot)> {
     let guest = table.read("guest", "a guest's name", |value| value.as_str());
     let kernel = kernel_file(table, "kernel", environment.folder);
     let firmware = file(table, "firmware", environment.folder);
@@ -35,12 +49,14 @@ pub fn read(table: &mut Table, environment: &Environment) -> Option<GuestBoot> {
             }
         }
     }
-    let mut boot = match (guest, kernel, firmware) {
-        (Some(name), ..) => (environment.named)(name)
-            .map_err(|error| table.refuse("guest", format_args!("{error:#}")))
-            .ok()?,
-        (_, Some(kernel), _) => GuestBoot::Kernel { kernel, initrd: None, append: String::new() },
-        (_, _, Some(firmware)) => GuestBoot::Firmware(firmware),
+    let (arch, mut boot) = match (guest, kernel, firmware) {
+        (Some(name), ..) => {
+            let found = (environment.named)(name);
+            let found = found.map_err(|error| table.refuse("guest", format_args!("{error:#}")));
+            found.map(|(arch, boot)| (Some(arch), boot)).ok()?
+        }
+        (_, Some(kernel), _) => (None, GuestBoot::Kernel { kernel, initrd: None, append: String::new() }),
+        (_, _, Some(firmware)) => (None, GuestBoot::Firmware(firmware)),
         _ => return None,
     };
     match &mut boot {
@@ -56,7 +72,7 @@ pub fn read(table: &mut Table, environment: &Environment) -> Option<GuestBoot> {
             }
         }
     }
-    Some(boot)
+    Some((arch, boot))
 }
 
 /// Checks that the VM has the disks that it boots from: those of these names.

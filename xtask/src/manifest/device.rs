@@ -4,10 +4,7 @@ use std::{ops::Range, path::Path};
 
 use polyvisor::{
     net::Mac,
-    vm::{
-        bundle::{DeviceSpec, MAX_CID, MAX_PORTS, MAX_QUEUES, MIN_CID, SwitchSpec},
-        machine::MMIO_TRANSPORTS,
-    },
+    vm::bundle::{DeviceSpec, MAX_CID, MAX_PORTS, MAX_QUEUES, MIN_CID, SwitchSpec},
 };
 
 use super::{
@@ -67,12 +64,6 @@ pub fn read(table: &mut Table, name: &str, folder: &Path, switches: &[SwitchSpec
         plain(DeviceSpec::Console { ports });
     }
     devices.cid = cid.zip(table.span("vsock"));
-    if devices.list.len() > MMIO_TRANSPORTS as usize {
-        table.refuse_whole(&format!(
-            "found {} devices, expected at most {MMIO_TRANSPORTS}",
-            devices.list.len()
-        ));
-    }
     devices
 }
 

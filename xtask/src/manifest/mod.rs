@@ -18,7 +18,7 @@ mod vm;
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use polyvisor::vm::bundle::{MAX_SWITCHES, MAX_VMS, SwitchSpec};
+use polyvisor::vm::bundle::{Arch, MAX_SWITCHES, MAX_VMS, SwitchSpec};
 use toml::de::DeTable;
 
 use self::{
@@ -62,8 +62,8 @@ impl Hardware {
 pub struct Environment<'a> {
     /// Where its paths start.
     pub folder: &'a Path,
-    /// Finds what the guest of a name boots.
-    pub named: &'a dyn Fn(&str) -> Result<GuestBoot>,
+    /// Finds what the guest of a name is and boots.
+    pub named: &'a dyn Fn(&str) -> Result<(Arch, GuestBoot)>,
     /// What the machine is, whatever the manifest asks for.
     pub fixed: Hardware,
     /// What the machine is unless the manifest asks for something else.
@@ -88,7 +88,7 @@ impl Manifest {
     /// All mistakes, each as `FILE:LINE:COLUMN: ...` with its line.
     pub fn load(
         path: &Path,
-        named: &dyn Fn(&str) -> Result<GuestBoot>,
+        named: &dyn Fn(&str) -> Result<(Arch, GuestBoot)>,
         fixed: Hardware,
         usual: Hardware,
     ) -> Result<Self> {

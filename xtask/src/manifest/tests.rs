@@ -9,10 +9,12 @@ use crate::{bundle::Guest, guests::KERNELS};
 mod devices;
 
 /// What the guest of a name boots, without files: `linux` is a kernel, `u-boot` is firmware.
-fn named(name: &str) -> Result<GuestBoot> {
+fn named(name: &str) -> Result<(Arch, GuestBoot)> {
     match name {
-        "linux" => Ok(kernel("vmlinuz", Some("busybox"), "console=ttyAMA0")),
-        "u-boot" => Ok(GuestBoot::Firmware("u-boot.bin".into())),
+        "linux" => Ok((Arch::Aarch64, kernel("vmlinuz", Some("busybox"), "console=ttyAMA0"))),
+        "riscv" => Ok((Arch::Riscv64, kernel("Image", Some("busybox"), "console=ttyS0"))),
+        "opensbi" => Ok((Arch::Riscv64, GuestBoot::Firmware("fw_dynamic.bin".into()))),
+        "u-boot" => Ok((Arch::Aarch64, GuestBoot::Firmware("u-boot.bin".into()))),
         _ => Err(anyhow!("there is no guest {name:?}; there are linux, u-boot")),
     }
 }
@@ -311,7 +313,7 @@ fn the_examples_are_right() {
             KERNELS.iter().any(|item| item.name == name) || root.join("tests/guests").join(name).is_dir(),
             "there is no guest {name:?}"
         );
-        Ok(kernel("kernel", None, ""))
+        Ok((Arch::Aarch64, kernel("kernel", None, "")))
     };
     let mut found = 0;
     for entry in fs::read_dir(root.join("docs/examples")).unwrap() {

@@ -13,12 +13,16 @@ use super::{
     device::{self, Devices},
     table::{Table, number, one_of, word},
 };
-use crate::{bundle::Guest, options::GUEST_MEMORY, size::Size};
+use crate::{
+    bundle::{Guest, GuestBoot},
+    options::GUEST_MEMORY,
+    size::Size,
+};
 
 /// The delay of a restart for which none is given, in milliseconds.
 const RESTART_DELAY: u32 = 1000;
 
-const ARCHITECTURES: [(&str, Arch); 1] = [("aarch64", Arch::Aarch64)];
+const ARCHITECTURES: [(&str, Arch); 2] = [("aarch64", Arch::Aarch64), ("riscv64", Arch::Riscv64)];
 /// The colours; VMs that name none take turns.
 const COLOURS: [(&str, Colour); 7] = [
     ("green", Colour::Green),
@@ -85,7 +89,8 @@ pub fn read(
             },
         )
         .unwrap_or(GUEST_MEMORY);
-    let boot = boot::read(&mut table, environment);
+    let (named_arch, boot) = boot::read(&mut table, environment).unzip();
+    let bios = boot::bios(&mut table, environment);
     let usual = Scheduling::default();
     let scheduling = Scheduling {
         weight: table
@@ -106,11 +111,38 @@ pub fn read(
         let disks: Vec<&str> = devices.disks.iter().map(|(name, _)| name.as_str()).collect();
         boot::check_disks(&mut table, boot, &disks);
     }
+    if let (Some(said), Some(Some(named))) = (arch, named_arch)
+        && said != named
+    {
+        table.refuse("arch", "found another architecture than the guest's, expected none or the guest's");
+    }
+    let arch = arch.or(named_arch.flatten()).unwrap_or(Arch::Aarch64);
+    let limits = arch.limits();
+    if vcpus > limits.vcpus {
+        table.refuse(
+            "vcpus",
+            format_args!("found {vcpus}, expected at most {} for this architecture", limits.vcpus),
+        );
+    }
+    if memory.bytes() > limits.memory {
+        let limit = Size::mib(limits.memory >> 20);
+        table
+            .refuse("memory", format_args!("found {memory}, expected at most {limit} for this architecture"));
+    }
+    if devices.list.len() > limits.devices {
+        let found = devices.list.len();
+        table.refuse_whole(&format!("found {found} devices, expected at most {}", limits.devices));
+    }
+    let has_kernel = boot.as_ref().is_none_or(|boot| matches!(boot, GuestBoot::Kernel { .. }));
+    if bios.is_some() && (arch != Arch::Riscv64 || !has_kernel) {
+        table.refuse("bios", "found with what is not a RISC-V kernel, expected only with one");
+    }
     let placement = table.span("cpus").or(table.span("dedicated")).unwrap_or(span);
     let name = name.zip(table.span("name"));
     table.finish();
     let guest = name.as_ref().zip(boot).map(|((name, _), boot)| Guest {
-        arch: arch.unwrap_or(Arch::Aarch64),
+        arch,
+        bios: bios.unwrap_or_default(),
         scheduling,
         autostart,
         on_stop,

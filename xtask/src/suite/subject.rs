@@ -11,6 +11,8 @@ use super::{
     script::{Damage, Devicetree, Subject, Test, TestGuest},
     tool,
 };
+use polyvisor::vm::bundle::Arch;
+
 use crate::{
     bundle::{self, BootFile, Guest, GuestBoot},
     disk,
@@ -89,18 +91,19 @@ impl Kit<'_> {
         Ok((machine, boot))
     }
 
-    fn boot(&self, guest: &TestGuest) -> Result<GuestBoot> {
-        let mut boot = named(self.paths, self.guests, guest.name)?;
+    fn boot(&self, guest: &TestGuest) -> Result<(Arch, GuestBoot)> {
+        let (arch, mut boot) = named(self.paths, self.guests, guest.name)?;
         if let (GuestBoot::Kernel { append, .. }, Some(given)) = (&mut boot, &guest.append) {
             append.clone_from(given);
         }
-        Ok(boot)
+        Ok((arch, boot))
     }
 
     fn bundle(&self, guest: &TestGuest, directory: &Path) -> Result<PathBuf> {
         let path = directory.join(BUNDLE);
-        let boot = self.boot(guest)?;
-        bundle::write(&Guest::new(guest.name, guest.vcpus, guest.memory, boot).into(), &path)?;
+        let (arch, boot) = self.boot(guest)?;
+        let guest = Guest { arch, ..Guest::new(guest.name, guest.vcpus, guest.memory, boot) };
+        bundle::write(&guest.into(), &path)?;
         Ok(path)
     }
 
@@ -112,7 +115,7 @@ impl Kit<'_> {
     }
 
     fn bare(&self, guest: &TestGuest) -> Result<Boot> {
-        match self.boot(guest)? {
+        match self.boot(guest)?.1 {
             GuestBoot::Kernel { kernel, initrd, append } => {
                 let initrd = initrd.map(BootFile::local).transpose()?;
                 Ok(Boot::Linux { kernel: kernel.local()?, initrd, append: Some(append) })

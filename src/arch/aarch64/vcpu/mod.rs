@@ -639,7 +639,9 @@ impl<M: Machine> VcpuOps for Vcpu<M> {
     }
 
     fn set_regs(&mut self, regs: &Regs) -> Result<(), RegsError> {
-        let Regs::Aarch64 { x, sp, pc, pstate } = regs;
+        let Regs::Aarch64 { x, sp, pc, pstate } = regs else {
+            return Err(RegsError("they are those of another architecture"));
+        };
         if !is_guest_mode(*pstate) {
             return Err(RegsError("PSTATE names a mode that a guest cannot be in"));
         }

@@ -15,7 +15,6 @@ use super::spec::{BlobId, is_name};
 use crate::net::Mac;
 use crate::storage::SECTOR;
 pub use crate::storage::partition::PartitionName;
-use crate::vm::machine::MMIO_TRANSPORTS;
 
 /// Longest name of a disk in bytes: what VIRTIO has room for in a serial number (VIRTIO 1.2, 5.2.6).
 pub const MAX_SERIAL: usize = 20;
@@ -236,9 +235,6 @@ pub(super) fn validate_devices(
     blobs: &[u64],
     switches: usize,
 ) -> Result<(), VmError> {
-    if devices.len() > MMIO_TRANSPORTS as usize {
-        return Err(VmError::DeviceCount { found: devices.len() });
-    }
     for (slot, device) in devices.iter().enumerate() {
         let clash = || devices.iter().take(slot).position(|earlier| earlier.clashes(device));
         device

@@ -177,7 +177,7 @@ fn what_must_be_unique_is() {
     assert!(build(std::slice::from_ref(&full)).is_ok());
     let mut more = full.clone();
     more.devices.push(DeviceSpec::Rng);
-    let error = VmError::DeviceCount { found: 33 };
+    let error = VmError::DeviceCount { found: 33, limit: 32 };
     assert_eq!(build(&[more]), Err(BundleError::Vm { name: "full".into(), error }));
 
     let mac = DeviceError::DuplicateMac { found: net(31).mac };
@@ -260,7 +260,7 @@ proptest! {
         let file = build(&[vm("a", devices.clone()), vm("b", devices[..1].to_vec())]).unwrap();
         let Ok((switches, vms)) = crate::vm::bundle::tests::damaged(&file, offset, value) else { return Ok(()) };
         for vm in &vms {
-            prop_assert!(vm.devices.len() <= MMIO_TRANSPORTS as usize);
+            prop_assert!(vm.devices.len() <= vm.arch.limits().devices);
             for device in &vm.devices {
                 match device {
                     DeviceSpec::Disk(disk) => {

@@ -1,5 +1,10 @@
-//! The devices of a virtual machine, wired up as in QEMU's `virt`.
+//! The devices of a virtual machine, wired up as in QEMU's machine of its architecture.
 
+mod arm64;
+mod gic;
+mod riscv64;
+
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -7,49 +12,28 @@ use alloc::vec::Vec;
 use spin::Mutex;
 
 use super::attach::{self, AttachError, Attached, Site};
-use super::bundle::DeviceSpec;
+use super::bundle::{Arch, DeviceSpec};
 use super::control;
-use super::instance::VmError;
+use super::instance::{Memory, VmError};
 use super::machine;
 use super::operator::Line;
 use super::scheduler::Task;
 use super::vcpu::Attention;
+use crate::arch::aarch64::irq;
 use crate::arch::aarch64::vcpu::interrupts;
-use crate::arch::aarch64::{gic, irq};
-use crate::devices::bus::{Access, Bus, MmioDevice, Width};
-use crate::devices::flash::EmptyFlash;
-use crate::devices::gic::device::{Distributor, Host, Redistributors, VgicDevice};
-use crate::devices::gic::{GicVersion, VcpuSet, Vgic, VgicConfig};
+use crate::devices::bus::{Bus, MmioDevice};
+use crate::devices::gic::device::VgicDevice;
 use crate::devices::irq::IrqLine;
-use crate::devices::pl011::Pl011;
-use crate::devices::pl031::Pl031;
 use crate::devices::pl061::Pl061;
-use crate::devices::serial::SerialBackend;
+use crate::devices::serial::{SerialBackend, SerialPort};
 use crate::devices::virtio::balloon::Balloon;
 use crate::devices::virtio::channel::{Channel, Worker};
 use crate::devices::virtio::console::{self, Console};
 use crate::devices::virtio::slots::Slots;
 use crate::devices::virtio::vsock::Hub;
-use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::monitor::port;
-use crate::mrs;
-use crate::platform::clock::WallClock;
 use crate::storage::claim::Claim;
-
-/// The vCPUs of a VM, as its interrupt controller reaches them.
-pub struct GicHost(Arc<[Arc<Task>]>);
-
-impl Host for GicHost {
-    fn fold(&self, vgic: &mut Vgic, vcpu: usize) -> VcpuSet {
-        interrupts::fold(vgic, vcpu, mrs!("cntv_ctl_el0"))
-    }
-
-    fn kick(&self, vcpus: VcpuSet) {
-        for task in vcpus.iter().filter_map(|vcpu| self.0.get(vcpu)) {
-            task.raise(Attention::INTERRUPTS);
-        }
-    }
-}
+pub use gic::GicHost;
 
 /// Through which VMs reach each other's sockets.
 pub static SOCKETS: Hub = Hub::new(control::request);
@@ -77,34 +61,47 @@ impl console::Backend for ConsolePort {
     }
 }
 
-/// The page with `GICC_DIR`, which stays out of the GICv2's hardware interface (see
-/// [`Vm::map_cpu_interface`]).
-struct DeactivateRegister(Arc<VgicDevice<GicHost>>);
+/// What a machine has besides its interrupt controller and virtio devices.
+struct Board {
+    /// By address.
+    bus: Bus,
+    /// The serial line.
+    uart: Arc<dyn SerialPort>,
+    /// Its slots for virtio devices.
+    virtio: Slots,
+    /// Their interrupt lines.
+    virtio_lines: Vec<IrqLine>,
+    /// The button's wire, on a machine that has one.
+    power_button: Option<Arc<Pl061>>,
+    /// What switching the machine off and on does to each of its devices.
+    resets: Vec<Box<dyn Fn() + Send + Sync>>,
+}
 
-impl MmioDevice for DeactivateRegister {
-    fn read(&self, _: Access) -> u64 {
-        0
-    }
+/// Puts a device onto a bus.
+fn claim(
+    bus: &mut Bus,
+    region: machine::Region,
+    name: &'static str,
+    device: Arc<dyn MmioDevice>,
+) -> Result<(), VmError> {
+    bus.claim(region.base, region.size, name, device).map_err(VmError::Bus)
+}
 
-    fn write(&self, access: Access, value: u64) {
-        if (access.offset, access.width) == (0, Width::Word) {
-            self.0.deactivate(access.vcpu, value as u32 & 0x3ff);
-        }
+/// Puts `count` transports onto a bus, the first one at `first`.
+fn transports(bus: &mut Bus, first: machine::Region, count: u32) -> Result<Slots, VmError> {
+    let mut virtio = Slots::default();
+    for slot in 0..u64::from(count) {
+        let base = crate::mm::addr::Ipa(first.base.0 + slot * first.size);
+        claim(bus, machine::Region { base, size: first.size }, "virtio-mmio", virtio.add())?;
     }
+    Ok(virtio)
 }
 
 /// The devices of a VM, and the bus on which its vCPUs find them.
 pub struct Devices {
-    /// By address.
-    pub bus: Bus,
     /// The interrupt controller.
     pub gic: Arc<VgicDevice<GicHost>>,
-    /// The serial line.
-    pub uart: Arc<Pl011>,
-    rtc: Arc<Pl031>,
-    gpio: Arc<Pl061>,
-    /// The slots for virtio devices.
-    pub virtio: Slots,
+    board: Board,
     /// The virtio devices by slot, plugged in or not.
     attached: Vec<Fitted>,
     vcpus: usize,
@@ -132,58 +129,39 @@ impl Worker for VcpuWorker {
 }
 
 impl Devices {
-    /// The devices of the VM of number `id`, whose vCPUs have these affinities, with `flash` bytes of firmware.
+    /// The devices of the VM of number `id` and of this architecture, whose vCPUs have these affinities, with `flash` bytes of
+    /// firmware.
     ///
     /// # Errors
     /// [`VmError::Gic`] and [`VmError::Bus`].
-    pub fn new(id: usize, affinities: &[u64], flash: u64, tasks: &Arc<[Arc<Task>]>) -> Result<Self, VmError> {
-        let version = gic::version();
-        let config = VgicConfig {
-            version,
-            vcpus: affinities.to_vec(),
-            spis: machine::SPI_COUNT,
-            list_registers: gic::list_registers(),
-            priority_bits: gic::virtual_priority_bits().min(5),
+    pub fn new(
+        id: usize,
+        arch: Arch,
+        affinities: &[u64],
+        flash: u64,
+        memory: &Arc<Memory>,
+        tasks: &Arc<[Arc<Task>]>,
+    ) -> Result<Self, VmError> {
+        let (gic, board) = match arch {
+            Arch::Aarch64 => arm64::wire(id, affinities, flash, tasks)?,
+            Arch::Riscv64 => riscv64::wire(id, affinities, memory, tasks)?,
         };
-        let vgic = VgicDevice::new(&config, GicHost(tasks.clone())).map_err(VmError::Gic)?;
-        let line = |spi| IrqLine::new(vgic.clone(), machine::spi_intid(spi));
-        let uart = Arc::new(Pl011::new(line(machine::UART_SPI), Arc::new(ConsolePort(id))));
-        let rtc = Arc::new(Pl031::new(line(machine::RTC_SPI), Arc::new(WallClock)));
-        let gpio = Arc::new(Pl061::new(line(machine::GPIO_SPI)));
+        Ok(Self { gic, board, attached: Vec::new(), vcpus: affinities.len() })
+    }
 
-        let mut bus = Bus::new();
-        let mut claim = |region: machine::Region, name, device: Arc<dyn MmioDevice>| {
-            bus.claim(region.base, region.size, name, device).map_err(VmError::Bus)
-        };
-        claim(machine::UART, "uart", uart.clone())?;
-        claim(machine::RTC, "rtc", rtc.clone())?;
-        claim(machine::GPIO, "gpio", gpio.clone())?;
-        claim(machine::GIC_DIST, "gic-distributor", Arc::new(Distributor(vgic.clone())))?;
-        match version {
-            GicVersion::V2 => {
-                let page = machine::Region {
-                    base: Ipa(machine::GIC_CPU.base.0 + PAGE_SIZE),
-                    size: machine::GIC_CPU.size - PAGE_SIZE,
-                };
-                claim(page, "gic-deactivate", Arc::new(DeactivateRegister(vgic.clone())))?;
-            }
-            GicVersion::V3 => {
-                let size = machine::GIC_REDIST_STRIDE * affinities.len() as u64;
-                let region = machine::Region { base: machine::GIC_REDIST.base, size };
-                claim(region, "gic-redistributors", Arc::new(Redistributors(vgic.clone())))?;
-            }
-        }
-        let mut virtio = Slots::default();
-        for slot in 0..machine::MMIO_TRANSPORTS {
-            let base = Ipa(machine::MMIO.base.0 + u64::from(slot) * machine::MMIO.size);
-            claim(machine::Region { base, size: machine::MMIO.size }, "virtio-mmio", virtio.add())?;
-        }
-        if flash > 0 {
-            let rest = machine::FLASH1.base.0 + machine::FLASH1.size - flash;
-            claim(machine::Region { base: Ipa(flash), size: rest }, "flash", Arc::new(EmptyFlash))?;
-        }
+    /// Where its vCPUs find it.
+    pub fn bus(&self) -> &Bus {
+        &self.board.bus
+    }
 
-        Ok(Self { bus, gic: vgic, uart, rtc, gpio, virtio, attached: Vec::new(), vcpus: affinities.len() })
+    /// The serial line.
+    pub fn uart(&self) -> &dyn SerialPort {
+        &*self.board.uart
+    }
+
+    /// The slots for virtio devices.
+    pub fn virtio(&self) -> &Slots {
+        &self.board.virtio
     }
 
     /// Makes the virtio devices of the VM at `site`, and plugs in those that are to be there when the VM starts.
@@ -194,8 +172,9 @@ impl Devices {
         let worker: Arc<dyn Worker> = Arc::new(VcpuWorker(tasks.clone()));
         for (slot, spec) in site.vm.devices.iter().enumerate() {
             let failed = |error| VmError::Device { slot, error };
-            let line = IrqLine::new(self.gic.clone(), machine::spi_intid(machine::MMIO_SPI + slot as u32));
-            let channel = |sizes: &[u16]| Channel::new(sizes, site.memory.clone(), line, worker.clone());
+            let Some(line) = self.board.virtio_lines.get(slot).cloned() else { continue };
+            let channel =
+                |sizes: &[u16]| Channel::new(sizes, site.memory.clone(), line.clone(), worker.clone());
             let device = site.attach(slot, spec, channel).map_err(failed)?;
             let name = match spec {
                 DeviceSpec::Disk(disk) => attach::backend(disk),
@@ -224,7 +203,7 @@ impl Devices {
 
     /// Whether there is a device in this slot now.
     pub fn is_plugged(&self, slot: usize) -> bool {
-        self.virtio.get(slot).is_some_and(|transport| transport.device().is_some())
+        self.board.virtio.get(slot).is_some_and(|transport| transport.device().is_some())
     }
 
     /// Plugs in what belongs into this slot, which is empty.
@@ -232,7 +211,7 @@ impl Devices {
     /// # Errors
     /// [`AttachError::InUse`]. Nothing is plugged in then.
     pub fn plug(&self, slot: usize) -> Result<(), AttachError> {
-        let (Some(fitted), Some(transport)) = (self.attached.get(slot), self.virtio.get(slot)) else {
+        let (Some(fitted), Some(transport)) = (self.attached.get(slot), self.board.virtio.get(slot)) else {
             return Ok(());
         };
         let claim = fitted.device.claim();
@@ -244,7 +223,7 @@ impl Devices {
 
     /// Pulls out what is in this slot. What is under way for it ends, but the guest does not hear of it.
     pub fn unplug(&self, slot: usize) {
-        if let (Some(fitted), Some(transport)) = (self.attached.get(slot), self.virtio.get(slot)) {
+        if let (Some(fitted), Some(transport)) = (self.attached.get(slot), self.board.virtio.get(slot)) {
             transport.plug(None);
             fitted.claim.lock().take();
         }
@@ -268,10 +247,8 @@ impl Devices {
 
     /// What switching the machine off and on does.
     pub fn reset(&self) {
-        self.uart.reset();
-        self.rtc.reset();
-        self.gpio.reset();
-        self.virtio.reset();
+        self.board.resets.iter().for_each(|reset| reset());
+        self.board.virtio.reset();
         let mut vgic = self.gic.lock();
         vgic.reset();
         for vcpu in 0..self.vcpus {
@@ -284,11 +261,13 @@ impl Devices {
 
     /// Does some of what is left to do for virtio devices; tells whether there is more.
     pub fn work(&self) -> bool {
-        self.virtio.work()
+        self.board.virtio.work()
     }
 
     /// Presses the power button, or lets go of it.
     pub fn power_button(&self, pressed: bool) {
-        self.gpio.set_input(machine::POWER_BUTTON, pressed);
+        if let Some(gpio) = &self.board.power_button {
+            gpio.set_input(machine::arm64::POWER_BUTTON, pressed);
+        }
     }
 }

@@ -1,16 +1,17 @@
-//! The devicetree that a guest is given: QEMU `virt`'s, less the devices that the VM does not have.
+//! The devicetree of the arm64 machine: QEMU `virt`'s, less the devices that the VM does not have.
 //!
 //! Node names, properties and their values follow what QEMU 10.0 writes for `-M virt`; the bindings are those
 //! of the Linux kernel (`Documentation/devicetree/bindings`). The same machine always gives the same bytes.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 use alloc::{format, string::String, vec::Vec};
-use core::{error::Error, fmt, ops::Range};
+use core::ops::Range;
 
 use vm_fdt::{FdtWriter, FdtWriterNode};
 
-use super::machine::{self, GicVersion, Region};
+use super::{CELLS, Chosen, FdtError, Seed, Written, chosen, memory, reg};
 use crate::mm::addr::Ipa;
+use crate::vm::machine::{GicVersion, Region, arm64 as machine};
 
 /// What a guest's devicetree describes besides its memory.
 #[derive(Debug, Clone)]
@@ -29,63 +30,6 @@ pub struct MachineSpec<'a> {
     pub seed: Option<Seed>,
 }
 
-/// Entropy that the guest's kernel uses before it has found any of its own.
-#[derive(Clone)]
-pub struct Seed {
-    /// Where the kernel puts itself in its virtual address space (`kaslr-seed`).
-    pub kaslr: u64,
-    /// For its random number generator (`rng-seed`).
-    pub rng: [u8; 32],
-}
-
-impl fmt::Debug for Seed {
-    /// Does not say the secret: it would end up in a log.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Seed(..)")
-    }
-}
-
-/// Why no devicetree can be made for a machine.
-#[derive(Debug, PartialEq)]
-pub enum FdtError {
-    /// No vCPU, or more than the interrupt controller serves.
-    Vcpus {
-        /// How many.
-        found: usize,
-        /// At most how many are possible.
-        limit: usize,
-    },
-    /// More virtio-mmio transports than there is room for.
-    VirtioSlots {
-        /// How many.
-        found: u32,
-    },
-    /// The writer refused a value: a string with a NUL.
-    Writer(vm_fdt::Error),
-}
-
-impl fmt::Display for FdtError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Vcpus { found, limit } => write!(f, "{found} vCPUs, the machine's GIC serves 1 to {limit}"),
-            Self::VirtioSlots { found } => {
-                write!(f, "{found} virtio-mmio transports, at most {} are possible", machine::MMIO_TRANSPORTS)
-            }
-            Self::Writer(error) => write!(f, "the devicetree cannot be written: {error}"),
-        }
-    }
-}
-
-impl Error for FdtError {}
-
-impl From<vm_fdt::Error> for FdtError {
-    fn from(error: vm_fdt::Error) -> Self {
-        Self::Writer(error)
-    }
-}
-
-/// The `#address-cells` and `#size-cells` of the root, and of `intc`.
-const CELLS: u32 = 2;
 /// Reference to the interrupt controller.
 const GIC_PHANDLE: u32 = 1;
 /// Reference to the clock of the PrimeCell devices.
@@ -129,7 +73,8 @@ pub fn build(
         return Err(FdtError::Vcpus { found: spec.vcpus.len(), limit });
     }
     if spec.virtio_slots > machine::MMIO_TRANSPORTS {
-        return Err(FdtError::VirtioSlots { found: spec.virtio_slots });
+        let limit = machine::MMIO_TRANSPORTS;
+        return Err(FdtError::VirtioSlots { found: spec.virtio_slots, limit });
     }
 
     let mut fdt = FdtWriter::new()?;
@@ -141,9 +86,13 @@ pub fn build(
     fdt.property_u32("interrupt-parent", GIC_PHANDLE)?;
     fdt.property_null("dma-coherent")?;
 
-    chosen(&mut fdt, spec, initrd)?;
+    let console = uart_path();
+    chosen(
+        &mut fdt,
+        &Chosen { console: &console, bootargs: spec.bootargs, initrd, seed: spec.seed.as_ref() },
+    )?;
     let aliases = fdt.begin_node("aliases")?;
-    fdt.property_string("serial0", &uart_path())?;
+    fdt.property_string("serial0", &console)?;
     fdt.end_node(aliases)?;
     for range in ram {
         memory(&mut fdt, range)?;
@@ -166,34 +115,8 @@ pub fn build(
     Ok(fdt.finish()?)
 }
 
-type Written = Result<(), FdtError>;
-
 fn uart_path() -> String {
     format!("/pl011@{:x}", machine::UART.base.0)
-}
-
-fn chosen(fdt: &mut FdtWriter, spec: &MachineSpec<'_>, initrd: Option<&Range<Ipa>>) -> Written {
-    let node = fdt.begin_node("chosen")?;
-    fdt.property_string("stdout-path", &uart_path())?;
-    if !spec.bootargs.is_empty() {
-        fdt.property_string("bootargs", spec.bootargs)?;
-    }
-    if let Some(initrd) = initrd {
-        fdt.property_u64("linux,initrd-start", initrd.start.0)?;
-        fdt.property_u64("linux,initrd-end", initrd.end.0)?;
-    }
-    if let Some(seed) = &spec.seed {
-        fdt.property_u64("kaslr-seed", seed.kaslr)?;
-        fdt.property("rng-seed", &seed.rng)?;
-    }
-    Ok(fdt.end_node(node)?)
-}
-
-fn memory(fdt: &mut FdtWriter, range: &Range<Ipa>) -> Written {
-    let node = fdt.begin_node(&format!("memory@{:x}", range.start.0))?;
-    fdt.property_string("device_type", "memory")?;
-    fdt.property_array_u64("reg", &[range.start.0, range.end.0.saturating_sub(range.start.0)])?;
-    Ok(fdt.end_node(node)?)
 }
 
 fn cpus(fdt: &mut FdtWriter, spec: &MachineSpec<'_>) -> Written {
@@ -342,10 +265,6 @@ fn virtio_mmio(fdt: &mut FdtWriter, slot: u32) -> Written {
     fdt.property_array_u32("interrupts", &[SPI, machine::MMIO_SPI + slot, EDGE_RISING])?;
     fdt.property_null("dma-coherent")?;
     Ok(fdt.end_node(node)?)
-}
-
-fn reg(region: Region) -> [u64; 2] {
-    [region.base.0, region.size]
 }
 
 #[cfg(test)]
@@ -503,7 +422,10 @@ mod tests {
         assert_eq!(error(MachineSpec { vcpus: &ids, ..SPEC }), FdtError::Vcpus { found: 124, limit: 123 });
         let v2 = MachineSpec { gic: GicVersion::V2, vcpus: &ids[..9], ..SPEC };
         assert_eq!(error(v2), FdtError::Vcpus { found: 9, limit: 8 });
-        assert_eq!(error(MachineSpec { virtio_slots: 33, ..SPEC }), FdtError::VirtioSlots { found: 33 });
+        assert_eq!(
+            error(MachineSpec { virtio_slots: 33, ..SPEC }),
+            FdtError::VirtioSlots { found: 33, limit: 32 }
+        );
         assert_eq!(
             error(MachineSpec { bootargs: "a\0b", ..SPEC }),
             FdtError::Writer(vm_fdt::Error::InvalidString)

@@ -3,32 +3,8 @@
 //! Names are those of the memory map in QEMU's `hw/arm/virt.c`; `docs/guest-machine.md` says what is behind
 //! each.
 
-use core::ops::Range;
-
-use crate::mm::addr::{GIB, Ipa, MIB};
-
-/// A part of the guest's physical address space.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Region {
-    /// Its first address.
-    pub base: Ipa,
-    /// Its length in bytes.
-    pub size: u64,
-}
-
-impl Region {
-    /// A region of this machine; all lie far below the end of the address space.
-    const fn new(base: u64, size: u64) -> Self {
-        Self { base: Ipa(base), size }
-    }
-
-    /// From the first address to the one behind the last.
-    pub const fn range(self) -> Range<Ipa> {
-        self.base..Ipa(self.base.0.saturating_add(self.size))
-    }
-}
-
-pub use crate::devices::gic::GicVersion;
+use super::{GicVersion, Region};
+use crate::mm::addr::{GIB, MIB};
 
 impl GicVersion {
     /// The affinity fields that QEMU gives vCPU `index`: clusters as large as an SGI's target list.
