@@ -1,13 +1,17 @@
-//! Hands the linker script to the firmware's link, and only to that one; tells whether there is a guest to
-//! build in.
+//! Hands the linker script to the firmware's link, and only to that one; tells whether there are images to carry inside:
+//! a guest, and the engine of cells.
 
 fn main() {
     println!("cargo::rerun-if-changed=linker.ld");
     println!("cargo::rerun-if-changed=arch");
-    println!("cargo::rerun-if-env-changed=POLYVISOR_BUILTIN_GUEST");
-    println!("cargo::rustc-check-cfg=cfg(polyvisor_builtin_guest)");
-    if std::env::var_os("POLYVISOR_BUILTIN_GUEST").is_some() {
-        println!("cargo::rustc-cfg=polyvisor_builtin_guest");
+    for (variable, name) in
+        [("POLYVISOR_BUILTIN_GUEST", "polyvisor_builtin_guest"), ("POLYVISOR_ENGINE", "polyvisor_engine")]
+    {
+        println!("cargo::rerun-if-env-changed={variable}");
+        println!("cargo::rustc-check-cfg=cfg({name})");
+        if std::env::var_os(variable).is_some() {
+            println!("cargo::rustc-cfg={name}");
+        }
     }
     let on_bare_metal = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "none");
     if on_bare_metal {

@@ -1,17 +1,18 @@
-//! Building the image and the payload guests.
+//! Building the image, with what it carries, and the payload guests.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cargo_metadata::{MetadataCommand, TargetKind};
 
-use crate::{image, paths::Paths, process, progress::note, toolchain::Toolchain};
+use crate::{image, paths::Paths, process, progress::note, separation, toolchain::Toolchain};
 
 /// The firmware's package and program.
 const FIRMWARE: &str = "polyvisor";
-/// The payload that the firmware carries, and the variable that tells its build where the payload's image is.
-const BUILTIN_GUEST: &str = "guest-hello";
-const BUILTIN_GUEST_VARIABLE: &str = "POLYVISOR_BUILTIN_GUEST";
+/// The engine of cells.
+const ENGINE: &str = "polyvisor-engine";
+/// The programs whose images the firmware carries, and the variables that tell its build where these are.
+const CARRIED: [(&str, &str); 2] = [("guest-hello", "POLYVISOR_BUILTIN_GUEST"), (ENGINE, "POLYVISOR_ENGINE")];
 /// How payload packages are called; people may leave it out.
 const PAYLOAD_PREFIX: &str = "guest-";
 
@@ -26,45 +27,57 @@ pub struct Firmware {
     pub elf: PathBuf,
 }
 
-/// Builds the payloads, then the firmware with one of them inside.
+/// Builds the engine and the payloads, then the firmware with what it carries.
 pub fn build(paths: &Paths) -> Result<Firmware> {
     let toolchain = {
         let _lock = paths.lock()?;
         Toolchain::setup(paths)?
     };
-    build_payloads(paths, toolchain)?;
+    build_parts(paths, toolchain)?;
     let mut cargo = toolchain.cargo(paths, "build");
     cargo.args(["--package", FIRMWARE, "--bin", FIRMWARE]);
-    cargo.env(BUILTIN_GUEST_VARIABLE, builtin_guest(paths));
+    cargo.envs(carried(paths));
     process::run(&mut cargo)?;
-    let elf = paths.firmware_dir().join(FIRMWARE);
-    let image = raw(paths, FIRMWARE);
-    let size = image::write_raw(&elf, &image)?;
-    note(format!("{} ({} KiB)", image.display(), size.div_ceil(1024)));
-    Ok(Firmware { image, size, elf })
+    let elf = elf(paths, FIRMWARE);
+    let size = write_raw(paths, FIRMWARE)?;
+    separation::check(&elf, &self::elf(paths, ENGINE))?;
+    Ok(Firmware { image: raw(paths, FIRMWARE), size, elf })
 }
 
-fn build_payloads(paths: &Paths, toolchain: Toolchain) -> Result<()> {
+/// Builds the programs that the firmware carries or that guests run.
+fn build_parts(paths: &Paths, toolchain: Toolchain) -> Result<()> {
     let payloads = payloads(paths)?;
     let mut cargo = toolchain.cargo(paths, "build");
-    cargo.args(payloads.iter().flat_map(|name| ["--package", name])).arg("--bins");
+    cargo
+        .args(["--package", ENGINE])
+        .args(payloads.iter().flat_map(|name| ["--package", name]))
+        .arg("--bins");
     process::run(&mut cargo)?;
+    write_raw(paths, ENGINE)?;
     for name in &payloads {
-        image::write_raw(&paths.firmware_dir().join(name), &raw(paths, name))?;
+        image::write_raw(&elf(paths, name), &raw(paths, name))?;
     }
     Ok(())
 }
 
-/// Lints the firmware and the payloads for the target that they are built for.
+/// Makes the raw image of the program `name`, says how large it is and returns that.
+fn write_raw(paths: &Paths, name: &str) -> Result<u64> {
+    let image = raw(paths, name);
+    let size = image::write_raw(&elf(paths, name), &image)?;
+    note(format!("{} ({} KiB)", image.display(), size.div_ceil(1024)));
+    Ok(size)
+}
+
+/// Lints the firmware, the engine and the payloads for the target that they are built for.
 pub fn clippy(paths: &Paths) -> Result<()> {
     let toolchain = Toolchain::setup(paths)?;
     let payloads = payloads(paths)?;
     let mut cargo = toolchain.cargo(paths, "clippy");
     cargo
-        .args(["--package", FIRMWARE])
+        .args(["--package", FIRMWARE, "--package", ENGINE])
         .args(payloads.iter().flat_map(|name| ["--package", name]))
         .args(["--lib", "--bins"]);
-    cargo.env(BUILTIN_GUEST_VARIABLE, builtin_guest(paths)).args(["--", "--deny", "warnings"]);
+    cargo.envs(carried(paths)).args(["--", "--deny", "warnings"]);
     process::run(&mut cargo)
 }
 
@@ -89,10 +102,15 @@ pub fn payloads(paths: &Paths) -> Result<Vec<String>> {
     Ok(metadata.packages.iter().filter(is_payload).map(|package| package.name.to_string()).collect())
 }
 
+fn elf(paths: &Paths, name: &str) -> PathBuf {
+    paths.firmware_dir().join(name)
+}
+
 fn raw(paths: &Paths, name: &str) -> PathBuf {
     paths.firmware_dir().join(format!("{name}.img"))
 }
 
-fn builtin_guest(paths: &Paths) -> PathBuf {
-    raw(paths, BUILTIN_GUEST)
+/// The variables that tell the firmware's build what it is to carry.
+fn carried(paths: &Paths) -> impl Iterator<Item = (&'static str, PathBuf)> + '_ {
+    CARRIED.into_iter().map(|(program, variable)| (variable, raw(paths, program)))
 }

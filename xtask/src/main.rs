@@ -21,6 +21,7 @@ mod process;
 mod progress;
 mod qemu;
 mod run;
+mod separation;
 mod size;
 mod suite;
 mod symbolize;

@@ -20,8 +20,8 @@ pub const CELL: u64 = 256 << 30;
 /// The engine's image: read-only and executable, the same frames in all cells. Its entry is its first instruction; every
 /// vCPU enters there by PSCI, with its index in X0.
 pub const IMAGE: u64 = CELL;
-/// How large the image may be, in bytes.
-pub const IMAGE_MAX: u64 = 16 << 20;
+/// How large the image may be, in bytes: what one table of pages maps.
+pub const IMAGE_MAX: u64 = 2 << 20;
 /// The distributor of the cell's interrupt controller, 64 KiB.
 pub const GIC_DIST: u64 = CELL + 0x1000_0000;
 /// The CPU interface of a GICv2, 64 KiB of which the first page is there.
@@ -75,6 +75,8 @@ impl Requests {
     pub const STOP: u32 = 1 << 0;
     /// Execute one instruction, then stop.
     pub const STEP: u32 = 1 << 1;
+    /// Fail, so that it can be seen what an engine's failure does: the engine reads where nothing is mapped.
+    pub const FAIL: u32 = 1 << 31;
 }
 
 /// Bits of [`HartInfo::lines`].
@@ -103,7 +105,7 @@ pub struct CellInfo {
     pub ram_base: u64,
     /// Bytes of RAM.
     pub ram_size: u64,
-    /// Bytes of private memory from [`PRIVATE`] on.
+    /// Bytes of private memory from [`PRIVATE`] on, a multiple of 2 MiB.
     pub private_size: u64,
     /// 2 or 3.
     pub gic_version: u32,

@@ -1,0 +1,53 @@
+//! From the first instruction of a vCPU to its hart.
+
+use core::arch::global_asm;
+
+use polyvisor_cell_abi::IMAGE;
+
+use crate::{cell, cpu, gic::Gic, heap, hypercall, local, machine::Machine, stage1, timer};
+
+global_asm!(
+    include_str!("start.S"),
+    mair = const stage1::MAIR,
+    tcr = const stage1::TCR,
+    sctlr = const stage1::SCTLR,
+    boot_table = sym stage1::BOOT,
+    areas = sym local::AREAS,
+    area_bytes = const local::AREA_BYTES,
+    block_offset = const local::BLOCK_OFFSET,
+    stack_top = const local::STACK_TOP,
+    main = sym engine_main,
+);
+
+/// Where start.S arrives on each hart: with a stack, in the boot tables' address space, interrupts masked. Hart 0 comes
+/// first, and starts the others when all that they share is there.
+extern "C" fn engine_main(index: usize) -> ! {
+    local::init(index);
+    let cell = cell::info();
+    if index == 0 {
+        cell::check(cell);
+        stage1::build(cell);
+    }
+    stage1::enter();
+    let gic = Gic::new(cell.gic_version);
+    if index == 0 {
+        heap::init(cell);
+        gic.init_distributor();
+    }
+    gic.init_hart(index);
+    timer::init();
+    let machine = Machine::new(cell, index, gic);
+    cpu::unmask();
+    if index == 0 {
+        for other in 1..cell::harts(cell) {
+            start(other);
+        }
+    }
+    machine.run()
+}
+
+fn start(hart: usize) {
+    // `GicVersion::affinity` in EL2: the first eight vCPUs have their index in Aff0, with either GIC.
+    let answer = hypercall::cpu_on(hart as u64, IMAGE, hart as u64);
+    assert!(answer == 0, "hart {hart} cannot be started: PSCI says {answer}");
+}
