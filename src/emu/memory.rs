@@ -1,6 +1,7 @@
 //! Guest-physical memory and devices, as the translator reaches them.
 
 use core::ops::Range;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// How many bytes an access moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +48,7 @@ pub struct Ram {
 
 impl Ram {
     /// `len` bytes of RAM at the guest-physical address `base`, which lie at `host`. `base` and `len` are multiples of the
-    /// page size of 4096 bytes.
+    /// page size of 4096 bytes, `host` is a multiple of 8.
     ///
     /// # Safety
     /// While the value or a copy exists, these bytes may be read and written, and nobody makes references to them.
@@ -71,7 +72,69 @@ impl Ram {
             None
         }
     }
+
+    /// The guest-physical address of the byte at `host`; `None` if that is not in RAM. The reverse of [`Ram::host`].
+    #[inline]
+    pub fn physical(&self, host: *mut u8) -> Option<u64> {
+        let offset = (host.addr() as u64).wrapping_sub(self.host.addr() as u64);
+        (offset < self.len).then(|| self.base.wrapping_add(offset))
+    }
+
+    /// Reads at the guest-physical `address`. `None` where that is not RAM or not aligned.
+    #[inline]
+    pub fn read<U: Unit>(&self, address: u64) -> Option<U> {
+        // SAFETY: RAM, and aligned as `base` and `host` are.
+        Some(unsafe { U::load(self.aligned::<U>(address)?) })
+    }
+
+    /// Writes at the guest-physical `address`. `None` where that is not RAM or not aligned.
+    #[inline]
+    pub fn write<U: Unit>(&self, address: u64, value: U) -> Option<()> {
+        // SAFETY: as in `read`.
+        unsafe { U::store(self.aligned::<U>(address)?, value) };
+        Some(())
+    }
+
+    fn aligned<U>(&self, address: u64) -> Option<*mut u8> {
+        let len = size_of::<U>() as u64;
+        if address.is_multiple_of(len) { self.host(address, len) } else { None }
+    }
 }
+
+/// An integer that the translator accesses the guest's RAM by.
+pub trait Unit: Copy {
+    /// Reads it, as a relaxed atomic.
+    ///
+    /// # Safety
+    /// `host` is in [`Ram`], with room for the integer behind it, and aligned for it.
+    unsafe fn load(host: *mut u8) -> Self;
+
+    /// Writes it, as a relaxed atomic.
+    ///
+    /// # Safety
+    /// As for [`Unit::load`].
+    unsafe fn store(host: *mut u8, value: Self);
+}
+
+macro_rules! units {
+    ($($unit:ty: $atomic:ty,)*) => {
+        $(impl Unit for $unit {
+            #[inline(always)]
+            unsafe fn load(host: *mut u8) -> Self {
+                // SAFETY: aligned and readable, says the caller; all others access it atomically, too.
+                unsafe { <$atomic>::from_ptr(host.cast()) }.load(Ordering::Relaxed)
+            }
+
+            #[inline(always)]
+            unsafe fn store(host: *mut u8, value: Self) {
+                // SAFETY: as above.
+                unsafe { <$atomic>::from_ptr(host.cast()) }.store(value, Ordering::Relaxed);
+            }
+        })*
+    };
+}
+
+units! { u8: AtomicU8, u16: AtomicU16, u32: AtomicU32, u64: AtomicU64, }
 
 /// What lies behind guest-physical addresses.
 pub trait Physical {

@@ -63,8 +63,10 @@ pub const RESERVED_VALUE: usize = 70;
 pub const CSR: usize = 72;
 
 /// Control and status registers that have a word of their own, in the order of their words. Views of others (`sstatus`,
-/// `sie`, `sip`, `fcsr`) have none.
-pub const CSRS: [&str; 34] = [
+/// `sie`, `sip`, `fcsr`) have none. `mip` is as the hart last found it. The last three are not registers but what some
+/// are made of: the bits of `mip` that software has set, and by how much `mcycle` and `minstret` are ahead of
+/// [`INSTRET`] (what they are, while `mcountinhibit` stops them).
+pub const CSRS: [&str; 43] = [
     "mstatus",
     "mtvec",
     "mepc",
@@ -97,8 +99,17 @@ pub const CSRS: [&str; 34] = [
     "pmpaddr5",
     "pmpaddr6",
     "pmpaddr7",
-    "mtimecmp",
-    "mcycle",
+    "pmpaddr8",
+    "pmpaddr9",
+    "pmpaddr10",
+    "pmpaddr11",
+    "pmpaddr12",
+    "pmpaddr13",
+    "pmpaddr14",
+    "pmpaddr15",
+    "mip_written",
+    "mcycle_offset",
+    "minstret_offset",
 ];
 
 /// The index of the control and status register `name`, which [`CSRS`] must have: for constants.

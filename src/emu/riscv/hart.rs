@@ -1,0 +1,209 @@
+//! A hart.
+
+use alloc::sync::Arc;
+
+use super::clint::Bus;
+use super::cluster::{Boot, Cluster, HartState};
+use super::context::{Context, Enables};
+use super::csr::{Environment, Status};
+use super::debug::Debugger;
+use super::exception;
+use super::interrupt::Interrupts;
+use super::mode::Mode;
+use super::platform::Platform;
+use super::pmp::Pmp;
+use super::sbi;
+use super::superpages::Superpages;
+use super::system::Activity;
+use super::translate::View;
+use super::words::{
+    A0, A1, FFLAGS, FRM, INSTRET, MENVCFG, MODE, MSTATUS, PC, RESERVED_ADDRESS, RESERVED_VALUE, SENVCFG, STIMECMP, Words, X,
+};
+use crate::interp::{Attention, Exception, Flush, Guest, Translation};
+use crate::ir::{Block, FloatOp, Var};
+use crate::memory::{Access, Physical, Size};
+
+/// A hart of a machine whose surroundings are `P`.
+#[derive(Debug)]
+pub struct Hart<P> {
+    pub(super) words: Words,
+    pub(super) bus: Bus<P>,
+    pub(super) activity: Activity,
+    pub(super) debugger: Debugger,
+    pub(super) superpages: Superpages,
+    pub(super) flush: Flush,
+    pub(super) code_epoch: u64,
+    /// The deadline that the platform has been given last.
+    pub(super) deadline: u64,
+    // These follow from `words`.
+    pub(super) pmp: Pmp,
+    pub(super) view: View,
+    context: u32,
+}
+
+impl<P: Platform> Hart<P> {
+    /// Hart `index` of a machine, as it is when the machine starts; `None` if the machine has no such hart.
+    pub fn new(cluster: Arc<Cluster>, platform: P, index: usize) -> Option<Self> {
+        let boot = cluster.boot();
+        let mut hart = Self {
+            words: [0; 256],
+            bus: Bus::new(cluster, platform, index)?,
+            activity: Activity::Running,
+            debugger: Debugger::default(),
+            superpages: Superpages::new(),
+            flush: Flush::All,
+            code_epoch: 0,
+            deadline: u64::MAX,
+            pmp: Pmp::default(),
+            view: View::Machine,
+            context: 0,
+        };
+        hart.reset(boot);
+        Some(hart)
+    }
+
+    /// Its registers, as [`polyvisor_cell_abi::riscv`] lays them out. They stay where they are while the hart does.
+    pub const fn registers(&self) -> &Words {
+        &self.words
+    }
+
+    fn reset(&mut self, boot: Boot) {
+        self.words = [0; 256];
+        self.words[MODE] = Mode::Machine.bits();
+        self.words[MSTATUS] = Status::RESET.bits();
+        self.words[STIMECMP] = u64::MAX;
+        self.words[RESERVED_ADDRESS] = u64::MAX;
+        if boot.mode == Mode::Supervisor {
+            sbi::prepare(&mut self.words);
+        }
+        self.pmp = Pmp::new(&self.words);
+        self.words[PC] = boot.entry & !1;
+        self.words[A0] = self.bus.index() as u64;
+        for (register, argument) in (A1..).zip(boot.arguments) {
+            self.words[register] = argument;
+        }
+        if self.bus.shared().state() != HartState::Started {
+            self.activity = Activity::Stopped;
+        }
+        self.refresh();
+    }
+
+    /// The privilege mode.
+    pub fn mode(&self) -> Mode {
+        Mode::from_bits(self.words[MODE]).unwrap_or(Mode::User)
+    }
+
+    /// Computes what follows from the registers anew, after they have changed.
+    pub(super) fn refresh(&mut self) {
+        let (mode, status) = (self.mode(), self.status());
+        self.view = View::of(mode, status);
+        let context = Context { mode: mode as u32, enables: self.enables(mode, status) };
+        self.context = context.bits() | self.debugger.context_bits();
+        if self.deliverable().is_some() {
+            self.bus.set_attention(true);
+        }
+    }
+
+    fn enables(&self, mode: Mode, status: Status) -> Enables {
+        let machine = mode == Mode::Machine;
+        let supervisor_may = |trapped| mode == Mode::Supervisor && !status.contains(trapped);
+        let mut allowed = Environment::from_bits_retain(self.words[MENVCFG]);
+        if mode == Mode::User {
+            allowed &= Environment::from_bits_retain(self.words[SENVCFG]);
+        }
+        let mut enables = Enables::empty();
+        enables.set(Enables::FLOAT, status.intersects(Status::FS));
+        enables.set(Enables::FLOAT_DIRTY, status.contains(Status::FS));
+        enables.set(Enables::ROUNDING, self.words[FRM] <= 4);
+        enables.set(Enables::SFENCE_VMA, machine || supervisor_may(Status::TVM));
+        enables.set(Enables::SRET, machine || supervisor_may(Status::TSR));
+        enables.set(Enables::WFI, machine || supervisor_may(Status::TW));
+        enables.set(Enables::CBO_INVAL, machine || allowed.intersects(Environment::CBIE));
+        enables.set(Enables::CBO_CLEAN, machine || allowed.contains(Environment::CBCFE));
+        enables.set(Enables::CBO_ZERO, machine || allowed.contains(Environment::CBZE));
+        enables
+    }
+
+    /// The entries of physical memory protection have changed.
+    pub(super) fn pmp_changed(&mut self) {
+        self.pmp = Pmp::new(&self.words);
+        self.forget_all();
+    }
+}
+
+impl<P: Platform> Guest for Hart<P> {
+    const PC: Var = Var(PC as u8);
+    const INSTRET: Var = Var(INSTRET as u8);
+    const RESERVATION: [Var; 2] = [Var(RESERVED_ADDRESS as u8), Var(RESERVED_VALUE as u8)];
+    const VIEWS: usize = View::COUNT;
+
+    fn vars(&mut self) -> &mut Words {
+        &mut self.words
+    }
+
+    fn physical(&self) -> &impl Physical {
+        &self.bus
+    }
+
+    fn context(&self) -> u32 {
+        self.context
+    }
+
+    fn view(&self) -> usize {
+        self.view as usize
+    }
+
+    #[inline]
+    fn wants_attention(&self) -> bool {
+        self.bus.wants_attention() || self.bus.platform().is_due()
+    }
+
+    fn attend(&mut self) -> Attention {
+        self.attend_to_all()
+    }
+
+    fn take_flush(&mut self) -> Flush {
+        let flush = core::mem::take(&mut self.flush);
+        if flush == Flush::All {
+            self.superpages.clear();
+        }
+        flush
+    }
+
+    fn code_epoch(&self) -> u64 {
+        self.code_epoch
+    }
+
+    fn translate(&mut self, address: u64, access: Access) -> Result<Translation, Exception> {
+        self.translate_in_view(address, access)
+    }
+
+    fn access_fault(&self, address: u64, access: Access) -> Exception {
+        exception::access_fault(address, access)
+    }
+
+    fn misaligned(&self, address: u64, _size: Size, access: Access, atomic: bool) -> Result<(), Exception> {
+        if atomic { Err(exception::misaligned(address, access)) } else { Ok(()) }
+    }
+
+    fn lift(
+        &mut self,
+        pc: u64,
+        max: usize,
+        code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
+    ) -> Result<Block, Exception> {
+        todo!()
+    }
+
+    fn call(&mut self, function: u16, a: u64, b: u64) -> Result<u64, Exception> {
+        self.call_function(function, a, b)
+    }
+
+    fn float(&mut self, op: FloatOp, rounding: u8, operands: [u64; 3]) -> u64 {
+        todo!()
+    }
+
+    fn raise(&mut self, exception: Exception) {
+        self.exception(exception.cause, exception.value);
+    }
+}

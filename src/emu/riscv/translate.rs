@@ -1,0 +1,125 @@
+//! From virtual to physical addresses, with all checks (Privileged ISA, 3.1.6.3, 3.7 and 12.3.2).
+
+use super::csr::Status;
+use super::exception::{access_fault, page_fault};
+use super::hart::Hart;
+use super::mmu::{self, Fault, Satp};
+use super::mode::Mode;
+use super::platform::Platform;
+use super::pmp::Rights;
+use super::words::SATP;
+use crate::interp::{Exception, Flush, Translation};
+use crate::memory::{Access, Physical};
+
+/// With which rights data is accessed: what the back end remembers in one view holds while `satp`, MXR and physical memory
+/// protection are what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// User mode.
+    User,
+    /// Supervisor mode without SUM.
+    Supervisor,
+    /// Supervisor mode with SUM.
+    SupervisorUser,
+    /// Machine mode.
+    Machine,
+    /// Machine mode that accesses data as another mode (MPRV). Nothing about data is remembered in it.
+    MachineAsOther,
+}
+
+impl View {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+
+    /// The view in which a hart is.
+    pub fn of(mode: Mode, status: Status) -> Self {
+        let as_other = status.contains(Status::MPRV) && status.machine_previous() != Mode::Machine;
+        match mode {
+            Mode::User => Self::User,
+            Mode::Supervisor if status.contains(Status::SUM) => Self::SupervisorUser,
+            Mode::Supervisor => Self::Supervisor,
+            Mode::Machine if as_other => Self::MachineAsOther,
+            Mode::Machine => Self::Machine,
+        }
+    }
+}
+
+impl Access {
+    /// The right that it needs.
+    const fn right(self) -> Rights {
+        match self {
+            Self::Fetch => Rights::FETCH,
+            Self::Load => Rights::LOAD,
+            Self::Store => Rights::STORE,
+        }
+    }
+}
+
+impl<P: Platform> Hart<P> {
+    /// Translates `address` for an access of the current mode.
+    pub(super) fn translate_in_view(&mut self, address: u64, access: Access) -> Result<Translation, Exception> {
+        let status = self.status();
+        let as_other = self.view == View::MachineAsOther;
+        let data = access != Access::Fetch;
+        let mode = if as_other && data { status.machine_previous() } else { self.mode() };
+        let (physical, mut rights) = self.look_up(address, mode, status).map_err(|fault| match fault {
+            Fault::Page => page_fault(address, access),
+            Fault::Access => access_fault(address, access),
+        })?;
+        if as_other {
+            // The other kind of access is another mode's.
+            rights &= if data { Rights::LOAD | Rights::STORE } else { Rights::FETCH };
+        }
+        if !rights.contains(access.right()) {
+            return Err(page_fault(address, access));
+        }
+        let of_page = self.pmp.page_rights(physical, mode);
+        rights &= of_page.unwrap_or_else(|| self.pmp.rights(physical, 1, mode));
+        if !rights.contains(access.right()) {
+            return Err(access_fault(address, access));
+        }
+        Ok(Translation {
+            address: physical,
+            load: rights.contains(Rights::LOAD),
+            store: rights.contains(Rights::STORE),
+            fetch: rights.contains(Rights::FETCH),
+            whole_page: of_page.is_some() && !(as_other && data),
+        })
+    }
+
+    /// The physical address and what the tables permit there.
+    fn look_up(&mut self, address: u64, mode: Mode, status: Status) -> Result<(u64, Rights), Fault> {
+        let satp = Satp(self.words[SATP]);
+        if mode == Mode::Machine || satp.levels() == Some(0) {
+            return Ok((address, Rights::all()));
+        }
+        let ram = self.bus.ram();
+        // Entries are read as supervisor mode would (3.7.1).
+        let pmp = &self.pmp;
+        let leaf = mmu::walk(satp, address, |at| {
+            if !pmp.rights(at, 8, Mode::Supervisor).contains(Rights::LOAD) {
+                return None;
+            }
+            ram.read(at)
+        })?;
+        self.superpages.add(address, leaf.level);
+        let rights = leaf.rights(mode, status.contains(Status::SUM), status.contains(Status::MXR));
+        Ok((leaf.address, rights))
+    }
+
+    /// The back end is to forget all translations.
+    pub(super) fn forget_all(&mut self) {
+        self.flush = Flush::All;
+    }
+
+    /// The back end is to forget what the leaf entry of `address` has translated.
+    pub(super) fn forget_page(&mut self, address: u64) {
+        let page = address & !0xfff;
+        self.flush = match self.flush {
+            _ if self.superpages.may_contain(address) => Flush::All,
+            Flush::Nothing => Flush::Page(page),
+            Flush::Page(other) if other == page => Flush::Page(page),
+            Flush::Page(_) | Flush::All => Flush::All,
+        };
+    }
+}
