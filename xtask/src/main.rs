@@ -16,6 +16,7 @@ mod image;
 mod manifest;
 mod options;
 mod paths;
+mod payloads;
 mod peripherals;
 mod process;
 mod progress;
@@ -33,7 +34,13 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{guests::Guests, paths::Paths, progress::note, qemu::Qemu, toolchain::Toolchain};
+use crate::{
+    guests::Guests,
+    paths::{Paths, Target},
+    progress::note,
+    qemu::Qemu,
+    toolchain::Toolchain,
+};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -118,7 +125,10 @@ fn execute(task: &Task) -> Result<()> {
 
 fn setup(paths: &Paths, update: bool) -> Result<()> {
     let _lock = paths.lock()?;
-    note(format!("toolchain: {}", Toolchain::setup(paths)?.describe()));
+    for target in Target::ALL {
+        let toolchain = Toolchain::setup(paths, target)?;
+        note(format!("toolchain for {}: {}", target.triple(), toolchain.describe()));
+    }
     note(format!("QEMU: {}", Qemu::setup(paths)?.describe()));
     let guests = Guests::new(paths);
     if update {

@@ -8,10 +8,10 @@ use polyvisor::vm::bundle::Arch;
 
 use crate::{
     bundle::{Contents, Guest, GuestBoot},
-    firmware,
     guests::{self, Architecture, Guests},
     manifest::{Hardware, Manifest},
-    paths::Paths,
+    paths::{Paths, Target},
+    payloads,
     peripherals::{Drive, Nic},
     progress::note,
     qemu::{Board, Machine},
@@ -209,12 +209,16 @@ pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<(Arch, GuestB
         let initramfs = guests.initramfs(item.architecture)?;
         return Ok((arch(item.architecture), GuestBoot::kernel(kernel, Some(initramfs), append)));
     }
-    if let Some(kernel) = firmware::payload(paths, name)? {
-        return Ok((Arch::Aarch64, GuestBoot::kernel(kernel, None, "")));
+    if let Some(payload) = payloads::find(paths, name)? {
+        let arch = match payload.target {
+            Target::Aarch64 => Arch::Aarch64,
+            Target::Riscv64 => Arch::Riscv64,
+        };
+        return Ok((arch, GuestBoot::kernel(payload.file(paths), None, "")));
     }
     let items = guests::KERNELS.iter().chain(&guests::FIRMWARE).chain([&guests::INSTALLER]);
-    let known: Vec<String> =
-        items.map(|item| item.name.to_owned()).chain(firmware::payloads(paths)?).collect();
+    let payloads = payloads::all(paths)?.into_iter().map(|payload| payload.name);
+    let known: Vec<String> = items.map(|item| item.name.to_owned()).chain(payloads).collect();
     bail!("there is no guest {name:?}; there are {}", known.join(", "));
 }
 

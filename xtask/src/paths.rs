@@ -8,8 +8,28 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// The target triple of everything that runs on the machine itself.
-pub const FIRMWARE_TARGET: &str = "aarch64-unknown-none-softfloat";
+/// What programs are built for that run on a machine itself, physical or virtual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The firmware, and payload guests.
+    Aarch64,
+    /// Payload guests.
+    Riscv64,
+}
+
+impl Target {
+    /// Every target.
+    pub const ALL: [Self; 2] = [Self::Aarch64, Self::Riscv64];
+
+    /// The compiler's name for it.
+    pub const fn triple(self) -> &'static str {
+        match self {
+            Self::Aarch64 => "aarch64-unknown-none-softfloat",
+            Self::Riscv64 => "riscv64gc-unknown-none-elf",
+        }
+    }
+}
+
 /// The cargo profile of everything that runs on the machine itself.
 pub const FIRMWARE_PROFILE: &str = "firmware";
 
@@ -40,9 +60,9 @@ impl Paths {
         Ok(Self { root, target, cache })
     }
 
-    /// Where cargo puts the programs that are built for the firmware target.
-    pub fn firmware_dir(&self) -> PathBuf {
-        self.target.join(FIRMWARE_TARGET).join(FIRMWARE_PROFILE)
+    /// Where cargo puts the programs that are built for `target`.
+    pub fn programs(&self, target: Target) -> PathBuf {
+        self.target.join(target.triple()).join(FIRMWARE_PROFILE)
     }
 
     /// A directory of the cache, made when it is not there.

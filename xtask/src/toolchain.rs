@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     apt,
-    paths::{FIRMWARE_PROFILE, FIRMWARE_TARGET, Paths},
+    paths::{FIRMWARE_PROFILE, Paths, Target},
     process::{self, find_program},
     progress::{Progress, note},
     version::Version,
@@ -37,7 +37,7 @@ const OUTER_TOOLCHAIN: [&str; 9] = [
     "RUST_RECURSION_COUNT",
 ];
 
-/// Where the compiler for the firmware target comes from.
+/// Where the compiler for a target comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Toolchain {
     /// The toolchain that runs us has the target's library.
@@ -47,25 +47,25 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
-    /// Finds a toolchain, or installs one.
+    /// Finds a toolchain for `target`, or installs one.
     ///
     /// # Errors
     /// Where nothing can be installed: what is missing and how to get it.
-    pub fn setup(paths: &Paths) -> Result<Self> {
-        let stamp = paths.cache.join("toolchain");
-        if has_target() {
+    pub fn setup(paths: &Paths, target: Target) -> Result<Self> {
+        let stamp = paths.cache_dir("toolchains")?.join(target.triple());
+        if has(target) {
             return Ok(Self::Native);
         }
         // Known from an earlier run: do not ask rustup (and so the network) again.
         if stamp.exists() && debian_is_usable() {
             return Ok(Self::Debian);
         }
-        let Err(rustup) = add_target() else { return Ok(Self::Native) };
-        note(format!("rustup gives no target {FIRMWARE_TARGET} ({})", first_line(&rustup)));
-        install_debian(paths).with_context(|| {
+        let Err(rustup) = add(target) else { return Ok(Self::Native) };
+        let triple = target.triple();
+        note(format!("rustup gives no target {triple} ({})", first_line(&rustup)));
+        install_debian(paths, triple).with_context(|| {
             format!(
-                "no Rust toolchain for {FIRMWARE_TARGET}. With rustup: `rustup target add \
-                 {FIRMWARE_TARGET}`; on Debian: packages {}",
+                "no Rust toolchain for {triple}. With rustup: `rustup target add {triple}`; on Debian: packages {}",
                 DEBIAN_PACKAGES.join(" ")
             )
         })?;
@@ -81,13 +81,13 @@ impl Toolchain {
         }
     }
 
-    /// `cargo SUBCOMMAND` for the firmware target and profile.
-    pub fn cargo(self, paths: &Paths, subcommand: &str) -> Command {
+    /// `cargo SUBCOMMAND` for `target` and the firmware's profile.
+    pub fn cargo(self, paths: &Paths, target: Target, subcommand: &str) -> Command {
         let mut command = match self {
             Self::Native => native("CARGO", "cargo"),
-            Self::Debian => debian_cargo(subcommand),
+            Self::Debian => debian_cargo(target, subcommand),
         };
-        command.current_dir(&paths.root).arg(subcommand).args(["--target", FIRMWARE_TARGET]);
+        command.current_dir(&paths.root).arg(subcommand).args(["--target", target.triple()]);
         command.args(["--profile", FIRMWARE_PROFILE]);
         if self == Self::Debian {
             command.args([
@@ -111,7 +111,7 @@ fn native(variable: &str, program: &str) -> Command {
     Command::new(env::var_os(variable).unwrap_or_else(|| program.into()))
 }
 
-fn debian_cargo(subcommand: &str) -> Command {
+fn debian_cargo(target: Target, subcommand: &str) -> Command {
     // cargo looks for subcommands in rustup's directory before `PATH`, and would find another toolchain's.
     let program = if subcommand == "clippy" { "/usr/bin/cargo-clippy" } else { "/usr/bin/cargo" };
     let mut command = Command::new(program);
@@ -126,22 +126,23 @@ fn debian_cargo(subcommand: &str) -> Command {
     }
     // `-Zbuild-std` is still unstable, but it is how Debian's own cross builds do it.
     command.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc").env("CARGO", "/usr/bin/cargo");
-    command.env("CARGO_TARGET_AARCH64_UNKNOWN_NONE_SOFTFLOAT_LINKER", "ld.lld");
+    let linker = format!("CARGO_TARGET_{}_LINKER", target.triple().replace('-', "_").to_uppercase());
+    command.env(linker, "ld.lld");
     command
 }
 
 /// Whether the active toolchain has the target's library.
-fn has_target() -> bool {
+fn has(target: Target) -> bool {
     let mut rustc = native("RUSTC", "rustc");
-    let libdir = process::stdout(rustc.args(["--print", "target-libdir", "--target", FIRMWARE_TARGET]));
+    let libdir = process::stdout(rustc.args(["--print", "target-libdir", "--target", target.triple()]));
     libdir.is_ok_and(|dir| Path::new(dir.trim()).is_dir())
 }
 
-fn add_target() -> Result<()> {
+fn add(target: Target) -> Result<()> {
     ensure!(find_program("rustup").is_some(), "rustup is not installed");
-    let progress = Progress::start(format!("rustup target add {FIRMWARE_TARGET}"));
-    process::output(Command::new("rustup").args(["target", "add", FIRMWARE_TARGET]))?;
-    ensure!(has_target(), "rustup reported success, but the target's library is not there");
+    let progress = Progress::start(format!("rustup target add {}", target.triple()));
+    process::output(Command::new("rustup").args(["target", "add", target.triple()]))?;
+    ensure!(has(target), "rustup reported success, but the target's library is not there");
     progress.done();
     Ok(())
 }
@@ -160,12 +161,11 @@ fn debian_is_usable() -> bool {
         && version().is_some_and(|version: Version| version >= OLDEST_RUST)
 }
 
-fn install_debian(paths: &Paths) -> Result<()> {
+fn install_debian(paths: &Paths, triple: &str) -> Result<()> {
     if debian_is_usable() {
         return Ok(());
     }
-    let why = format!("building for {FIRMWARE_TARGET}");
-    apt::install(paths, &DEBIAN_PACKAGES, OLDEST_RUST, &why)?;
+    apt::install(paths, &DEBIAN_PACKAGES, OLDEST_RUST, &format!("building for {triple}"))?;
     ensure!(
         debian_is_usable(),
         "the packages are installed, but {} are not all there",

@@ -90,10 +90,13 @@ impl<P: Platform> Bus<P> {
     fn register(&self, offset: u64) -> (Register<'_>, u64) {
         let of = |hart: u64| Some((hart as usize, self.cluster.hart(hart as usize)?));
         let (register, at) = match offset {
-            MSIP..MTIMECMP => (of((offset - MSIP) / 4).map(|(hart, shared)| Register::Msip(hart, shared)), offset % 4),
-            MTIMECMP..MTIME => {
-                (of((offset - MTIMECMP) / 8).map(|(hart, shared)| Register::Mtimecmp(hart, shared)), offset % 8)
+            MSIP..MTIMECMP => {
+                (of((offset - MSIP) / 4).map(|(hart, shared)| Register::Msip(hart, shared)), offset % 4)
             }
+            MTIMECMP..MTIME => (
+                of((offset - MTIMECMP) / 8).map(|(hart, shared)| Register::Mtimecmp(hart, shared)),
+                offset % 8,
+            ),
             _ => ((offset & !7 == MTIME).then_some(Register::Mtime), offset % 8),
         };
         (register.unwrap_or(Register::Nothing), at)

@@ -8,10 +8,10 @@ use alloc::vec;
 use polyvisor_cell_abi::{Requests, StopReason};
 
 use super::call::Call;
-use super::hart::Hart;
-use super::platform::Platform;
 use super::csr::Status;
+use super::hart::Hart;
 use super::mmu::Satp;
+use super::platform::Platform;
 use super::words::{MODE, MSTATUS, PC, SATP, X};
 use crate::interp::Exception;
 use crate::ir::{Block, Inst, Terminator, Value, Var};
@@ -108,7 +108,12 @@ impl<P: Platform> Hart<P> {
             return Ok(max);
         }
         if platform.is_breakpoint(pc) && over != Some(pc) {
-            let call = Inst::Call { function: BREAKPOINT, dst: Var(Var::FIRST_TEMPORARY), a: Value::ZERO, b: Value::ZERO };
+            let call = Inst::Call {
+                function: BREAKPOINT,
+                dst: Var(Var::FIRST_TEMPORARY),
+                a: Value::ZERO,
+                b: Value::ZERO,
+            };
             return Err(Block { pc, len: 2, starts: vec![], insts: vec![call], end: Terminator::Leave });
         }
         let behind = (2..REACH).step_by(2).any(|offset| platform.is_breakpoint(pc.wrapping_add(offset)));

@@ -17,7 +17,8 @@ use super::superpages::Superpages;
 use super::system::Activity;
 use super::translate::View;
 use super::words::{
-    A0, A1, FFLAGS, FRM, INSTRET, MENVCFG, MODE, MSTATUS, PC, RESERVED_ADDRESS, RESERVED_VALUE, SENVCFG, STIMECMP, Words, X,
+    A0, A1, FFLAGS, FRM, INSTRET, MENVCFG, MODE, MSTATUS, PC, RESERVED_ADDRESS, RESERVED_VALUE, SENVCFG,
+    STIMECMP, Words, X,
 };
 use crate::interp::{Attention, Exception, Flush, Guest, Translation};
 use crate::ir::{Block, FloatOp, Var};

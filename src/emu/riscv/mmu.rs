@@ -161,7 +161,8 @@ mod tests {
     #[test]
     fn three_levels_lead_to_a_page() {
         // 0x40201000: entry 1 of each table.
-        let tables = [(0x1008, entry(0x2000, 1)), (0x2008, entry(0x3000, 1)), (0x3008, entry(0x8000_1000, KERNEL))];
+        let tables =
+            [(0x1008, entry(0x2000, 1)), (0x2008, entry(0x3000, 1)), (0x3008, entry(0x8000_1000, KERNEL))];
         let leaf = look_up(SV39 | 1, 0x4020_1abc, &tables).unwrap();
         assert_eq!((leaf.address, leaf.level), (0x8000_1abc, 0));
         assert_eq!(leaf.rights(Mode::Supervisor, false, false), Rights::all());
@@ -190,7 +191,9 @@ mod tests {
     fn reserved_combinations_fault() {
         let with = |flags| look_up(SV39 | 1, 0x4000_0000, &[(0x1008, entry(0x4000_0000, flags))]);
         assert!(with(KERNEL).is_ok());
-        for flags in [KERNEL & !1, 0xc5, KERNEL | 1 << 63, KERNEL | 1 << 61, KERNEL | 1 << 54, 0x41, 0x81, 0x11] {
+        for flags in
+            [KERNEL & !1, 0xc5, KERNEL | 1 << 63, KERNEL | 1 << 61, KERNEL | 1 << 54, 0x41, 0x81, 0x11]
+        {
             assert_eq!(with(flags), Err(Fault::Page), "{flags:#x}");
         }
         assert_eq!(look_up(SV39 | 1, 0x4000_0000, &[]), Err(Fault::Access));

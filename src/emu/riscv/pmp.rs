@@ -217,7 +217,11 @@ mod tests {
         }
         for register in 0..2 {
             let config = entries.iter().skip(register * 8).take(8).rev();
-            write_config(&mut words, register, config.fold(0, |all, &(field, _)| all << 8 | u64::from(field)));
+            write_config(
+                &mut words,
+                register,
+                config.fold(0, |all, &(field, _)| all << 8 | u64::from(field)),
+            );
         }
         words
     }

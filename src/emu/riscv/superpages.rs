@@ -62,7 +62,9 @@ mod tests {
         set.add(0x4020_1000, 0);
         assert!(!set.may_contain(0x4020_1000));
         set.add(0x4020_1000, 1);
-        assert!(set.may_contain(0x403f_f000) && !set.may_contain(0x4040_0000) && !set.may_contain(0x401f_f000));
+        assert!(
+            set.may_contain(0x403f_f000) && !set.may_contain(0x4040_0000) && !set.may_contain(0x401f_f000)
+        );
         set.add(0xffff_ffd8_0000_0000, 2);
         assert!(set.may_contain(0xffff_ffd8_3fff_f000) && !set.may_contain(0xffff_ffd8_4000_0000));
         set.clear();

@@ -3,6 +3,7 @@
 use super::call::{Call, csr_number};
 use super::cluster::HartState;
 use super::csr::Change;
+use super::csr::Status;
 use super::exception::{self, cause};
 use super::fence::Request;
 use super::hart::Hart;
@@ -10,7 +11,6 @@ use super::interrupt::Interrupts;
 use super::mode::Mode;
 use super::platform::Platform;
 use super::words::{A0, A1, MIP_WRITTEN, MODE, MSTATUS, PC, RESERVED_ADDRESS, SATP};
-use super::csr::Status;
 use crate::interp::{Attention, Exception};
 use crate::memory::Access;
 

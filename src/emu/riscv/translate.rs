@@ -57,7 +57,11 @@ impl Access {
 
 impl<P: Platform> Hart<P> {
     /// Translates `address` for an access of the current mode.
-    pub(super) fn translate_in_view(&mut self, address: u64, access: Access) -> Result<Translation, Exception> {
+    pub(super) fn translate_in_view(
+        &mut self,
+        address: u64,
+        access: Access,
+    ) -> Result<Translation, Exception> {
         let status = self.status();
         let as_other = self.view == View::MachineAsOther;
         let data = access != Access::Fetch;

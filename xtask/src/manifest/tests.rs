@@ -206,7 +206,7 @@ fn a_mistake_is_shown_where_it_was_made() {
         (
             "$\nweigth = 3",
             "4:1: unknown key \"weigth\", expected one of name, arch, vcpus, memory, guest, kernel, firmware, \
-             initrd, append, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, \
+             initrd, append, bios, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, \
              disk, net, rng, balloon, vsock, consoles",
         ),
     ];
@@ -240,7 +240,7 @@ fn all_mistakes_are_found_at_once() {
          vms.toml:8:8: name: found \"a\" again (as in line 2), expected one of its own\n    \
          8 | name = 'a'\n      |        ^^^\n\
          vms.toml:9:1: unknown key \"smp\", expected one of name, arch, vcpus, memory, guest, kernel, firmware, \
-         initrd, append, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, disk, net, rng, \
+         initrd, append, bios, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, disk, net, rng, \
          balloon, vsock, consoles\n    \
          9 | smp = 2\n      | ^^^"
     );

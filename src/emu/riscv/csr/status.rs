@@ -31,7 +31,8 @@ bitflags! {
 
 impl Status {
     /// What can be changed through `sstatus`.
-    const SUPERVISOR: Self = Self::SIE.union(Self::SPIE).union(Self::SPP).union(Self::FS).union(Self::SUM).union(Self::MXR);
+    const SUPERVISOR: Self =
+        Self::SIE.union(Self::SPIE).union(Self::SPP).union(Self::FS).union(Self::SUM).union(Self::MXR);
     /// What can be changed at all.
     const WRITABLE: Self = Self::XLEN.union(Self::SD).complement();
     /// What `sstatus` shows.
@@ -137,7 +138,10 @@ mod tests {
     fn traps_and_returns_are_inverse() {
         let before = Status::RESET | Status::SIE | Status::MIE | Status::MPRV;
         let trapped = before.machine_trap(Mode::Supervisor);
-        assert_eq!(trapped, Status::RESET | Status::SIE | Status::MPIE | Status::MPRV | Status::from_bits_retain(1 << 11));
+        assert_eq!(
+            trapped,
+            Status::RESET | Status::SIE | Status::MPIE | Status::MPRV | Status::from_bits_retain(1 << 11)
+        );
         assert_eq!(trapped.machine_return(), before & !Status::MPRV | Status::MPIE);
         let trapped = before.supervisor_trap(Mode::User);
         assert_eq!(trapped, Status::RESET | Status::MIE | Status::MPRV | Status::SPIE);

@@ -28,8 +28,13 @@ impl<P: Platform> Hart<P> {
             1 => self.console_read(self.memory_range(request)?),
             2 => {
                 let mut tries = (0..PATIENCE).inspect(|_| self.bus.platform().relax());
-                let room = self.line_status(TRANSMITTER_EMPTY) || tries.any(|_| self.line_status(TRANSMITTER_EMPTY));
-                if room { self.console_put(first as u8).map(|()| 0).ok_or(Error::Failed) } else { Err(Error::Failed) }
+                let room =
+                    self.line_status(TRANSMITTER_EMPTY) || tries.any(|_| self.line_status(TRANSMITTER_EMPTY));
+                if room {
+                    self.console_put(first as u8).map(|()| 0).ok_or(Error::Failed)
+                } else {
+                    Err(Error::Failed)
+                }
             }
             _ => Err(Error::NotSupported),
         }

@@ -17,7 +17,9 @@ use super::interrupt::Interrupts;
 use super::mode::Mode;
 use super::platform::Platform;
 use super::pmp;
-use super::words::{A0, A1, A6, A7, MCOUNTEREN, MEDELEG, MENVCFG, MIDELEG, MODE, PMPADDR, SCOUNTEREN, STIMECMP, Words};
+use super::words::{
+    A0, A1, A6, A7, MCOUNTEREN, MEDELEG, MENVCFG, MIDELEG, MODE, PMPADDR, SCOUNTEREN, STIMECMP, Words,
+};
 
 /// The numbers of extensions that are there.
 mod extension {

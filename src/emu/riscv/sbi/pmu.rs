@@ -49,7 +49,8 @@ impl<P: Platform> Hart<P> {
                 Counter::Cycle => CPU_CYCLES,
                 Counter::Retired => INSTRUCTIONS,
             };
-            set & counter.bit() != 0 && (flags & SKIP_MATCH != 0 || event == counts && self.is_inhibited(*counter))
+            set & counter.bit() != 0
+                && (flags & SKIP_MATCH != 0 || event == counts && self.is_inhibited(*counter))
         };
         let counter = Counter::ALL.into_iter().find(fits).ok_or(Error::NotSupported)?;
         if flags & CLEAR_VALUE != 0 {

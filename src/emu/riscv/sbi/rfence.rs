@@ -35,7 +35,9 @@ mod tests {
     fn only_what_lies_in_a_page_is_a_page() {
         assert_eq!(of_range(0x1000, 0x1000), fence::Request::Page(0x1000));
         assert_eq!(of_range(0x1ff8, 8), fence::Request::Page(0x1ff8));
-        for (start, size) in [(0x1ff8, 9), (0x1000, 0x1001), (0, 0), (0x1000, 0), (0, u64::MAX), (0xfff, u64::MAX)] {
+        for (start, size) in
+            [(0x1ff8, 9), (0x1000, 0x1001), (0, 0), (0x1000, 0), (0, u64::MAX), (0xfff, u64::MAX)]
+        {
             assert_eq!(of_range(start, size), fence::Request::All);
         }
     }
