@@ -2,13 +2,20 @@
 
 use std::{
     fs::{self, File},
-    io::{Seek, SeekFrom},
+    io::{Cursor, Seek, SeekFrom, Write},
     path::Path,
 };
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use gpt::{GptConfig, disk::LogicalBlockSize, mbr::ProtectiveMBR, partition_types};
+use hadris_iso::{
+    read::PathSeparator,
+    write::{
+        InputEntry, InputTree, IsoImageWriter,
+        options::{CreationFeatures, IsoFormatOptions},
+    },
+};
 
 use crate::{
     guests::{self, Guests},
@@ -21,6 +28,8 @@ const SECTOR: u64 = 512;
 const ALIGNMENT: u64 = 2048;
 /// Large enough for the test guest's root file system, and as much again.
 const ROOT_SIZE: Size = Size::mib(192);
+/// Large enough for a kernel and an initramfs.
+const FAT_SIZE: Size = Size::mib(96);
 /// Bytes of the partition for data.
 const DATA_SIZE: Size = Size::mib(64);
 
@@ -31,6 +40,10 @@ pub enum Layout {
     Root,
     /// A GPT with the partitions `root` (the same) and `data` (empty).
     Gpt,
+    /// An MBR with one partition, a FAT file system with the test guest's kernel and initramfs in `/boot`.
+    Fat,
+    /// A file system of ISO 9660, with Rock Ridge, with the same in it.
+    Iso,
 }
 
 /// Makes a disk image. The file must not exist.
@@ -47,7 +60,60 @@ pub fn make(paths: &Paths, guests: &Guests, layout: Layout, image: &Path) -> Res
             guests.root_image(guests::DEFAULT_KERNEL, ROOT_SIZE, &root)?;
             partition(image, &[("root", ROOT_SIZE, Some(&root)), ("data", DATA_SIZE, None)])
         }
+        Layout::Fat => fat(image, &boot_files(guests)?),
+        Layout::Iso => iso(image, boot_files(guests)?),
     }
+}
+
+/// What it takes to boot, by its name in `/boot`.
+fn boot_files(guests: &Guests) -> Result<[(&'static str, Vec<u8>); 2]> {
+    let kernel = fs::read(guests.kernel(guests::DEFAULT_KERNEL)?)?;
+    Ok([("vmlinuz", kernel), ("initrd.img", fs::read(guests.initramfs()?)?)])
+}
+
+/// Makes an image with an MBR of one partition, a FAT file system with these files.
+fn fat(image: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    let mut volume = Cursor::new(vec![0; FAT_SIZE.bytes() as usize]);
+    fatfs::format_volume(&mut volume, fatfs::FormatVolumeOptions::new())?;
+    let system = fatfs::FileSystem::new(&mut volume, fatfs::FsOptions::new())?;
+    let boot = system.root_dir().create_dir("boot")?;
+    for (name, content) in files {
+        boot.create_file(name)?.write_all(content)?;
+    }
+    drop(boot);
+    system.unmount()?;
+    let volume = volume.into_inner();
+
+    // The first of four entries: no CHS addresses, type FAT32 (LBA), first sector, sectors; then the signature.
+    let mut table = [0; SECTOR as usize];
+    table[450] = 0x0c;
+    table[454..458].copy_from_slice(&(ALIGNMENT as u32).to_le_bytes());
+    table[458..462].copy_from_slice(&((volume.len() as u64 / SECTOR) as u32).to_le_bytes());
+    table[510..].copy_from_slice(&[0x55, 0xaa]);
+    let mut file = File::create_new(image)?;
+    file.write_all(&table)?;
+    file.seek(SeekFrom::Start(ALIGNMENT * SECTOR))?;
+    file.write_all(&volume).context("cannot write the FAT file system")
+}
+
+/// Makes an image that is an ISO 9660 file system with these files.
+fn iso(image: &Path, files: [(&str, Vec<u8>); 2]) -> Result<()> {
+    let files = files.map(|(name, content)| InputEntry::file(name, content));
+    let tree = InputTree::new(PathSeparator::ForwardSlash, vec![InputEntry::directory("boot", files.into())]);
+    let options = IsoFormatOptions {
+        volume_name: "BOOT".to_owned(),
+        system_id: None,
+        volume_set_id: None,
+        publisher_id: None,
+        preparer_id: None,
+        application_id: None,
+        sector_size: 2048,
+        path_separator: PathSeparator::ForwardSlash,
+        features: CreationFeatures::rock_ridge(),
+        strict_charset: false,
+    };
+    let file = File::options().read(true).write(true).create_new(true).open(image)?;
+    IsoImageWriter::create(file, tree, options).context("cannot write the ISO image").map(drop)
 }
 
 /// Makes an image with a GPT of these partitions: name, size, and the file whose content it has, or zeros.

@@ -10,12 +10,12 @@ use super::{
         host::FileSystem,
         script::{Dialogue, Subject, Test},
     },
-    LINUX_PROMPT, LINUX_READY,
+    LINUX_PROMPT, LINUX_READY, MONITOR, at,
 };
 use crate::{disk::Layout, qemu::Machine};
 
 pub fn tests() -> Vec<Test> {
-    vec![in_memory(2), in_memory(3), physical("mmio", 2), physical("pci", 3), power_cut()]
+    vec![in_memory(2), in_memory(3), physical("mmio", 2), physical("pci", 3), power_cut(), boot()]
 }
 
 /// Makes thousands of small files and a copy of a tree on the root file system, and notes what is in them. What is read
@@ -154,4 +154,66 @@ fn nothing_is_lost(files: &Path, console: &str) -> Result<()> {
         ensure!(found == wanted.as_bytes(), "file {number} is not what was written");
     }
     Ok(())
+}
+
+/// A kernel of megabytes and its initrd are read from each file system that there is.
+fn boot() -> Test {
+    const MANIFEST: &str = r#"
+        [machine]
+        disks = ["gpt.img", "fat.img", "boot.iso"]
+
+        [[vm]]
+        name = "gpt"
+        kernel = { disk = "root", path = "/boot/vmlinuz" }
+        initrd = { disk = "root", path = "/boot/initrd.img" }
+        append = "console=ttyAMA0 root=/dev/vda"
+        memory = "256M"
+
+        [[vm.disk]]
+        name = "root"
+        physical = "disk0"
+        partition = { label = "root" }
+
+        [[vm]]
+        name = "fat"
+        kernel = { disk = "card", partition = { number = 1 }, path = "/boot/vmlinuz" }
+        initrd = { disk = "card", partition = { number = 1 }, path = "/boot/initrd.img" }
+        append = "console=ttyAMA0"
+        memory = "256M"
+
+        [[vm.disk]]
+        name = "card"
+        physical = "disk1"
+
+        [[vm]]
+        name = "iso"
+        kernel = { disk = "cd", path = "/boot/vmlinuz" }
+        initrd = { disk = "cd", path = "/boot/initrd.img" }
+        append = "console=ttyAMA0"
+        memory = "256M"
+
+        [[vm.disk]]
+        name = "cd"
+        physical = "disk2"
+        mode = "read-only"
+    "#;
+    Test::new(
+        "boot-from-disks",
+        "guests boot by kernels that are on their physical disks: in ext4 on a GPT's partition, in FAT on an MBR's, and \
+         in ISO 9660",
+        Subject::Manifest(MANIFEST.to_owned()),
+    )
+    .image("gpt.img", Layout::Gpt)
+    .image("fat.img", Layout::Fat)
+    .image("boot.iso", Layout::Iso)
+    .expect(MONITOR)
+    .talk(|dialogue| {
+        dialogue.ask("watch off")?;
+        for (vm, root) in [("gpt", "/dev/vda"), ("fat", "rootfs"), ("iso", "rootfs")] {
+            at(dialogue, vm, |dialogue| dialogue.shell(&format!("grep -q '^{root} / ' /proc/mounts")).map(drop))?;
+        }
+        Ok(())
+    })
+    .line("poweroff")
+    .off()
 }
