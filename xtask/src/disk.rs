@@ -18,7 +18,7 @@ use hadris_iso::{
 };
 
 use crate::{
-    guests::{self, Guests},
+    guests::{self, Architecture, Guests},
     paths::Paths,
     size::Size,
 };
@@ -68,7 +68,7 @@ pub fn make(paths: &Paths, guests: &Guests, layout: Layout, image: &Path) -> Res
 /// What it takes to boot, by its name in `/boot`.
 fn boot_files(guests: &Guests) -> Result<[(&'static str, Vec<u8>); 2]> {
     let kernel = fs::read(guests.kernel(guests::DEFAULT_KERNEL)?)?;
-    Ok([("vmlinuz", kernel), ("initrd.img", fs::read(guests.initramfs()?)?)])
+    Ok([("vmlinuz", kernel), ("initrd.img", fs::read(guests.initramfs(Architecture::Arm64)?)?)])
 }
 
 /// Makes an image with an MBR of one partition, a FAT file system with these files.

@@ -142,7 +142,10 @@ fn a_mistake_is_shown_where_it_was_made() {
             "$\n[[vm]]\nguest = 'linux'\nname = 'good'",
             "6:8: name: found \"good\" again (as in line 2), expected one of its own",
         ),
-        ("$\narch = 'riscv64'", "4:8: arch: found 'riscv64', expected \"aarch64\""),
+        (
+            "$\narch = 'riscv64'",
+            "4:8: arch: found another architecture than the guest's, expected none or the guest's",
+        ),
         ("$\nvcpus = 'two'", "4:9: vcpus: found 'two', expected 1 to 64"),
         ("$\nvcpus = 65", "4:9: vcpus: found 65, expected 1 to 64"),
         ("$\nvcpus = 0x1_0000_0001", "4:9: vcpus: found 0x1_0000_0001, expected 1 to 64"),
