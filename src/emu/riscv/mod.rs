@@ -16,6 +16,7 @@ mod exception;
 mod fence;
 mod hart;
 mod interrupt;
+pub mod lift;
 mod mmu;
 mod mode;
 mod platform;

@@ -1,4 +1,5 @@
-//! Instructions of 16 bits: what they stand for (Unprivileged ISA, chapter 26; its table 33 is the listing).
+//! Instructions of 16 bits: what they stand for (Unprivileged ISA, "C" Extension for Compressed Instructions;
+//! its "RVC Instruction Set Listings" is the table).
 
 use super::{F, Instruction, Op, Source, X};
 use crate::ir::{Condition, Format};

@@ -3,8 +3,9 @@
 //!
 //! [`decode`] takes a word apart into an [`Instruction`]; what that does is the lifter's matter. Instructions
 //! that do the same to different formats or operands are one variant. Encodings are those of the RISC-V
-//! Unprivileged ISA 20240411, chapter 34 and those of the extensions, and of the Privileged ISA. Reserved
-//! encodings are no instructions; hints are the instructions that they are encoded as.
+//! Unprivileged ISA 20240411, "RV32/64G Instruction Set Listings" and the chapters of the extensions, and of
+//! the Privileged ISA. Reserved encodings are no instructions; hints are the instructions that they are
+//! encoded as.
 
 mod base;
 mod compressed;
@@ -242,7 +243,8 @@ pub enum SignOp {
     Xor,
 }
 
-/// A rounding mode as instructions encode it (Unprivileged ISA, table 28); never a reserved one.
+/// A rounding mode as instructions encode it (Unprivileged ISA, "Floating-Point Control and Status
+/// Register"); never a reserved one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rounding(u8);
 
@@ -283,7 +285,7 @@ pub fn decode(word: u32) -> Option<Instruction> {
     }
 }
 
-/// An instruction of 32 bits: by its major opcode (Unprivileged ISA, table 74).
+/// An instruction of 32 bits: by its major opcode (Unprivileged ISA, "RISC-V base opcode map").
 fn decode_full(word: Word) -> Option<Instruction> {
     match word.opcode() {
         0b00_000 => base::load(word),

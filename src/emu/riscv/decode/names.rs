@@ -21,10 +21,12 @@ mnemonics! {
     /// An integer operation on two operands. The one on a register and an immediate is that on two registers.
     Op {
         // RV64I.
-        Add "add", Sub "sub", Sll "sll", Slt "slt", Sltu "sltu", Xor "xor", Srl "srl", Sra "sra", Or "or", And "and",
+        Add "add", Sub "sub", Sll "sll", Slt "slt", Sltu "sltu", Xor "xor", Srl "srl", Sra "sra",
+        Or "or", And "and",
         Addw "addw", Subw "subw", Sllw "sllw", Srlw "srlw", Sraw "sraw",
         // M.
-        Mul "mul", Mulh "mulh", Mulhsu "mulhsu", Mulhu "mulhu", Div "div", Divu "divu", Rem "rem", Remu "remu",
+        Mul "mul", Mulh "mulh", Mulhsu "mulhsu", Mulhu "mulhu",
+        Div "div", Divu "divu", Rem "rem", Remu "remu",
         Mulw "mulw", Divw "divw", Divuw "divuw", Remw "remw", Remuw "remuw",
         // Zba.
         AddUw "add.uw", SllUw "slli.uw", Sh1add "sh1add", Sh2add "sh2add", Sh3add "sh3add",

@@ -2,7 +2,8 @@
 
 use super::{CboOp, CsrOp, Instruction, Source, X, word::Word};
 
-/// MISC-MEM. Fields of fences that are reserved are to be ignored (Unprivileged ISA, 2.7 and chapter 6).
+/// MISC-MEM. Fields of fences that are reserved are to be ignored (Unprivileged ISA, "Memory Ordering
+/// Instructions" and "Zifencei").
 pub(super) fn misc_mem(word: Word) -> Option<Instruction> {
     match word.funct3() {
         0b000 => Some(Instruction::Fence { before: word.bits(24, 4) as u8, after: word.bits(20, 4) as u8 }),

@@ -1,4 +1,4 @@
-//! The fields of an instruction word (Unprivileged ISA, 2.2 and 2.3).
+//! The fields of an instruction word (Unprivileged ISA, "Immediate Encoding Variants").
 
 use super::{F, X};
 

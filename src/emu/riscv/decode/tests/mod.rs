@@ -68,7 +68,8 @@ fn reserved_encodings_are_illegal() {
     }
 }
 
-/// Unprivileged ISA, 2.7: "base implementations shall ignore these fields"; the same for FENCE.I.
+/// Unprivileged ISA, "Memory Ordering Instructions": "base implementations shall ignore these fields"; the
+/// same for FENCE.I.
 #[test]
 fn reserved_fields_of_fences_are_ignored() {
     assert_eq!(decode(0xf330_8f8f & !0x0f00_0000), Some(Instruction::Fence { before: 0, after: 3 }));

@@ -1,0 +1,209 @@
+//! What RISC-V instructions mean, in the intermediate representation.
+//!
+//! [`lift_block`] turns code into a [`Block`]. The meaning of each instruction is written here and nowhere
+//! else; what goes beyond registers, memory and arithmetic is a [`Call`] of the hart.
+//!
+//! - Globals are the registers as [`polyvisor_cell_abi::riscv`] lays them out. x0 is the constant zero
+//!   wherever it is
+//!   read, and never written.
+//! - A block ends where control may go elsewhere than to the next instruction, and where an instruction may
+//!   change the
+//!   [`Context`], what is mapped, or whether an interrupt is due.
+//! - The code of a block lies in one page, so that one translation says whether it is still there. An
+//!   instruction that
+//!   straddles two pages is a block of its own.
+
+mod control;
+mod float;
+mod integer;
+mod memory;
+mod system;
+#[cfg(test)]
+mod tests;
+
+use polyvisor_cell_abi::riscv::{self, MACHINE};
+
+use super::decode::{F, Instruction, Source, X, decode, length};
+use super::{Call, Context, Enables};
+use crate::interp::Exception;
+use crate::ir::{Block, Builder, Terminator, Value, Var};
+
+const PAGE: u64 = 4096;
+
+/// Lifts the code at `pc`: at most `max` instructions, and at least one. `code` reads the 16 bits at an even
+/// address, or says which exception their fetch raises.
+///
+/// # Errors The exception that the fetch of the first instruction raises. One of a later instruction ends the
+/// block before it.
+pub fn lift_block(
+    pc: u64,
+    max: usize,
+    context: Context,
+    code: &mut dyn FnMut(u64) -> Result<u16, Exception>,
+) -> Result<Block, Exception> {
+    let mut lifter = Lifter { block: Builder::new(pc), word: 0, context };
+    let mut parcel = code(pc)?;
+    let mut at = pc;
+    for count in 1.. {
+        let word = match length(parcel) {
+            2 => u32::from(parcel),
+            _ => match code(at.wrapping_add(2)) {
+                Ok(upper) => u32::from(upper) << 16 | u32::from(parcel),
+                Err(exception) if lifter.block.is_empty() => return Err(exception),
+                Err(_) => break,
+            },
+        };
+        if let Some(end) = lifter.instruction(word) {
+            return Ok(lifter.block.finish(end));
+        }
+        at = lifter.block.next_pc();
+        if count >= max || lifter.block.is_full() || at / PAGE != pc / PAGE {
+            break;
+        }
+        parcel = match code(at) {
+            Ok(parcel) if at % PAGE + length(parcel) <= PAGE => parcel,
+            _ => break,
+        };
+    }
+    Ok(lifter.block.finish(Terminator::Jump { target: at }))
+}
+
+/// A block in the making. What lifts an instruction returns how the block ends with it, or `None` if it goes
+/// on.
+struct Lifter {
+    block: Builder,
+    /// The instruction that is being lifted; a compressed one in the low half.
+    word: u32,
+    context: Context,
+}
+
+impl Lifter {
+    fn instruction(&mut self, word: u32) -> Option<Terminator> {
+        self.word = word;
+        self.block.instruction(length(word as u16));
+        let Some(instruction) = decode(word) else {
+            return self.illegal();
+        };
+        match instruction {
+            Instruction::Lui { rd, imm } => self.constant(rd, extend(imm)),
+            Instruction::Auipc { rd, imm } => {
+                let value = self.block.pc().wrapping_add(extend(imm));
+                self.constant(rd, value)
+            }
+            Instruction::Jal { rd, offset } => self.jal(rd, offset),
+            Instruction::Jalr { rd, rs1, offset } => self.jalr(rd, rs1, offset),
+            Instruction::Branch { condition, rs1, rs2, offset } => self.branch(condition, rs1, rs2, offset),
+            Instruction::Load { size, signed, rd, rs1, offset } => self.load(size, signed, rd, rs1, offset),
+            Instruction::Store { size, rs1, rs2, offset } => self.store(size, rs1, rs2, offset),
+            Instruction::Op { op, rd, rs1, source } => self.op(op, rd, rs1, source),
+            Instruction::Unary { op, rd, rs1 } => self.unary(op, rd, rs1),
+            Instruction::LoadReserved { size, order, rd, rs1 } => self.load_reserved(size, order, rd, rs1),
+            Instruction::StoreConditional { size, order, rd, rs1, rs2 } => {
+                self.store_conditional(size, order, rd, rs1, rs2)
+            }
+            Instruction::Amo { op, size, order, rd, rs1, rs2 } => self.amo(op, size, order, rd, rs1, rs2),
+            Instruction::Fence { before, after } => self.fence(before, after),
+            Instruction::FenceI => self.call_and_resume(Call::FenceCode, Value::ZERO, Value::ZERO),
+            Instruction::Ecall => self.call_and_leave(Call::Ecall),
+            Instruction::Ebreak => self.call_and_leave(Call::Ebreak),
+            Instruction::Mret => self.mret(),
+            Instruction::Sret => self.sret(),
+            Instruction::Wfi => self.wfi(),
+            Instruction::Wrs { short: _ } => {
+                self.call_and_resume(Call::WaitReservation, Value::ZERO, Value::ZERO)
+            }
+            // What SINVAL.VMA invalidates is invalid at once, so the fences around it have nothing left to
+            // order.
+            Instruction::SfenceVma { rs1, rs2 } | Instruction::SinvalVma { rs1, rs2 } => {
+                self.sfence_vma(rs1, rs2)
+            }
+            Instruction::SfenceWInval | Instruction::SfenceInvalIr => self.sfence_of_svinval(),
+            Instruction::Csr { op, number: _, rd, source } => self.csr(op, rd, source),
+            Instruction::Cbo { op, rs1 } => self.cbo(op, rs1),
+            Instruction::FloatLoad { .. }
+            | Instruction::FloatStore { .. }
+            | Instruction::FloatCompute { .. }
+            | Instruction::FloatToX { .. }
+            | Instruction::FloatFromX { .. }
+            | Instruction::FloatSign { .. }
+            | Instruction::MoveToX { .. }
+            | Instruction::MoveFromX { .. }
+            | Instruction::FloatConstant { .. } => self.float(instruction),
+        }
+    }
+
+    /// What an integer register holds.
+    fn x(&self, register: X) -> Value {
+        match register {
+            X::ZERO => Value::ZERO,
+            register => Value::Var(global(riscv::X, register.number())),
+        }
+    }
+
+    /// Where a result goes that is for an integer register: for x0, nowhere.
+    fn x_result(&mut self, register: X) -> Var {
+        match register {
+            X::ZERO => self.block.temporary(),
+            register => global(riscv::X, register.number()),
+        }
+    }
+
+    fn source(&self, source: Source) -> Value {
+        match source {
+            Source::X(register) => self.x(register),
+            Source::Imm(imm) => Value::Const(extend(imm)),
+        }
+    }
+
+    fn constant(&mut self, rd: X, value: u64) -> Option<Terminator> {
+        if rd != X::ZERO {
+            let rd = self.x_result(rd);
+            self.block.set(rd, value);
+        }
+        None
+    }
+
+    fn illegal(&mut self) -> Option<Terminator> {
+        let nowhere = self.block.temporary();
+        self.block.call(Call::Illegal.number(), nowhere, u64::from(self.word), 0);
+        Some(Terminator::Leave)
+    }
+
+    /// Calls a function that sets the program counter or raises an exception.
+    fn call_and_leave(&mut self, function: Call) -> Option<Terminator> {
+        let nowhere = self.block.temporary();
+        self.block.call(function.number(), nowhere, 0, 0);
+        Some(Terminator::Leave)
+    }
+
+    /// Calls a function after which everything may be different, but goes on behind the instruction.
+    fn call_and_resume(&mut self, function: Call, a: Value, b: Value) -> Option<Terminator> {
+        let nowhere = self.block.temporary();
+        self.block.call(function.number(), nowhere, a, b);
+        self.resume()
+    }
+
+    fn resume(&self) -> Option<Terminator> {
+        Some(Terminator::Resume { target: self.block.next_pc() })
+    }
+
+    /// Whether an instruction is legal which machine mode may always execute.
+    fn may(&self, what: Enables) -> bool {
+        self.context.mode == MACHINE || self.context.enables.contains(what)
+    }
+}
+
+/// The global of a register: `first` is the index of register 0 of its kind.
+fn global(first: usize, number: u8) -> Var {
+    Var(first as u8 + number)
+}
+
+/// The floating-point register.
+fn f(register: F) -> Var {
+    global(riscv::F, register.number())
+}
+
+/// A sign-extended immediate.
+const fn extend(imm: i32) -> u64 {
+    imm as i64 as u64
+}
