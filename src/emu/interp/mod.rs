@@ -1,5 +1,302 @@
 //! The interpreter: the back end that runs everywhere.
+//!
+//! It lowers blocks to code of its own ([`code`]), keeps them in a cache, links them and executes them in one loop
+//! ([`execute`]). `docs/interpreter.md` tells how it is made and what it costs.
 
+mod access;
+mod cache;
+mod code;
+mod execute;
+mod fetch;
 mod guest;
+mod jumps;
+mod lower;
+#[cfg(test)]
+mod tests;
+mod tlb;
+
+use alloc::vec::Vec;
+use core::marker::PhantomData;
 
 pub use guest::{Attention, Exception, Flush, Guest, Translation};
+
+use self::cache::{Cache, Key};
+use self::execute::{Outcome, execute};
+use self::fetch::FetchTlb;
+use self::jumps::Jumps;
+use self::lower::{Lowering, Use};
+use self::tlb::{PAGE, Tlb};
+use crate::ir::{Block, Builder, optimise};
+use crate::memory::{Access, Physical};
+
+/// Executes guest code for one hart.
+#[derive(Debug)]
+pub struct Interpreter<G> {
+    cache: Cache,
+    jumps: Jumps,
+    tlb: Tlb,
+    fetch: FetchTlb,
+    lowering: Lowering,
+    /// Buffer for the guest's code of a block.
+    code: Vec<u8>,
+    /// [`Cache::generation`] when `jumps` was right.
+    generation: u64,
+    /// [`Guest::code_epoch`] when it was last looked at.
+    epoch: u64,
+    guest: PhantomData<fn(&mut G)>,
+}
+
+/// What is to be executed next: the index of its first word.
+enum Found {
+    /// A block that may be remembered: its number in the cache.
+    Block(u32),
+    /// A block that is remembered by its virtual address.
+    Code(usize),
+    /// A block for once.
+    Once(usize),
+}
+
+impl<G: Guest> Interpreter<G> {
+    /// An interpreter that takes about `capacity` bytes for code, and some 150 KiB besides.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            cache: Cache::new(capacity),
+            jumps: Jumps::new(),
+            tlb: Tlb::new(G::VIEWS),
+            fetch: FetchTlb::new(),
+            lowering: Lowering::default(),
+            code: Vec::new(),
+            generation: 0,
+            epoch: 0,
+            guest: PhantomData,
+        }
+    }
+
+    /// Executes until [`Guest::attend`] wants to return.
+    pub fn run(&mut self, guest: &mut G) {
+        let mut outcome = Outcome::Left;
+        let mut step = false;
+        loop {
+            self.synchronise(guest);
+            if step || guest.wants_attention() {
+                outcome = Outcome::Left;
+                let attention = guest.attend();
+                self.synchronise(guest);
+                step = match attention {
+                    Attention::Go => false,
+                    Attention::Step => true,
+                    Attention::Return => return,
+                };
+            }
+            outcome = self.proceed(guest, outcome, step);
+        }
+    }
+
+    /// Forgets what the guest says is not true any more.
+    fn synchronise(&mut self, guest: &mut G) {
+        match guest.take_flush() {
+            Flush::Nothing => {}
+            Flush::Page(address) => {
+                self.tlb.flush_page(address);
+                self.fetch.flush_page(address);
+                self.jumps.flush_page(address);
+            }
+            Flush::All => {
+                self.tlb.flush();
+                self.fetch.flush();
+                self.jumps.flush();
+            }
+        }
+        let epoch = guest.code_epoch();
+        if epoch != self.epoch {
+            // Every block is looked up again, and then compared with memory.
+            self.epoch = epoch;
+            self.cache.unlink_all();
+            self.jumps.flush();
+        }
+        self.jumps.enter(guest.context());
+    }
+
+    /// Executes on from the program counter, after `before`; one instruction if `step`.
+    fn proceed(&mut self, guest: &mut G, before: Outcome, step: bool) -> Outcome {
+        let generation = self.cache.generation();
+        let pc = guest.vars()[usize::from(G::PC.0)];
+        let found = if step { self.once(guest, pc) } else { self.find(guest, pc) };
+        let (code, once) = match found {
+            Ok(Found::Code(code)) => (code, false),
+            Ok(Found::Once(code)) => (code, true),
+            Ok(Found::Block(number)) => {
+                let code = self.cache.code(number);
+                match before {
+                    Outcome::Unlinked(stub)
+                        if generation == self.cache.generation() && self.lies_on_one_page(number) =>
+                    {
+                        self.cache.link(stub, number);
+                    }
+                    _ => {}
+                }
+                (code, false)
+            }
+            Err(exception) => {
+                guest.raise(exception);
+                return Outcome::Left;
+            }
+        };
+        let outcome = execute(&self.cache, &self.jumps, &mut self.tlb, guest, code);
+        let outcome = match outcome {
+            Outcome::Raised(exception, index) => {
+                if let Some((pc, retired)) = self.cache.locate(index) {
+                    let vars = guest.vars();
+                    vars[usize::from(G::PC.0)] = pc;
+                    let count = &mut vars[usize::from(G::INSTRET.0)];
+                    *count = count.wrapping_add(u64::from(retired));
+                }
+                guest.raise(exception);
+                Outcome::Left
+            }
+            Outcome::CallRaised(exception) => {
+                guest.raise(exception);
+                Outcome::Left
+            }
+            Outcome::Left | Outcome::Unlinked(_) => outcome,
+        };
+        if once {
+            self.cache.remove_last();
+            return Outcome::Left;
+        }
+        outcome
+    }
+
+    fn lies_on_one_page(&self, number: u32) -> bool {
+        self.cache.record(number).is_some_and(|record| record.second.is_none())
+    }
+
+    /// The block at `pc`.
+    fn find(&mut self, guest: &mut G, pc: u64) -> Result<Found, Exception> {
+        if let Some(code) = self.jumps.find(pc) {
+            return Ok(Found::Code(code));
+        }
+        let place = self.fetch.translate(guest, pc)?;
+        if !place.whole_page {
+            return self.once(guest, pc);
+        }
+        let key = Key { physical: place.physical, pc, context: guest.context() };
+        let number = match self.look_up(guest, key) {
+            Some(number) => number,
+            None => match self.make(guest, key)? {
+                Found::Block(number) => number,
+                once => return Ok(once),
+            },
+        };
+        let last =
+            pc.wrapping_add(self.cache.record(number).map_or(0, |record| u64::from(record.len)).max(1) - 1);
+        self.jumps.insert(pc, last, self.cache.code(number));
+        Ok(Found::Block(number))
+    }
+
+    /// The block in the cache that is right for `key`.
+    fn look_up(&mut self, guest: &mut G, key: Key) -> Option<u32> {
+        loop {
+            let cache = &self.cache;
+            let number = cache.candidates(key).find(|&number| {
+                let Some(record) = cache.record(number) else { return false };
+                // Of a block that goes on on a second page, the same must be there as it was.
+                record.second.is_none_or(|second| {
+                    let next_page = (key.pc | (PAGE - 1)).wrapping_add(1);
+                    self.fetch.translate(guest, next_page).is_ok_and(|place| place.physical == second)
+                })
+            });
+            let number = number?;
+            if self.is_right(guest, number) {
+                self.cache.confirm(number, self.epoch);
+                return Some(number);
+            }
+            self.cache.forget(number);
+        }
+    }
+
+    /// Whether the guest's code is what the block was made of.
+    fn is_right(&self, guest: &G, number: u32) -> bool {
+        let Some(record) = self.cache.record(number) else { return false };
+        if record.epoch == self.epoch {
+            return true;
+        }
+        let ram = guest.physical().ram();
+        let on_first = PAGE - record.key.physical % PAGE;
+        let code = self.cache.guest_code(record).iter().flat_map(|word| word.to_le_bytes());
+        (0..u64::from(record.len)).zip(code).all(|(at, byte)| {
+            let address = match (at.checked_sub(on_first), record.second) {
+                (None, _) => record.key.physical.wrapping_add(at),
+                (Some(at), Some(second)) => second.wrapping_add(at),
+                (Some(_), None) => return false,
+            };
+            ram.read(address) == Some(byte)
+        })
+    }
+
+    /// Lifts, lowers and keeps the block of `key`.
+    fn make(&mut self, guest: &mut G, key: Key) -> Result<Found, Exception> {
+        let (mut second, mut cacheable) = (None, true);
+        let (fetch, code) = (&mut self.fetch, &mut self.code);
+        code.clear();
+        let block = guest.lift(key.pc, Builder::MAX_INSTRUCTIONS, &mut |guest, address| {
+            let (bits, place) = fetch.read(guest, address)?;
+            if (address ^ key.pc) & !(PAGE - 1) != 0 {
+                second = Some(place.physical & !(PAGE - 1));
+                // Two pages at most, and both for more than this once.
+                cacheable &= place.whole_page && address.wrapping_sub(key.pc) < PAGE;
+            }
+            let at = address.wrapping_sub(key.pc) as usize;
+            if code.len() < at + 2 && at < usize::from(u16::MAX) {
+                code.resize(at + 2, 0);
+            }
+            if let Some(place) = code.get_mut(at..).and_then(|code| code.first_chunk_mut()) {
+                *place = bits.to_le_bytes();
+            }
+            Ok(bits)
+        })?;
+        let len = usize::from(block.len);
+        cacheable &= len <= self.code.len();
+        if key.pc % PAGE + len as u64 <= PAGE {
+            second = None;
+        }
+        let block = optimise(block);
+        if !cacheable || self.lowering.lower(&block, Use::Linked).is_none() {
+            return self.once(guest, key.pc);
+        }
+        let bytes = self.code.get(..len).unwrap_or_default();
+        match self.cache.insert(key, second, self.epoch, &self.lowering, bytes) {
+            Some(number) => {
+                self.forget_indices();
+                Ok(Found::Block(number))
+            }
+            None => self.once(guest, key.pc),
+        }
+    }
+
+    /// One instruction at `pc`, for this once.
+    fn once(&mut self, guest: &mut G, pc: u64) -> Result<Found, Exception> {
+        let fetch = &mut self.fetch;
+        let block = guest.lift(pc, 1, &mut |guest, address| Ok(fetch.read(guest, address)?.0))?;
+        let key = Key { physical: 0, pc, context: guest.context() };
+        let number = self.lower_once(key, &block);
+        // An instruction without end cannot be fetched.
+        let number = number.ok_or_else(|| guest.access_fault(pc, Access::Fetch))?;
+        Ok(Found::Once(self.cache.code(number)))
+    }
+
+    /// Forgets remembered indices if they have lost their meaning.
+    fn forget_indices(&mut self) {
+        if self.generation != self.cache.generation() {
+            self.generation = self.cache.generation();
+            self.jumps.flush();
+        }
+    }
+
+    fn lower_once(&mut self, key: Key, block: &Block) -> Option<u32> {
+        self.lowering.lower(block, Use::Once)?;
+        let number = self.cache.insert_once(key, &self.lowering)?;
+        self.forget_indices();
+        Some(number)
+    }
+}

@@ -44,6 +44,11 @@ impl Builder {
         self.starts.len() >= Self::MAX_INSTRUCTIONS || self.insts.len() >= Self::MAX_INSTS
     }
 
+    /// How many guest instructions have been lifted.
+    pub fn count(&self) -> usize {
+        self.starts.len()
+    }
+
     /// Whether nothing has been lifted yet.
     pub fn is_empty(&self) -> bool {
         self.starts.is_empty()

@@ -19,11 +19,14 @@
 mod builder;
 pub mod eval;
 mod float_op;
+mod optimise;
+mod properties;
 
 use alloc::vec::Vec;
 
 pub use builder::Builder;
 pub use float_op::{FloatKind, FloatOp, Format, Integer};
+pub use optimise::optimise;
 
 use crate::memory::Size;
 
@@ -212,6 +215,21 @@ pub enum AtomicOp {
     MaxUnsigned,
 }
 
+impl AtomicOp {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Swap,
+        Self::Add,
+        Self::And,
+        Self::Or,
+        Self::Xor,
+        Self::Min,
+        Self::MinUnsigned,
+        Self::Max,
+        Self::MaxUnsigned,
+    ];
+}
+
 /// One step. Names of fields are the same throughout: `dst` gets the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the types and the enum's description say it")]
@@ -240,7 +258,8 @@ pub enum Inst {
     /// instruction set numbers it, or says that a register has it. Adds to the guest's exception flags.
     Float { op: FloatOp, rounding: u8, dst: Var, a: Value, b: Value, c: Value },
     /// `dst` = what the front end's own `function` makes of `a` and `b` ([`interp::Guest::call`](crate::interp::Guest::call)): control registers, cache
-    /// and TLB maintenance, returns from traps. It may read and write globals, and raise an exception.
+    /// and TLB maintenance, returns from traps. It may read and write globals, and raise an exception. One that changes what
+    /// code or addresses mean has the block end behind it, with [`Terminator::Leave`] or [`Terminator::Resume`].
     Call { function: u16, dst: Var, a: Value, b: Value },
 }
 

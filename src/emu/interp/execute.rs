@@ -1,0 +1,311 @@
+//! The loop that executes the interpreter's code.
+//!
+//! This is where a guest's time goes. What is not hot is in functions of its own, which are not inlined: they would cost the
+//! loop registers. Counts of A64 instructions are in `docs/interpreter.md`.
+
+use core::sync::atomic::{Ordering, fence};
+
+use super::access;
+use super::cache::Cache;
+use super::code::{Code, Word, with_computing_codes};
+use super::guest::{Exception, Guest};
+use super::jumps::Jumps;
+use super::lower::ZERO;
+use super::tlb::{self, Tlb};
+use crate::ir::{AtomicOp, BinaryOp, Condition, FloatKind, FloatOp, Format, UnaryOp, Width, eval};
+use crate::memory::{Access, Size, Unit};
+
+/// Why execution came to an end. Retired instructions are counted; the program counter is right except after
+/// [`Outcome::Raised`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A block has left, or nobody knows where the next one is, or the guest wants attention.
+    Left,
+    /// As [`Outcome::Left`], after an exit without a target: the index of its [`Code::Unlinked`].
+    Unlinked(usize),
+    /// The word at this index has raised an exception. Instructions before it are not counted yet.
+    Raised(Exception, usize),
+    /// A call has.
+    CallRaised(Exception),
+}
+
+/// Executes from the word at index `code` in `cache`, which starts a block.
+pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mut G, code: usize) -> Outcome {
+    let base = cache.base();
+    // SAFETY: `code` is the index of a word.
+    let mut ip = unsafe { base.add(code) };
+    let mut view = tlb.view(guest.view());
+    let mut retired: u64 = 0;
+    guest.vars()[usize::from(ZERO)] = 0;
+
+    /// A variable.
+    macro_rules! var {
+        ($var:expr) => {
+            guest.vars()[usize::from($var)]
+        };
+    }
+    /// The next word.
+    macro_rules! next {
+        () => {{
+            // SAFETY: a block's last word leads elsewhere, and `ip` never leaves its block but to the start of another. The
+            // cache does not change meanwhile.
+            let word = unsafe { *ip };
+            ip = unsafe { ip.add(1) };
+            word
+        }};
+    }
+    /// The next word, where that is left behind.
+    macro_rules! peek {
+        () => {
+            // SAFETY: as above.
+            unsafe { *ip }
+        };
+    }
+    /// The index of a word, given the pointer to it.
+    macro_rules! index {
+        ($ip:expr) => {
+            // SAFETY: both point into the arena.
+            unsafe { $ip.offset_from(base) as usize }
+        };
+    }
+    macro_rules! count_retired {
+        () => {
+            let count = &mut var!(G::INSTRET.0);
+            *count = count.wrapping_add(retired);
+        };
+    }
+    macro_rules! leave {
+        ($outcome:expr) => {{
+            count_retired!();
+            return $outcome;
+        }};
+        ($outcome:expr, pc: $pc:expr) => {{
+            var!(G::PC.0) = $pc;
+            leave!($outcome)
+        }};
+    }
+    /// On at the target of an exit, which the word before `ip` or one like it is.
+    macro_rules! follow {
+        ($exit:expr) => {
+            // SAFETY: a target is the start of a block, or a word of this one.
+            ip = unsafe { ip.byte_offset($exit.imm() as isize) };
+            if guest.wants_attention() {
+                let pc = cache.address(index!(ip)).unwrap_or(var!(G::PC.0));
+                leave!(Outcome::Left, pc: pc);
+            }
+        };
+    }
+    /// On at a guest-virtual address.
+    macro_rules! jump {
+        ($target:expr) => {{
+            let target = $target;
+            match jumps.find(target) {
+                // SAFETY: it remembers indices of words.
+                Some(code) if !guest.wants_attention() => ip = unsafe { base.add(code) },
+                _ => leave!(Outcome::Left, pc: target),
+            }
+        }};
+    }
+    macro_rules! load {
+        ($word:ident, $size:ident, $unit:ty as $($extended:ty)as+) => {{
+            let address = var!($word.a()).wrapping_add($word.imm64());
+            // SAFETY: views stay where they are.
+            let value = match tlb::find(unsafe { &*view }, address, Size::$size, Access::Load) {
+                // SAFETY: the entry's page is RAM, the address is aligned.
+                Some(host) => unsafe { <$unit>::load(host) },
+                None => match access::load(tlb, guest, address, Size::$size) {
+                    Ok(value) => value as $unit,
+                    Err(exception) => leave!(Outcome::Raised(exception, index!(ip) - 1)),
+                },
+            };
+            var!($word.d()) = value as $($extended)as+;
+        }};
+    }
+    macro_rules! store {
+        ($word:ident, $size:ident, $unit:ty) => {{
+            let address = var!($word.a()).wrapping_add($word.imm64());
+            let value = var!($word.b());
+            // SAFETY: as for loads.
+            match tlb::find(unsafe { &*view }, address, Size::$size, Access::Store) {
+                // SAFETY: as for loads.
+                Some(host) => unsafe { <$unit>::store(host, value as $unit) },
+                None => {
+                    if let Err(exception) = access::store(tlb, guest, address, Size::$size, value) {
+                        leave!(Outcome::Raised(exception, index!(ip) - 1));
+                    }
+                }
+            }
+        }};
+    }
+    macro_rules! set_or_raise {
+        ($word:ident, $result:expr) => {
+            match $result {
+                Ok(value) => var!($word.d()) = value,
+                Err(exception) => leave!(Outcome::Raised(exception, index!(ip) - 1)),
+            }
+        };
+    }
+
+    /// The loop itself, with an arm for each computing code and the others as given.
+    macro_rules! interpret {
+        (
+            { $word:ident; $($arms:tt)* }
+            unary { $($unary:ident: $unary64:ident $unary_s32:ident $unary_u32:ident,)* }
+            binary { $($binary:ident: $binary64:ident $binary_s32:ident $binary_u32:ident,)* }
+            immediate { $($imm:ident: $imm64:ident $imm_s32:ident $imm_u32:ident,)* }
+            condition { $($condition:ident: $set:ident $set_imm:ident $branch:ident,)* }
+        ) => {
+            loop {
+                let $word = Word(next!());
+                // SAFETY: lowering has made it.
+                match unsafe { $word.code() } {
+                    $($arms)*
+                    $(
+                        Code::$unary64 => unary!($word, $unary, W64),
+                        Code::$unary_s32 => unary!($word, $unary, S32),
+                        Code::$unary_u32 => unary!($word, $unary, U32),
+                    )*
+                    $(
+                        Code::$binary64 => binary!($word, $binary, W64),
+                        Code::$binary_s32 => binary!($word, $binary, S32),
+                        Code::$binary_u32 => binary!($word, $binary, U32),
+                    )*
+                    $(
+                        Code::$imm64 => immediate!($word, $imm, W64),
+                        Code::$imm_s32 => immediate!($word, $imm, S32),
+                        Code::$imm_u32 => immediate!($word, $imm, U32),
+                    )*
+                    $(
+                        Code::$set => {
+                            let holds = eval::compare(Condition::$condition, var!($word.a()), var!($word.b()));
+                            var!($word.d()) = u64::from(holds);
+                        }
+                        Code::$set_imm => {
+                            let holds = eval::compare(Condition::$condition, var!($word.a()), $word.imm64());
+                            var!($word.d()) = u64::from(holds);
+                        }
+                        Code::$branch => {
+                            retired += u64::from($word.d());
+                            let mut exit = $word;
+                            if !eval::compare(Condition::$condition, var!($word.a()), var!($word.b())) {
+                                exit = Word(next!());
+                            }
+                            follow!(exit);
+                        }
+                    )*
+                }
+            }
+        };
+    }
+    macro_rules! unary {
+        ($word:ident, $op:ident, $width:ident) => {
+            var!($word.d()) = eval::unary(UnaryOp::$op, Width::$width, var!($word.a()))
+        };
+    }
+    macro_rules! binary {
+        ($word:ident, $op:ident, $width:ident) => {
+            var!($word.d()) = eval::binary(BinaryOp::$op, Width::$width, var!($word.a()), var!($word.b()))
+        };
+    }
+    macro_rules! immediate {
+        ($word:ident, $op:ident, $width:ident) => {
+            var!($word.d()) = eval::binary(BinaryOp::$op, Width::$width, var!($word.a()), $word.imm64())
+        };
+    }
+
+    with_computing_codes! { interpret! {
+        word;
+        Code::Const => var!(word.d()) = word.imm64(),
+        Code::Const64 => var!(word.d()) = next!(),
+        Code::Select => {
+            let (a, b) = (var!(word.b()), var!(word.imm() as u8));
+            var!(word.d()) = if var!(word.a()) != 0 { a } else { b };
+        }
+        Code::Load8 => load!(word, Byte, u8 as u64),
+        Code::Load16 => load!(word, Half, u16 as u64),
+        Code::Load32 => load!(word, Word, u32 as u64),
+        Code::Load64 => load!(word, Double, u64 as u64),
+        Code::LoadSigned8 => load!(word, Byte, u8 as i8 as u64),
+        Code::LoadSigned16 => load!(word, Half, u16 as i16 as u64),
+        Code::LoadSigned32 => load!(word, Word, u32 as i32 as u64),
+        Code::Store8 => store!(word, Byte, u8),
+        Code::Store16 => store!(word, Half, u16),
+        Code::Store32 => store!(word, Word, u32),
+        Code::Store64 => store!(word, Double, u64),
+        Code::LoadReserved => {
+            let address = var!(word.a());
+            set_or_raise!(word, access::load_reserved(tlb, guest, address, size(word)));
+        }
+        Code::StoreConditional => {
+            let (address, value) = (var!(word.a()), var!(word.b()));
+            set_or_raise!(word, access::store_conditional(tlb, guest, address, size(word), value));
+        }
+        Code::Atomic => {
+            let (address, value) = (var!(word.a()), var!(word.b()));
+            set_or_raise!(word, access::atomic(tlb, guest, address, size(word), atomic_op(word), value));
+        }
+        Code::Fence => fence(Ordering::SeqCst),
+        Code::FenceAcquire => fence(Ordering::Acquire),
+        Code::FenceRelease => fence(Ordering::Release),
+        Code::Float => float(guest, word),
+        Code::Call => {
+            var!(G::PC.0) = next!();
+            retired += u64::from(word.imm() as u32 >> 16);
+            count_retired!();
+            retired = 0;
+            let (a, b) = (var!(word.a()), var!(word.b()));
+            match guest.call(word.imm() as u16, a, b) {
+                Ok(value) => var!(word.d()) = value,
+                Err(exception) => return Outcome::CallRaised(exception),
+            }
+            view = tlb.view(guest.view());
+        }
+        Code::Jump => {
+            retired += u64::from(word.d());
+            follow!(word);
+        }
+        Code::Far => {
+            retired += u64::from(word.d());
+            jump!(peek!());
+        }
+        Code::Indirect => {
+            retired += u64::from(word.d());
+            jump!(var!(word.a()));
+        }
+        Code::Unlinked => {
+            let stub = index!(ip) - 1;
+            leave!(Outcome::Unlinked(stub), pc: peek!());
+        }
+        Code::LeaveTo => {
+            retired += u64::from(word.d());
+            leave!(Outcome::Left, pc: peek!());
+        }
+        Code::LeaveToVar => {
+            retired += u64::from(word.d());
+            leave!(Outcome::Left, pc: var!(word.a()));
+        }
+        Code::Leave => {
+            retired += u64::from(word.d());
+            leave!(Outcome::Left);
+        }
+    } }
+}
+
+/// Of which size an atomic access is.
+fn size(word: Word) -> Size {
+    if word.imm() as u8 == Size::Double as u8 { Size::Double } else { Size::Word }
+}
+
+fn atomic_op(word: Word) -> AtomicOp {
+    let [_, op, ..] = word.imm().to_le_bytes();
+    AtomicOp::ALL.get(usize::from(op)).copied().unwrap_or(AtomicOp::Swap)
+}
+
+#[inline(never)]
+fn float<G: Guest>(guest: &mut G, word: Word) {
+    let [kind, double, rounding, c] = word.imm().to_le_bytes();
+    let kind = FloatKind::ALL.get(usize::from(kind)).copied().unwrap_or(FloatKind::Add);
+    let format = if double != 0 { Format::Double } else { Format::Single };
+    let operands = [word.a(), word.b(), c].map(|var| guest.vars()[usize::from(var)]);
+    guest.vars()[usize::from(word.d())] = guest.float(FloatOp { kind, format }, rounding, operands);
+}
