@@ -7,7 +7,6 @@ use alloc::vec;
 
 use polyvisor_cell_abi::{Requests, StopReason};
 
-use super::call::Call;
 use super::csr::Status;
 use super::hart::Hart;
 use super::mmu::Satp;

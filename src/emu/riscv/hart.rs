@@ -8,7 +8,7 @@ use super::context::{Context, Enables};
 use super::csr::{Environment, Status};
 use super::debug::Debugger;
 use super::exception;
-use super::interrupt::Interrupts;
+use super::lift::lift_block;
 use super::mode::Mode;
 use super::platform::Platform;
 use super::pmp::Pmp;
@@ -18,8 +18,9 @@ use super::system::Activity;
 use super::translate::View;
 use super::words::{
     A0, A1, FFLAGS, FRM, INSTRET, MENVCFG, MODE, MSTATUS, PC, RESERVED_ADDRESS, RESERVED_VALUE, SENVCFG,
-    STIMECMP, Words, X,
+    STIMECMP, Words,
 };
+use crate::float::{self, NanRule, Rounding};
 use crate::interp::{Attention, Exception, Flush, Guest, Translation};
 use crate::ir::{Block, FloatOp, Var};
 use crate::memory::{Access, Physical, Size};
@@ -193,7 +194,12 @@ impl<P: Platform> Guest for Hart<P> {
         max: usize,
         code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
     ) -> Result<Block, Exception> {
-        todo!()
+        match self.debugged(pc, max) {
+            Ok(max) => {
+                lift_block(pc, max, Context::from_bits(self.context), &mut |address| code(self, address))
+            }
+            Err(block) => Ok(block),
+        }
     }
 
     fn call(&mut self, function: u16, a: u64, b: u64) -> Result<u64, Exception> {
@@ -201,10 +207,28 @@ impl<P: Platform> Guest for Hart<P> {
     }
 
     fn float(&mut self, op: FloatOp, rounding: u8, operands: [u64; 3]) -> u64 {
-        todo!()
+        let mode = if rounding == DYNAMIC { self.words[FRM] } else { rounding.into() };
+        let mut context = float::Context::new(rounding_of(mode), NanRule::Canonical);
+        let result = context.execute(op, operands);
+        self.words[FFLAGS] |= u64::from(context.flags.bits());
+        result
     }
 
     fn raise(&mut self, exception: Exception) {
         self.exception(exception.cause, exception.value);
+    }
+}
+
+/// The rounding mode that says that `frm` has it (Unprivileged ISA, table 25).
+const DYNAMIC: u8 = 7;
+
+/// The rounding mode of this number. Those that are reserved don't come here: with them, instructions are illegal.
+const fn rounding_of(number: u64) -> Rounding {
+    match number {
+        1 => Rounding::TowardZero,
+        2 => Rounding::Down,
+        3 => Rounding::Up,
+        4 => Rounding::NearestAway,
+        _ => Rounding::NearestEven,
     }
 }

@@ -109,14 +109,12 @@ impl<P: Platform> Hart<P> {
         }
         let (mode, status) = (self.mode(), self.status());
         let delegated = self.interrupts(MIDELEG);
-        let to_machine = ready & !delegated;
-        if mode < Mode::Machine || status.contains(Status::MIE) {
-            if let Some(number) = to_machine.first() {
-                return Some(number);
-            }
-        }
-        let enabled = mode < Mode::Supervisor || mode == Mode::Supervisor && status.contains(Status::SIE);
-        if enabled { (ready & delegated).first() } else { None }
+        // Those of a more privileged mode are always enabled, those of a less privileged one never.
+        let enabled = |owner, bit| mode < owner || mode == owner && status.contains(bit);
+        let machine = if enabled(Mode::Machine, Status::MIE) { (ready & !delegated).first() } else { None };
+        let supervisor =
+            if enabled(Mode::Supervisor, Status::SIE) { (ready & delegated).first() } else { None };
+        machine.or(supervisor)
     }
 
     /// `mstatus`.

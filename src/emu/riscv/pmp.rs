@@ -270,7 +270,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_page_has_rights_if_all_its_words_have_them(
-            entries in prop::collection::vec((any::<u8>(), (0u64..0x30).prop_map(|slot| slot * 0x80 / 4 | 0xf)), 0..16),
+            entries in prop::collection::vec((any::<u8>(), (0u64..0x30).prop_map(|slot| (slot * 0x20) | 0xf)), 0..16),
             page in 0u64..3,
             machine: bool,
         ) {

@@ -32,7 +32,7 @@ impl<P: Platform> Hart<P> {
             0 => Ok(COUNTERS),
             1 => {
                 let counter = counter(first).ok_or(Error::InvalidParam)?;
-                Ok(u64::from(number::CYCLE) + counter as u64 | WIDTH)
+                Ok((u64::from(number::CYCLE) + counter as u64) | WIDTH)
             }
             2 => self.configure(counters(first, mask)?, flags, third),
             3 => self.start_counters(counters(first, mask)?, flags, third),

@@ -1,0 +1,78 @@
+//! Stops for the debugger.
+
+use polyvisor_cell_abi::Requests;
+
+use super::*;
+use crate::interp::Attention;
+use crate::ir::{Inst, Terminator};
+use crate::riscv::words::{MODE, MSTATUS, X};
+
+const NOP: u32 = 0x13;
+
+fn lift(hart: &mut TestHart, pc: u64) -> crate::ir::Block {
+    let mut code = |_: &mut TestHart, address: u64| Ok((NOP >> (8 * (address % 4))) as u16);
+    hart.lift(pc, 8, &mut code).unwrap()
+}
+
+#[test]
+fn a_hart_stops_when_asked_and_steps() {
+    let mut hart = hart(Mode::Machine);
+    assert_eq!(hart.attend(), Attention::Go);
+    hart.surroundings().world.requests.store(Requests::STOP, Ordering::Relaxed);
+    hart.surroundings().after_stop.set(Requests::STEP);
+    assert_eq!(hart.attend(), Attention::Step);
+    hart.surroundings().after_stop.set(0);
+    assert_eq!(hart.attend(), Attention::Go);
+    assert_eq!(hart.attend(), Attention::Go);
+    assert_eq!(*hart.surroundings().world.stops.lock().unwrap(), [StopReason::Asked, StopReason::Stepped]);
+}
+
+#[test]
+fn a_step_of_wfi_does_not_wait() {
+    let mut hart = hart(Mode::Machine);
+    hart.surroundings().world.requests.store(Requests::STEP, Ordering::Relaxed);
+    assert_eq!(hart.attend(), Attention::Step);
+    hart.execute(Call::Wfi).unwrap();
+    hart.surroundings().after_stop.set(Requests::STEP);
+    assert_eq!(hart.attend(), Attention::Step);
+    assert_eq!(
+        (hart.surroundings().slept.get(), hart.surroundings().world.stops.lock().unwrap().len()),
+        (0, 1)
+    );
+}
+
+#[test]
+fn breakpoints_start_blocks_of_their_own_and_are_passed_once() {
+    let mut hart = hart(Mode::Machine);
+    hart.attend();
+    let before = hart.context();
+    assert_eq!(lift(&mut hart, RAM).starts.len(), 8);
+    hart.surroundings().world.breakpoints.lock().unwrap().insert(RAM + 8);
+    hart.surroundings().world.generation.store(1, Ordering::Relaxed);
+    hart.attend();
+    assert_ne!(hart.context(), before, "blocks from before are not used");
+    assert_eq!(Context::from_bits(hart.context()), Context::from_bits(before));
+    assert_eq!(lift(&mut hart, RAM).starts.len(), 1);
+    let block = lift(&mut hart, RAM + 8);
+    let [Inst::Call { function, .. }] = block.insts[..] else { panic!("{block:?}") };
+    assert_eq!(block.end, Terminator::Leave);
+    hart.words[PC] = RAM + 8;
+    hart.call(function, 0, 0).unwrap();
+    assert!(hart.wants_attention());
+    assert_eq!(hart.attend(), Attention::Step);
+    assert_eq!(*hart.surroundings().world.stops.lock().unwrap(), [StopReason::Breakpoint]);
+    assert_eq!(lift(&mut hart, RAM + 8).starts.len(), 8);
+    assert_eq!(hart.attend(), Attention::Go);
+    assert!(lift(&mut hart, RAM + 8).starts.is_empty());
+}
+
+#[test]
+fn registers_are_legal_after_a_stop() {
+    let mut hart = hart(Mode::Machine);
+    hart.words[X] = 7;
+    hart.words[MODE] = 2;
+    hart.words[MSTATUS] = u64::MAX;
+    hart.surroundings().world.requests.store(Requests::STOP, Ordering::Relaxed);
+    hart.attend();
+    assert_eq!((hart.words[X], hart.words[MODE], hart.words[MSTATUS]), (0, 0, 0x8000_000a_007e_79aa));
+}
