@@ -65,7 +65,7 @@ impl Shared {
             ipi: AtomicBool::new(false),
             state: AtomicU32::new(state as u32),
             start: [AtomicU64::new(0), AtomicU64::new(0)],
-            fences: Fences::default(),
+            fences: Fences::new(),
         }
     }
 

@@ -46,7 +46,7 @@ const PARKED: u32 = 1;
 const PASSED_OVER: u32 = 2;
 
 /// One hart's part in this.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fences {
     /// Harts that want something of this one.
     inbox: AtomicU32,
@@ -60,6 +60,17 @@ pub struct Fences {
 }
 
 impl Fences {
+    /// A hart that does not exist yet: parked, with nothing to forget.
+    pub const fn new() -> Self {
+        Self {
+            inbox: AtomicU32::new(0),
+            unanswered: AtomicU32::new(0),
+            kind: AtomicU32::new(0),
+            address: AtomicU64::new(0),
+            state: AtomicU32::new(PARKED),
+        }
+    }
+
     /// Says that this hart leaves guest code.
     pub fn park(&self) {
         self.state.store(PARKED, Ordering::SeqCst);

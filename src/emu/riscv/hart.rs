@@ -88,6 +88,8 @@ impl<P: Platform> Hart<P> {
             self.activity = Activity::Stopped;
         }
         self.refresh();
+        // From here on fences are its business. It has translated nothing yet.
+        self.bus.shared().fences.unpark();
     }
 
     /// The privilege mode.

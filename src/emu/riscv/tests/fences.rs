@@ -17,6 +17,9 @@ fn no_fence_is_lost_or_answered_too_early() {
     let confirmed: [AtomicU64; HARTS] = Default::default();
     let done: [AtomicBool; HARTS] = Default::default();
 
+    for hart in 0..HARTS {
+        cluster.shared(hart).fences.unpark();
+    }
     let run = |own: usize| {
         // What a hart does for a fence, whatever it is: it looks at what all have published.
         let mut known = [0; HARTS];

@@ -145,7 +145,6 @@ fn fences_reach_harts_that_are_asleep_when_they_wake() {
     let epochs = [one.code_epoch(), two.code_epoch()];
     one.take_flush();
     two.take_flush();
-    // The second one has not been started, but its engine has not gone to sleep either: it must answer.
     two.bus.shared().fences.park();
     assert_eq!(ecall(&mut one, RFENCE, 0, &[3, 0]), (0, 0));
     assert_eq!((one.code_epoch(), one.take_flush()), (epochs[0] + 1, Flush::Nothing));
