@@ -126,17 +126,3 @@ fn fail() {
     // SAFETY: nothing is mapped there, so nothing is read.
     let _ = unsafe { nothing.read_volatile() };
 }
-
-impl Machine {
-    /// Runs the hart for good.
-    pub fn run(self) -> ! {
-        for byte in b"engine\n" {
-            let _ = self.write(0x1000_0000, Size::Byte, u64::from(*byte));
-        }
-        loop {
-            self.wait();
-            self.acknowledge();
-            self.take_requests();
-        }
-    }
-}

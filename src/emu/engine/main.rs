@@ -3,6 +3,9 @@
 //! [`polyvisor_cell_abi`] is what it shares with EL2; `docs/cell.md` describes both sides.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+#[cfg(target_os = "none")]
+extern crate alloc;
+
 #[cfg(not(target_os = "none"))]
 fn main() {
     eprintln!(
@@ -24,6 +27,8 @@ mod fatal;
 mod gic;
 #[cfg(target_os = "none")]
 mod guest;
+#[cfg(target_os = "none")]
+mod hart;
 #[cfg(target_os = "none")]
 mod heap;
 #[cfg(target_os = "none")]

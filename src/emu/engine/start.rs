@@ -4,7 +4,7 @@ use core::arch::global_asm;
 
 use polyvisor_cell_abi::IMAGE;
 
-use crate::{cell, cpu, gic::Gic, heap, hypercall, local, machine::Machine, stage1, timer};
+use crate::{cell, cpu, fatal, gic::Gic, hart, heap, hypercall, local, machine::Machine, stage1, timer};
 
 global_asm!(
     include_str!("start.S"),
@@ -33,21 +33,23 @@ extern "C" fn engine_main(index: usize) -> ! {
     if index == 0 {
         heap::init(cell);
         gic.init_distributor();
+        hart::init(cell);
     }
     gic.init_hart(index);
     timer::init();
-    let machine = Machine::new(cell, index, gic);
     cpu::unmask();
     if index == 0 {
         for other in 1..cell::harts(cell) {
             start(other);
         }
     }
-    machine.run()
+    hart::run(Machine::new(cell, index, gic), index)
 }
 
 fn start(hart: usize) {
     // `GicVersion::affinity` in EL2: the first eight vCPUs have their index in Aff0, with either GIC.
     let answer = hypercall::cpu_on(hart as u64, IMAGE, hart as u64);
-    assert!(answer == 0, "hart {hart} cannot be started: PSCI says {answer}");
+    if answer != 0 {
+        fatal::stop(format_args!("hart {hart} cannot be started: PSCI says {answer}"));
+    }
 }

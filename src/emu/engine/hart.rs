@@ -1,0 +1,45 @@
+//! The translator on this hart.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Release;
+
+use polyvisor_cell_abi::{CellInfo, PRIVATE_PER_HART};
+use polyvisor_emu::interp::Interpreter;
+use polyvisor_emu::riscv::{Boot, Cluster, Hart, Mode};
+use spin::Once;
+
+use crate::{cell, cpu, fatal, machine::Machine};
+
+/// How many bytes of translated code each hart keeps.
+const CODE: usize = 20 << 20;
+/// The heap hands out powers of two, so it may take twice as much.
+const _: () = assert!(2 * CODE as u64 + (4 << 20) <= PRIVATE_PER_HART);
+
+/// What all harts share.
+static CLUSTER: Once<Arc<Cluster>> = Once::new();
+
+/// Sets that up, before other harts start.
+pub fn init(cell: &CellInfo) {
+    let Some(mode) = Mode::from_bits(cell.boot_mode.into()) else {
+        fatal::stop(format_args!("no mode to start in: {}", cell.boot_mode));
+    };
+    let boot = Boot { mode, entry: cell.entry, arguments: cell.arguments };
+    CLUSTER.call_once(|| Arc::new(Cluster::new(cell::harts(cell), boot)));
+}
+
+/// Runs hart `index`, whose machine this is, for good.
+pub fn run(machine: Machine, index: usize) -> ! {
+    let hart = CLUSTER.get().and_then(|cluster| Hart::new(cluster.clone(), machine, index));
+    let (Some(hart), Some(info)) = (hart, cell::hart(index)) else {
+        fatal::stop(format_args!("there is no hart {index}"));
+    };
+    // It stays where it is: EL2 is told the address.
+    let mut hart = Box::new(hart);
+    info.state.store(hart.registers().as_ptr() as u64, Release);
+    Interpreter::new(CODE).run(&mut *hart);
+    // The guest has ended its machine, of which another hart is telling EL2.
+    loop {
+        cpu::wait_for_interrupt();
+    }
+}
