@@ -216,8 +216,9 @@ pub fn atomic<G: Guest>(
     macro_rules! apply {
         ($unsigned:ty, $signed:ty, $value:expr) => {{
             // SAFETY: in RAM, and aligned; all others access it atomically, too.
-            let (cell, signed) =
-                unsafe { (<$unsigned>::from_ptr(host.cast()), <$signed>::from_ptr(host.cast())) };
+            let cell = unsafe { <$unsigned>::from_ptr(host.cast()) };
+            // SAFETY: the same.
+            let signed = unsafe { <$signed>::from_ptr(host.cast()) };
             let value = $value;
             match op {
                 AtomicOp::Swap => cell.swap(value, Ordering::SeqCst),

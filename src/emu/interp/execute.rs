@@ -49,9 +49,11 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
         () => {{
             // SAFETY: a block's last word leads elsewhere, and `ip` never leaves its block but to the start of another. The
             // cache does not change meanwhile.
-            let word = unsafe { *ip };
-            ip = unsafe { ip.add(1) };
-            word
+            unsafe {
+                let word = *ip;
+                ip = ip.add(1);
+                word
+            }
         }};
     }
     /// The next word, where that is left behind.

@@ -45,7 +45,7 @@ impl FetchTlb {
         let (page, context) = (pc & !(PAGE - 1), guest.context());
         let entry = &mut self.entries[(pc / PAGE) as usize % ENTRIES];
         if (entry.page, entry.context) == (page, context) {
-            return Ok(Place { physical: entry.physical | pc % PAGE, whole_page: true });
+            return Ok(Place { physical: entry.physical | (pc % PAGE), whole_page: true });
         }
         let translation = guest.translate(pc, Access::Fetch)?;
         if translation.whole_page {

@@ -114,9 +114,9 @@ fn binary64(op: BinaryOp, a: u64, b: u64) -> u64 {
         BinaryOp::ShiftRightSigned => (a as i64).wrapping_shr(b as u32) as u64,
         BinaryOp::RotateRight => a.rotate_right(b as u32 & 63),
         BinaryOp::Mul => a.wrapping_mul(b),
-        BinaryOp::MulHigh => (i128::from(a as i64) * i128::from(b as i64) >> 64) as u64,
-        BinaryOp::MulHighSignedUnsigned => (i128::from(a as i64) * i128::from(b) >> 64) as u64,
-        BinaryOp::MulHighUnsigned => (u128::from(a) * u128::from(b) >> 64) as u64,
+        BinaryOp::MulHigh => ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64,
+        BinaryOp::MulHighSignedUnsigned => ((i128::from(a as i64) * i128::from(b)) >> 64) as u64,
+        BinaryOp::MulHighUnsigned => ((u128::from(a) * u128::from(b)) >> 64) as u64,
         BinaryOp::Div if b == 0 => u64::MAX,
         BinaryOp::Div => (a as i64).wrapping_div(b as i64) as u64,
         BinaryOp::DivUnsigned => a.checked_div(b).unwrap_or(u64::MAX),
@@ -140,9 +140,9 @@ fn binary32(op: BinaryOp, a: u32, b: u32) -> u32 {
         BinaryOp::ShiftRight => a.wrapping_shr(b),
         BinaryOp::ShiftRightSigned => signed_a.wrapping_shr(b) as u32,
         BinaryOp::RotateRight => a.rotate_right(b & 31),
-        BinaryOp::MulHigh => (i64::from(signed_a) * i64::from(signed_b) >> 32) as u32,
-        BinaryOp::MulHighSignedUnsigned => (i64::from(signed_a) * i64::from(b) >> 32) as u32,
-        BinaryOp::MulHighUnsigned => (u64::from(a) * u64::from(b) >> 32) as u32,
+        BinaryOp::MulHigh => ((i64::from(signed_a) * i64::from(signed_b)) >> 32) as u32,
+        BinaryOp::MulHighSignedUnsigned => ((i64::from(signed_a) * i64::from(b)) >> 32) as u32,
+        BinaryOp::MulHighUnsigned => ((u64::from(a) * u64::from(b)) >> 32) as u32,
         BinaryOp::Div if b == 0 => u32::MAX,
         BinaryOp::Div => signed_a.wrapping_div(signed_b) as u32,
         BinaryOp::DivUnsigned => a.checked_div(b).unwrap_or(u32::MAX),
@@ -172,7 +172,7 @@ fn binary32(op: BinaryOp, a: u32, b: u32) -> u32 {
 fn carryless_product(a: u64, b: u64) -> u128 {
     let mut product = 0;
     for bit in 0..64 {
-        if b >> bit & 1 != 0 {
+        if (b >> bit) & 1 != 0 {
             product ^= u128::from(a) << bit;
         }
     }
