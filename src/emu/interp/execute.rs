@@ -30,10 +30,11 @@ pub enum Outcome {
 }
 
 /// Executes from the word at index `code` in `cache`, which starts a block.
+#[inline(never)]
 pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mut G, code: usize) -> Outcome {
     let base = cache.base();
-    // SAFETY: `code` is the index of a word.
-    let mut ip = unsafe { base.add(code) };
+    // Where the word lies that is being executed. Words are fetched with pre-increment, which A64 has an addressing mode for.
+    let mut ip = base.wrapping_add(code).wrapping_sub(1);
     let mut view = tlb.view(guest.view());
     let mut retired: u64 = 0;
     guest.vars()[usize::from(ZERO)] = 0;
@@ -44,30 +45,26 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
             guest.vars()[usize::from($var)]
         };
     }
+    /// The word behind, left where it is.
+    macro_rules! peek {
+        () => {
+            // SAFETY: a block's last word leads elsewhere, and `ip` never leaves its block but to the start of another. The
+            // cache does not change meanwhile.
+            unsafe { *ip.wrapping_add(1) }
+        };
+    }
     /// The next word.
     macro_rules! next {
         () => {{
-            // SAFETY: a block's last word leads elsewhere, and `ip` never leaves its block but to the start of another. The
-            // cache does not change meanwhile.
-            unsafe {
-                let word = *ip;
-                ip = ip.add(1);
-                word
-            }
-        }};
-    }
-    /// The next word, where that is left behind.
-    macro_rules! peek {
-        () => {
+            ip = ip.wrapping_add(1);
             // SAFETY: as above.
             unsafe { *ip }
-        };
+        }};
     }
-    /// The index of a word, given the pointer to it.
+    /// The index of the word at `ip`.
     macro_rules! index {
-        ($ip:expr) => {
-            // SAFETY: both point into the arena.
-            unsafe { $ip.offset_from(base) as usize }
+        () => {
+            ip.addr().wrapping_sub(base.addr()) / size_of::<u64>()
         };
     }
     macro_rules! count_retired {
@@ -86,13 +83,13 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
             leave!($outcome)
         }};
     }
-    /// On at the target of an exit, which the word before `ip` or one like it is.
+    /// On at the target of an exit, which is the word at `ip`.
     macro_rules! follow {
         ($exit:expr) => {
-            // SAFETY: a target is the start of a block, or a word of this one.
-            ip = unsafe { ip.byte_offset($exit.imm() as isize) };
+            // The distance counts from the word behind, and the target is to be the next word.
+            ip = ip.wrapping_byte_offset($exit.imm() as isize);
             if guest.wants_attention() {
-                let pc = cache.address(index!(ip)).unwrap_or(var!(G::PC.0));
+                let pc = cache.address(index!() + 1).unwrap_or(var!(G::PC.0));
                 leave!(Outcome::Left, pc: pc);
             }
         };
@@ -102,8 +99,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
         ($target:expr) => {{
             let target = $target;
             match jumps.find(target) {
-                // SAFETY: it remembers indices of words.
-                Some(code) if !guest.wants_attention() => ip = unsafe { base.add(code) },
+                Some(code) if !guest.wants_attention() => ip = base.wrapping_add(code).wrapping_sub(1),
                 _ => leave!(Outcome::Left, pc: target),
             }
         }};
@@ -117,7 +113,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
                 Some(host) => unsafe { <$unit>::load(host) },
                 None => match access::load(tlb, guest, address, Size::$size) {
                     Ok(value) => value as $unit,
-                    Err(exception) => leave!(Outcome::Raised(exception, index!(ip) - 1)),
+                    Err(exception) => leave!(Outcome::Raised(exception, index!())),
                 },
             };
             var!($word.d()) = value as $($extended)as+;
@@ -133,7 +129,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
                 Some(host) => unsafe { <$unit>::store(host, value as $unit) },
                 None => {
                     if let Err(exception) = access::store(tlb, guest, address, Size::$size, value) {
-                        leave!(Outcome::Raised(exception, index!(ip) - 1));
+                        leave!(Outcome::Raised(exception, index!()));
                     }
                 }
             }
@@ -143,7 +139,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
         ($word:ident, $result:expr) => {
             match $result {
                 Ok(value) => var!($word.d()) = value,
-                Err(exception) => leave!(Outcome::Raised(exception, index!(ip) - 1)),
+                Err(exception) => leave!(Outcome::Raised(exception, index!())),
             }
         };
     }
@@ -275,7 +271,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
             jump!(var!(word.a()));
         }
         Code::Unlinked => {
-            let stub = index!(ip) - 1;
+            let stub = index!();
             leave!(Outcome::Unlinked(stub), pc: peek!());
         }
         Code::LeaveTo => {
