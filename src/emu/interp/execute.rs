@@ -3,6 +3,7 @@
 //! This is where a guest's time goes. What is not hot is in functions of its own, which are not inlined: they would cost the
 //! loop registers. Counts of A64 instructions are in `docs/interpreter.md`.
 
+use core::arch::asm;
 use core::sync::atomic::{Ordering, fence};
 
 use super::access;
@@ -155,6 +156,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
         ) => {
             loop {
                 let $word = Word(next!());
+                ip = opaque(ip);
                 // SAFETY: lowering has made it.
                 match unsafe { $word.code() } {
                     $($arms)*
@@ -287,6 +289,15 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
             leave!(Outcome::Left);
         }
     } }
+}
+
+/// The pointer itself, which the compiler cannot see. It would otherwise keep the pointer to the word before in a second
+/// register, to address later words by, and copy one to the other after each word.
+#[inline(always)]
+fn opaque(mut ip: *const u64) -> *const u64 {
+    // SAFETY: this does nothing.
+    unsafe { asm!("/* {} */", inout(reg) ip, options(pure, nomem, nostack, preserves_flags)) };
+    ip
 }
 
 /// Of which size an atomic access is.
