@@ -21,6 +21,7 @@ pub mod eval;
 mod float_op;
 mod optimise;
 mod properties;
+mod text;
 
 use alloc::vec::Vec;
 
