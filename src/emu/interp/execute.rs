@@ -62,10 +62,10 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
             unsafe { *ip }
         }};
     }
-    /// The index of the word at `ip`.
+    /// The index of the word at a pointer.
     macro_rules! index {
-        () => {
-            ip.addr().wrapping_sub(base.addr()) / size_of::<u64>()
+        ($ip:expr) => {
+            $ip.addr().wrapping_sub(base.addr()) / size_of::<u64>()
         };
     }
     macro_rules! count_retired {
@@ -90,7 +90,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
             // The distance counts from the word behind, and the target is to be the next word.
             ip = ip.wrapping_byte_offset($exit.imm() as isize);
             if guest.wants_attention() {
-                let pc = cache.address(index!() + 1).unwrap_or(var!(G::PC.0));
+                let pc = cache.address(index!(ip.wrapping_add(1))).unwrap_or(var!(G::PC.0));
                 leave!(Outcome::Left, pc: pc);
             }
         };
@@ -114,7 +114,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
                 Some(host) => unsafe { <$unit>::load(host) },
                 None => match access::load(tlb, guest, address, Size::$size) {
                     Ok(value) => value as $unit,
-                    Err(exception) => leave!(Outcome::Raised(exception, index!())),
+                    Err(exception) => leave!(Outcome::Raised(exception, index!(ip))),
                 },
             };
             var!($word.d()) = value as $($extended)as+;
@@ -130,7 +130,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
                 Some(host) => unsafe { <$unit>::store(host, value as $unit) },
                 None => {
                     if let Err(exception) = access::store(tlb, guest, address, Size::$size, value) {
-                        leave!(Outcome::Raised(exception, index!()));
+                        leave!(Outcome::Raised(exception, index!(ip)));
                     }
                 }
             }
@@ -140,7 +140,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
         ($word:ident, $result:expr) => {
             match $result {
                 Ok(value) => var!($word.d()) = value,
-                Err(exception) => leave!(Outcome::Raised(exception, index!())),
+                Err(exception) => leave!(Outcome::Raised(exception, index!(ip))),
             }
         };
     }
@@ -273,7 +273,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
             jump!(var!(word.a()));
         }
         Code::Unlinked => {
-            let stub = index!();
+            let stub = index!(ip);
             leave!(Outcome::Unlinked(stub), pc: peek!());
         }
         Code::LeaveTo => {

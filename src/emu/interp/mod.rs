@@ -121,7 +121,15 @@ impl<G: Guest> Interpreter<G> {
     fn proceed(&mut self, guest: &mut G, before: Outcome, step: bool) -> Outcome {
         let generation = self.cache.generation();
         let pc = guest.vars()[usize::from(G::PC.0)];
-        let found = if step { self.once(guest, pc) } else { self.find(guest, pc) };
+        let found = match before {
+            _ if step => self.once(guest, pc),
+            // To be linked, a block must be known by its number.
+            Outcome::Unlinked(_) => self.find(guest, pc),
+            _ => match self.jumps.find(pc) {
+                Some(code) => Ok(Found::Code(code)),
+                None => self.find(guest, pc),
+            },
+        };
         let (code, once) = match found {
             Ok(Found::Code(code)) => (code, false),
             Ok(Found::Once(code)) => (code, true),
@@ -173,9 +181,6 @@ impl<G: Guest> Interpreter<G> {
 
     /// The block at `pc`.
     fn find(&mut self, guest: &mut G, pc: u64) -> Result<Found, Exception> {
-        if let Some(code) = self.jumps.find(pc) {
-            return Ok(Found::Code(code));
-        }
         let place = self.fetch.translate(guest, pc)?;
         if !place.whole_page {
             return self.once(guest, pc);

@@ -266,7 +266,9 @@ fn an_instruction_on_two_pages_follows_both() {
         guest.instructions[other].end = jump(RAM + 0x10);
         guest.put_number(at, one as u32);
         guest.machine_write(RAM + 0x8000, 1);
-        guest.put(RAM, &[], jump(at - 4));
+        // It is entered by a jump that could be linked.
+        guest.put(RAM, &[], jump(FAR + 0xf00));
+        guest.put(FAR + 0xf00, &[], jump(at - 4));
         guest.put(at - 4, &[add(3, 1)], None);
         guest.put(RAM + 0x10, &[add(2, 1)], until(2, 3, RAM, RAM + 0x40));
         guest.run(&mut interpreter, RAM);
