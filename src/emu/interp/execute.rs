@@ -294,6 +294,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
 /// The pointer itself, which the compiler cannot see. It would otherwise keep the pointer to the word before in a second
 /// register, to address later words by, and copy one to the other after each word.
 #[inline(always)]
+#[allow(clippy::pointers_in_nomem_asm_block, reason = "nothing is accessed through it")]
 fn opaque(mut ip: *const u64) -> *const u64 {
     // SAFETY: this does nothing.
     unsafe { asm!("/* {} */", inout(reg) ip, options(pure, nomem, nostack, preserves_flags)) };

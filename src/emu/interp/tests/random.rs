@@ -150,13 +150,11 @@ fn instruction() -> impl Strategy<Value = (Vec<Inst>, Option<End>)> {
     let insts = (prop::option::of(first()), prop::collection::vec(pure(), 0..3), any::<bool>());
     let insts = insts.prop_map(|(first, pure, temporary)| {
         let mut insts: Vec<Inst> = first.into_iter().chain(pure).collect();
-        if let (true, Some(last)) = (temporary, insts.last().copied()) {
-            if let Inst::Binary { op, width, dst, a, b } = last {
-                insts.pop();
-                let t = Var(Var::FIRST_TEMPORARY);
-                insts.push(Inst::Binary { op, width, dst: t, a, b });
-                insts.push(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: t.into() });
-            }
+        if let (true, Some(&Inst::Binary { op, width, dst, a, b })) = (temporary, insts.last()) {
+            insts.pop();
+            let t = Var(Var::FIRST_TEMPORARY);
+            insts.push(Inst::Binary { op, width, dst: t, a, b });
+            insts.push(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: t.into() });
         }
         insts
     });
