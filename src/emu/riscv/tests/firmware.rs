@@ -131,10 +131,11 @@ fn suspended_harts_wake() {
         hart.words[A1 - 1..A1 + 2].copy_from_slice(&[kind, RAM + 0x40, 5]);
         (hart.words[A7], hart.words[A6]) = (extension, function);
         hart.csr(Call::CsrSet, SSTATUS, 2).unwrap();
+        hart.csr(Call::CsrWrite, SATP, 8 << 60 | 5).unwrap();
         hart.execute(Call::Ecall).unwrap();
         assert_eq!(hart.attend(), Attention::Go);
         assert_eq!((hart.surroundings().time(), hart.pc(), hart.words[A1]), (3000, RAM + 0x40, 5));
-        assert_eq!(hart.csrr(SSTATUS).unwrap() & 2, 0);
+        assert_eq!((hart.csrr(SSTATUS).unwrap() & 2, hart.csrr(SATP)), (0, Ok(0)));
     }
     assert_eq!(ecall(&mut hart, SUSP, 0, &[1, RAM, 0]).0, -3);
 }
