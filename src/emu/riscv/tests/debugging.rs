@@ -3,9 +3,9 @@
 use polyvisor_cell_abi::Requests;
 
 use super::*;
-use crate::interp::Attention;
+use crate::interp::{Attention, Interpreter};
 use crate::ir::{Inst, Terminator};
-use crate::riscv::words::{MODE, MSTATUS, X};
+use crate::riscv::words::{INSTRET, MODE, MSTATUS, X};
 
 const NOP: u32 = 0x13;
 
@@ -75,4 +75,41 @@ fn registers_are_legal_after_a_stop() {
     hart.surroundings().world.requests.store(Requests::STOP, Ordering::Relaxed);
     hart.attend();
     assert_eq!((hart.words[X], hart.words[MODE], hart.words[MSTATUS]), (0, 0, 0x8000_000a_007e_79aa));
+}
+
+/// Counts in x5, four times in each round of five instructions.
+const COUNT: [u32; 5] = [0x0012_8293, 0x0012_8293, 0x0012_8293, 0x0012_8293, 0xff1f_f06f];
+
+/// Executes [`COUNT`] until the debugger has been called `stops` times, and the next look after that.
+fn count(stops: usize, prepare: impl FnOnce(&Surroundings)) -> TestHart {
+    let mut hart = hart(Mode::Machine);
+    for (address, word) in (RAM..).step_by(4).zip(COUNT) {
+        hart.surroundings().ram().write(address, word).unwrap();
+    }
+    hart.surroundings().patience.set(stops);
+    prepare(hart.surroundings());
+    Interpreter::new(1 << 20).run(&mut hart);
+    hart
+}
+
+#[test]
+fn a_program_stops_at_a_breakpoint_in_every_round() {
+    let hart = count(3, |surroundings| {
+        surroundings.world.breakpoints.lock().unwrap().insert(RAM + 8);
+        surroundings.world.generation.store(1, Ordering::Relaxed);
+    });
+    assert_eq!(*hart.surroundings().world.stops.lock().unwrap(), [StopReason::Breakpoint; 3]);
+    // The machine ends behind the instruction that it has stopped at.
+    assert_eq!((hart.pc(), hart.words[X + 5], hart.words[INSTRET]), (RAM + 12, 11, 13));
+}
+
+#[test]
+fn a_program_is_stepped_instruction_by_instruction() {
+    let hart = count(8, |surroundings| {
+        surroundings.world.requests.store(Requests::STOP, Ordering::Relaxed);
+        surroundings.after_stop.set(Requests::STEP);
+    });
+    let stops = hart.surroundings().world.stops.lock().unwrap().clone();
+    assert_eq!((stops[0], &stops[1..]), (StopReason::Asked, &[StopReason::Stepped; 7][..]));
+    assert_eq!((hart.pc(), hart.words[X + 5], hart.words[INSTRET]), (RAM + 12, 7, 8));
 }

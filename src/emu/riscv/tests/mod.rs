@@ -53,6 +53,9 @@ pub struct Surroundings {
     pub slept: Cell<u32>,
     /// What the debugger does while the hart is stopped: what it requests then.
     pub after_stop: Cell<u32>,
+    /// After how many stops it ends the machine.
+    pub patience: Cell<usize>,
+    cluster: Arc<Cluster>,
 }
 
 impl Physical for Surroundings {
@@ -127,7 +130,12 @@ impl Platform for Surroundings {
     }
 
     fn stopped(&self, reason: StopReason) {
-        self.world.stops.lock().unwrap().push(reason);
+        let mut stops = self.world.stops.lock().unwrap();
+        stops.push(reason);
+        if stops.len() >= self.patience.get() {
+            self.cluster.shut_down(Shutdown::Off);
+            self.kick(self.index);
+        }
         self.world.requests.store(self.after_stop.get(), Ordering::Relaxed);
     }
 
@@ -161,6 +169,8 @@ pub fn machine(count: usize, mode: Mode) -> Vec<TestHart> {
             deadline: Cell::new(u64::MAX),
             slept: Cell::new(0),
             after_stop: Cell::new(0),
+            patience: Cell::new(usize::MAX),
+            cluster: cluster.clone(),
         };
         Hart::new(cluster.clone(), surroundings, index).unwrap()
     };
