@@ -1,7 +1,8 @@
-//! The core-local interruptor: machine software interrupts, machine timers and the time, as devices (ACLINT specification,
-//! which calls them MSWI and MTIMER, with the layout of SiFive's CLINT).
+//! The core-local interruptor: machine software interrupts, machine timers and the time, as devices (ACLINT
+//! specification, which calls them MSWI and MTIMER, with the layout of SiFive's CLINT).
 //!
-//! It is a part of the harts, so that it costs no exit from the cell; `Bus` is what a hart sees of memory and devices.
+//! It is a part of the harts, so that it costs no exit from the cell; `Bus` is what a hart sees of memory and
+//! devices.
 
 use alloc::sync::Arc;
 use core::cell::Cell;

@@ -11,8 +11,8 @@ use super::platform::Shutdown;
 /// How a machine starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Boot {
-    /// [`Mode::Supervisor`]: hart 0 starts in supervisor mode, and this crate is its SBI. [`Mode::Machine`]: all harts
-    /// start in machine mode.
+    /// [`Mode::Supervisor`]: hart 0 starts in supervisor mode, and this crate is its SBI. [`Mode::Machine`]:
+    /// all harts start in machine mode.
     pub mode: Mode,
     /// Where.
     pub entry: u64,
@@ -178,8 +178,8 @@ impl Cluster {
         &self.harts[hart % MAX_HARTS]
     }
 
-    /// Ends the machine: every hart returns from running when it next looks, for which the caller kicks it. The first call
-    /// counts.
+    /// Ends the machine: every hart returns from running when it next looks, for which the caller kicks it.
+    /// The first call counts.
     pub fn shut_down(&self, how: Shutdown) {
         let code = match how {
             Shutdown::Off => 1,

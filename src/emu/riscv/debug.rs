@@ -1,23 +1,23 @@
 //! Stops for the debugger.
 //!
-//! While breakpoints are set, code is lifted so that each of them is the start of a block, and that block only says that the
-//! hart has come there. The count of changes of the breakpoints is part of the context that code is lifted in.
+//! While breakpoints are set, code is lifted so that each of them is the start of a block, and that block
+//! only says that the hart has come there. The count of changes of the breakpoints is part of the context
+//! that code is lifted in.
 
 use alloc::vec;
 
 use polyvisor_cell_abi::{Requests, StopReason};
 
-use super::csr::Status;
 use super::hart::Hart;
-use super::mmu::Satp;
 use super::platform::Platform;
-use super::words::{MODE, MSTATUS, PC, SATP, X};
+use super::words::{MODE, PC, X};
 use crate::interp::Exception;
 use crate::ir::{Block, Inst, Terminator, Value, Var};
 
 /// The function that the block of a breakpoint calls.
 const BREAKPOINT: u16 = u16::MAX;
-/// Up to how many bytes behind its start a block may reach: [`Builder::MAX_INSTRUCTIONS`](crate::ir::Builder::MAX_INSTRUCTIONS) of four.
+/// Up to how many bytes behind its start a block may reach:
+/// [`Builder::MAX_INSTRUCTIONS`](crate::ir::Builder::MAX_INSTRUCTIONS) of four.
 const REACH: u64 = 4 * crate::ir::Builder::MAX_INSTRUCTIONS as u64;
 
 /// What a hart knows of its debugger.
@@ -68,13 +68,14 @@ impl<P: Platform> Hart<P> {
         self.note_breakpoints();
     }
 
-    /// Whether the hart is to step, which WFI does not hold up (it may end at any time; Privileged ISA, 3.3.3).
+    /// Whether the hart is to step, which WFI does not hold up (it may end at any time; Privileged ISA,
+    /// 3.3.3).
     pub(super) const fn is_to_step(&self) -> bool {
         self.debugger.step
     }
 
-    /// How the hart, which is awake, goes on: with one instruction, before which no interrupt is taken, as the debugger's
-    /// user wants to see the one that is shown; or with many.
+    /// How the hart, which is awake, goes on: with one instruction, before which no interrupt is taken, as
+    /// the debugger's user wants to see the one that is shown; or with many.
     pub(super) fn start_step(&mut self) -> bool {
         self.debugger.stepped = core::mem::take(&mut self.debugger.step);
         self.debugger.stepped || self.debugger.over == Some(self.words[PC])
@@ -93,9 +94,9 @@ impl<P: Platform> Hart<P> {
         self.words[X] = 0;
         self.words[PC] &= !1;
         self.words[MODE] = self.mode().bits();
-        self.words[MSTATUS] = Status::RESET.written(self.words[MSTATUS]).bits();
-        self.words[SATP] = Satp(0).written(self.words[SATP]).0;
+        self.make_registers_legal();
         self.pmp_changed();
+        self.find_interrupts();
         self.refresh();
     }
 

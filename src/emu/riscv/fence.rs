@@ -1,9 +1,10 @@
 //! Fences that one hart asks of others.
 //!
-//! Each hart has one request, which is what it wants of the harts that it waits for, and an inbox with one bit for each
-//! hart that wants something of it. Who takes a bit out of an inbox answers for it: the hart that carries the request out, or
-//! the hart that asked, once it sees that the other one is *parked*: outside guest code for who knows how long. A parked
-//! hart that has been passed over like this forgets everything when it comes back.
+//! Each hart has one request, which is what it wants of the harts that it waits for, and an inbox with one
+//! bit for each hart that wants something of it. Who takes a bit out of an inbox answers for it: the hart
+//! that carries the request out, or the hart that asked, once it sees that the other one is *parked*: outside
+//! guest code for who knows how long. A parked hart that has been passed over like this forgets everything
+//! when it comes back.
 //!
 //! A hart that waits serves its own inbox meanwhile, so two that wait for each other both go on.
 
@@ -92,8 +93,9 @@ impl Cluster {
         &self.shared(hart).fences
     }
 
-    /// Asks `request`, on behalf of the hart `caller`, of the others among those whose bits are set in `harts`; `kick` makes
-    /// one look. Then [`Cluster::is_fenced`] tells when all have done it. A hart asks for one thing at a time.
+    /// Asks `request`, on behalf of the hart `caller`, of the others among those whose bits are set in
+    /// `harts`; `kick` makes one look. Then [`Cluster::is_fenced`] tells when all have done it. A hart asks
+    /// for one thing at a time.
     pub fn ask_fence(&self, caller: usize, harts: u32, request: Request, kick: impl Fn(usize)) {
         let own = self.fences(caller);
         let (kind, address) = request.encode();
@@ -111,7 +113,8 @@ impl Cluster {
         }
     }
 
-    /// Whether all harts that `caller` has asked have answered. Those that have parked since are not waited for.
+    /// Whether all harts that `caller` has asked have answered. Those that have parked since are not waited
+    /// for.
     pub fn is_fenced(&self, caller: usize) -> bool {
         let own = self.fences(caller);
         for hart in bits(own.unanswered.load(Ordering::Acquire)) {

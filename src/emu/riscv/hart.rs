@@ -64,7 +64,8 @@ impl<P: Platform> Hart<P> {
         Some(hart)
     }
 
-    /// Its registers, as [`polyvisor_cell_abi::riscv`] lays them out. They stay where they are while the hart does.
+    /// Its registers, as [`polyvisor_cell_abi::riscv`] lays them out. They stay where they are while the hart
+    /// does.
     pub const fn registers(&self) -> &Words {
         &self.words
     }
@@ -224,7 +225,8 @@ impl<P: Platform> Guest for Hart<P> {
 /// The rounding mode that says that `frm` has it (Unprivileged ISA, table 25).
 const DYNAMIC: u8 = 7;
 
-/// The rounding mode of this number. Those that are reserved don't come here: with them, instructions are illegal.
+/// The rounding mode of this number. Those that are reserved don't come here: with them, instructions are
+/// illegal.
 const fn rounding_of(number: u64) -> Rounding {
     match number {
         1 => Rounding::TowardZero,

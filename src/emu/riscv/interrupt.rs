@@ -63,8 +63,8 @@ impl<P: Platform> Hart<P> {
 
     /// Looks at all sources of interrupts, and sets the platform's deadline to when that is to be done again.
     ///
-    /// A timer that has expired stays so until its register is written, and is no deadline any more: it would keep the hart
-    /// busy while the guest does not take the interrupt.
+    /// A timer that has expired stays so until its register is written, and is no deadline any more: it would
+    /// keep the hart busy while the guest does not take the interrupt.
     pub(super) fn find_interrupts(&mut self) {
         let platform = self.bus.platform();
         let mut pending = self.interrupts(MIP_WRITTEN) & self.software_interrupts();
@@ -101,7 +101,8 @@ impl<P: Platform> Hart<P> {
         self.words[MIP] & self.words[MIE] != 0
     }
 
-    /// The number of the interrupt that is to be taken now. Whether it goes to supervisor mode, its delegation says.
+    /// The number of the interrupt that is to be taken now. Whether it goes to supervisor mode, its
+    /// delegation says.
     pub(super) fn deliverable(&self) -> Option<u64> {
         let ready = self.interrupts(MIP) & self.interrupts(MIE);
         if ready.is_empty() {

@@ -1,6 +1,7 @@
 //! Sv39, Sv48 and Sv57 (Privileged ISA, 12.3 to 12.6), as the tables in memory have it.
 //!
-//! A and D are not set by the hart but must be set (Svade). Svnapot and Svpbmt are not there, so their bits are reserved.
+//! A and D are not set by the hart but must be set (Svade). Svnapot and Svpbmt are not there, so their bits
+//! are reserved.
 
 use bitflags::bitflags;
 
@@ -60,9 +61,9 @@ impl Satp {
 
     /// What a write makes of the register: nothing if the mode is reserved.
     ///
-    /// There are no ASIDs (12.1.11: the field may have no bits). What the back end remembers of translations is not tagged with
-    /// one, so it must be forgotten whenever `satp` changes anyway; and a guest that is told so keeps no books about ASIDs, and
-    /// bothers fewer harts with remote fences.
+    /// There are no ASIDs (12.1.11: the field may have no bits). What the back end remembers of translations
+    /// is not tagged with one, so it must be forgotten whenever `satp` changes anyway; and a guest that is
+    /// told so keeps no books about ASIDs, and bothers fewer harts with remote fences.
     pub fn written(self, value: u64) -> Self {
         let new = Self(value & (0xf << 60 | PPN));
         if new.levels().is_some() { new } else { self }
@@ -267,7 +268,11 @@ mod tests {
         fn walks_like_the_specification(
             mode in 8u64..11,
             entries in prop::collection::vec(
-                (0u64..8, prop_oneof![Just(1u64), 0u64..256, Just(0xcfu64)], prop_oneof![9 => Just(0u64), 1 => 0..64u64]),
+                (
+                    0u64..8,
+                    prop_oneof![Just(1u64), 0u64..256, Just(0xcfu64)],
+                    prop_oneof![9 => Just(0u64), 1 => 0..64u64],
+                ),
                 64,
             ),
             indices in prop::collection::vec(0u64..8, 5),

@@ -1,9 +1,9 @@
 //! The RISC-V front end: RV64GC with machine, supervisor and user mode.
 //!
-//! [`Hart`] is what the back end runs. Its registers are words ([`polyvisor_cell_abi::riscv`]), so that others can show and
-//! save them; everything else about it follows from them, or is in [`Cluster`], which all harts of a machine share.
-//! *Privileged ISA* is "The RISC-V Instruction Set Manual, Volume II", version 20241101; *SBI* is the "RISC-V Supervisor
-//! Binary Interface Specification", version 2.0.
+//! [`Hart`] is what the back end runs. Its registers are words ([`polyvisor_cell_abi::riscv`]), so that
+//! others can show and save them; everything else about it follows from them, or is in [`Cluster`], which all
+//! harts of a machine share. *Privileged ISA* is "The RISC-V Instruction Set Manual, Volume II", version
+//! 20241101; *SBI* is the "RISC-V Supervisor Binary Interface Specification", version 2.0.
 
 mod call;
 mod clint;

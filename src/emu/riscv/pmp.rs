@@ -1,8 +1,8 @@
-//! Physical memory protection (Privileged ISA, 3.7): which physical addresses modes below machine mode may access, and
-//! machine mode where an entry is locked.
+//! Physical memory protection (Privileged ISA, 3.7): which physical addresses modes below machine mode may
+//! access, and machine mode where an entry is locked.
 //!
-//! There are 16 entries, with a granule of 4 bytes. [`Pmp`] is what the registers say in a form that is quick to ask; it is
-//! made anew when they change.
+//! There are 16 entries, with a granule of 4 bytes. [`Pmp`] is what the registers say in a form that is quick
+//! to ask; it is made anew when they change.
 
 use bitflags::bitflags;
 
@@ -78,7 +78,8 @@ impl Config {
     }
 }
 
-/// What becomes of a write to the configuration register `register` (0 or 1, of eight entries each): locked entries stay.
+/// What becomes of a write to the configuration register `register` (0 or 1, of eight entries each): locked
+/// entries stay.
 pub fn write_config(words: &mut Words, register: usize, value: u64) {
     let Some(word) = words.get_mut(PMPCFG + register) else { return };
     let mut fields = word.to_le_bytes();
@@ -90,8 +91,8 @@ pub fn write_config(words: &mut Words, register: usize, value: u64) {
     *word = u64::from_le_bytes(fields);
 }
 
-/// What becomes of a write to the address register of entry `index`: nothing if the entry is locked, or is the lower bound
-/// of one that is.
+/// What becomes of a write to the address register of entry `index`: nothing if the entry is locked, or is
+/// the lower bound of one that is.
 pub fn write_address(words: &mut Words, index: usize, value: u64) {
     let next = if index + 1 < ENTRIES { Config::of(words, index + 1) } else { Config::empty() };
     let bounds_locked = next.contains(Config::LOCKED) && next.matching() == Match::TopOfRange;
@@ -165,8 +166,8 @@ impl Pmp {
         pmp
     }
 
-    /// What may be done with the `len` bytes at `address`: the first entry that matches one of them decides, and must match
-    /// them all.
+    /// What may be done with the `len` bytes at `address`: the first entry that matches one of them decides,
+    /// and must match them all.
     pub fn rights(&self, address: u64, len: u64, mode: Mode) -> Rights {
         let end = address.saturating_add(len);
         match self.first(address, end) {
@@ -176,7 +177,8 @@ impl Pmp {
         }
     }
 
-    /// What may be done with the whole page of 4096 bytes of `address`; `None` if it is not the same everywhere in it.
+    /// What may be done with the whole page of 4096 bytes of `address`; `None` if it is not the same
+    /// everywhere in it.
     pub fn page_rights(&self, address: u64, mode: Mode) -> Option<Rights> {
         let start = address & !0xfff;
         let end = start.saturating_add(0x1000);
@@ -270,7 +272,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_page_has_rights_if_all_its_words_have_them(
-            entries in prop::collection::vec((any::<u8>(), (0u64..0x30).prop_map(|slot| (slot * 0x20) | 0xf)), 0..16),
+            entries in prop::collection::vec(
+                (any::<u8>(), (0u64..0x30).prop_map(|slot| (slot * 0x20) | 0xf)),
+                0..16,
+            ),
             page in 0u64..3,
             machine: bool,
         ) {

@@ -1,8 +1,8 @@
 //! Where superpages have been translated: what makes the fence for one page one for everything.
 //!
-//! SFENCE.VMA with an address is about the leaf entry that maps it, of whatever size. The back end remembers pages of 4 KiB
-//! only, and can forget one of them. So a fence inside a superpage makes it forget all, and this says whether there may be
-//! one: it may err in one direction.
+//! SFENCE.VMA with an address is about the leaf entry that maps it, of whatever size. The back end remembers
+//! pages of 4 KiB only, and can forget one of them. So a fence inside a superpage makes it forget all, and
+//! this says whether there may be one: it may err in one direction.
 
 /// A set of superpages that have been translated since the back end last forgot all.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use super::words::SATP;
 use crate::interp::{Exception, Flush, Translation};
 use crate::memory::{Access, Physical};
 
-/// With which rights data is accessed: what the back end remembers in one view holds while `satp`, MXR and physical memory
-/// protection are what they are.
+/// With which rights data is accessed: what the back end remembers in one view holds while `satp`, MXR and
+/// physical memory protection are what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
     /// User mode.

@@ -42,7 +42,8 @@ impl<P: Platform> Hart<P> {
         let entry =
             if cause & INTERRUPT != 0 && vector & 0x3 == VECTORED { 4 * (cause & !INTERRUPT) } else { 0 };
         self.words[PC] = base.wrapping_add(entry);
-        // A store-conditional compares with the value that was read. What the trap's handler does must not make it succeed.
+        // A store-conditional compares with the value that was read. What the trap's handler does must not
+        // make it succeed.
         self.words[RESERVED_ADDRESS] = u64::MAX;
         self.refresh();
     }

@@ -1,12 +1,15 @@
-//! `mcycle` and `minstret` (Privileged ISA, 3.1.10 and 3.1.12). An instruction takes one cycle; WFI takes one too.
+//! `mcycle` and `minstret` (Privileged ISA, 3.1.10 and 3.1.12). An instruction takes one cycle; WFI takes one
+//! too.
 //!
-//! Both are the count of retired instructions plus an offset, and while `mcountinhibit` stops one, the offset is the value.
+//! Both are the count of retired instructions plus an offset, and while `mcountinhibit` stops one, the offset
+//! is the value.
 
 use crate::riscv::hart::Hart;
 use crate::riscv::platform::Platform;
 use crate::riscv::words::{INSTRET, MCOUNTINHIBIT, MCYCLE_OFFSET, MINSTRET_OFFSET};
 
-/// A counter that can be stopped. The numbers are those of its bit in `mcountinhibit`, and its place among the counters.
+/// A counter that can be stopped. The numbers are those of its bit in `mcountinhibit`, and its place among
+/// the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Counter {
@@ -45,8 +48,8 @@ impl<P: Platform> Hart<P> {
         self.words[counter.word()].wrapping_add(running)
     }
 
-    /// Sets the counter, so that the next instruction reads `value`. `retired` is how many instructions will have been
-    /// retired by then.
+    /// Sets the counter, so that the next instruction reads `value`. `retired` is how many instructions will
+    /// have been retired by then.
     pub(in crate::riscv) fn set_count(&mut self, counter: Counter, value: u64, retired: u64) {
         let running = if self.is_inhibited(counter) { 0 } else { retired };
         self.words[counter.word()] = value.wrapping_sub(running);

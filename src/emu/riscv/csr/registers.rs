@@ -21,9 +21,11 @@ const fn extensions(letters: &[u8]) -> u64 {
     bits
 }
 
-/// What can be delegated: all but the environment call from machine mode, and what is reserved (Privileged ISA, 3.1.8).
+/// What can be delegated: all but the environment call from machine mode, and what is reserved (Privileged
+/// ISA, 3.1.8).
 pub const DELEGABLE: u64 = 0xb3ff;
-/// The counters that can be read at all, as `mcounteren` and `scounteren` enable them: `cycle`, `time`, `instret`.
+/// The counters that can be read at all, as `mcounteren` and `scounteren` enable them: `cycle`, `time`,
+/// `instret`.
 const COUNTERS: u64 = 0x7;
 
 /// A register that is a word in which some bits can be written.
@@ -103,8 +105,8 @@ impl<P: Platform> Hart<P> {
         })
     }
 
-    /// What an instruction that sets or clears bits of the register starts from, where that is not what it reads: of `mip`, the
-    /// lines of devices are not software's (Privileged ISA, 3.1.9).
+    /// What an instruction that sets or clears bits of the register starts from, where that is not what it
+    /// reads: of `mip`, the lines of devices are not software's (Privileged ISA, 3.1.9).
     pub(super) fn modified_register(&self, number: u16) -> Option<u64> {
         matches!(number, MIP | SIP).then(|| self.words[words::MIP_WRITTEN])
     }
@@ -160,7 +162,22 @@ impl<P: Platform> Hart<P> {
         self.refresh();
     }
 
-    /// Changes `mstatus`. MXR changes what every page that has been translated may be read for, so they are forgotten.
+    /// Makes all registers what they could be after writes, whatever they are.
+    pub(in crate::riscv) fn make_registers_legal(&mut self) {
+        for plain in (0..1 << 12).filter_map(Plain::of) {
+            self.words[plain.word] &= plain.writable;
+        }
+        self.words[words::MSTATUS] = Status::RESET.written(self.words[words::MSTATUS]).bits();
+        self.words[words::SATP] = Satp(0).written(self.words[words::SATP]).0;
+        for (word, fields) in
+            [(words::MENVCFG, Environment::MACHINE), (words::SENVCFG, Environment::SUPERVISOR)]
+        {
+            self.words[word] = Environment::empty().written(self.words[word], fields).bits();
+        }
+    }
+
+    /// Changes `mstatus`. MXR changes what every page that has been translated may be read for, so they are
+    /// forgotten.
     fn set_status(&mut self, status: Status) {
         if (status ^ self.status()).contains(Status::MXR) {
             self.forget_all();

@@ -18,7 +18,7 @@ const TRANSMITTER_EMPTY: u64 = 1 << 5;
 /// How much one call moves at most, so that interrupts don't wait for long.
 const MAX_BYTES: u64 = 256;
 /// How often a call that must not fail for want of room asks for it.
-const PATIENCE: u32 = 100_000;
+const PATIENCE: u32 = 1000;
 
 impl<P: Platform> Hart<P> {
     pub(super) fn sbi_console(&mut self, request: Request) -> Answer {

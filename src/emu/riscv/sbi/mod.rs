@@ -1,7 +1,9 @@
-//! The supervisor binary interface, for guests that start in supervisor mode: what firmware in machine mode would do.
+//! The supervisor binary interface, for guests that start in supervisor mode: what firmware in machine mode
+//! would do.
 //!
-//! A call has the extension's number in a7, the function's in a6, and arguments from a0 on; a0 and a1 are the answer (SBI, chapter
-//! 3). Machine mode itself is never entered: all exceptions are delegated but the environment call, which comes here.
+//! A call has the extension's number in a7, the function's in a6, and arguments from a0 on; a0 and a1 are the
+//! answer (SBI, chapter 3). Machine mode itself is never entered: all exceptions are delegated but the
+//! environment call, which comes here.
 
 mod base;
 mod console;
@@ -80,8 +82,8 @@ struct Request {
     arguments: [u64; 6],
 }
 
-/// Makes the registers what firmware leaves behind: as OpenSBI, but that exceptions that it would only hand on go to supervisor
-/// mode directly.
+/// Makes the registers what firmware leaves behind: as OpenSBI, but that exceptions that it would only hand
+/// on go to supervisor mode directly.
 pub fn prepare(words: &mut Words) {
     words[MODE] = Mode::Supervisor.bits();
     words[MEDELEG] = DELEGABLE;

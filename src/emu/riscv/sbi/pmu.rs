@@ -1,5 +1,5 @@
-//! PMU: the counters that exist, `cycle` and `instret` (SBI, chapter 11). A counter has the number of its bit in
-//! `mcountinhibit`; number 1 would be `time`, which cannot be stopped and is none.
+//! PMU: the counters that exist, `cycle` and `instret` (SBI, chapter 11). A counter has the number of its bit
+//! in `mcountinhibit`; number 1 would be `time`, which cannot be stopped and is none.
 
 use super::super::csr::{Counter, number};
 use super::super::hart::Hart;

@@ -5,7 +5,7 @@ use polyvisor_cell_abi::Requests;
 use super::*;
 use crate::interp::{Attention, Interpreter};
 use crate::ir::{Inst, Terminator};
-use crate::riscv::words::{INSTRET, MODE, MSTATUS, X};
+use crate::riscv::words::{INSTRET, MENVCFG, MIE, MIP, MODE, MSTATUS, SATP, X};
 
 const NOP: u32 = 0x13;
 
@@ -72,9 +72,14 @@ fn registers_are_legal_after_a_stop() {
     hart.words[X] = 7;
     hart.words[MODE] = 2;
     hart.words[MSTATUS] = u64::MAX;
+    hart.words[MIE] = u64::MAX;
+    hart.words[MIP] = u64::MAX;
+    hart.words[SATP] = u64::MAX;
+    hart.words[MENVCFG] = 0x20;
     hart.surroundings().world.requests.store(Requests::STOP, Ordering::Relaxed);
     hart.attend();
     assert_eq!((hart.words[X], hart.words[MODE], hart.words[MSTATUS]), (0, 0, 0x8000_000a_007e_79aa));
+    assert_eq!((hart.words[MIE], hart.words[MIP], hart.words[SATP], hart.words[MENVCFG]), (0xaaa, 0, 0, 0));
 }
 
 /// Counts in x5, four times in each round of five instructions.

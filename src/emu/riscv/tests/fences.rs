@@ -7,8 +7,9 @@ use crate::riscv::fence::Request;
 
 const HARTS: usize = 4;
 
-/// Each hart publishes a number, has the others do a fence, and confirms the number then. From there on they must know that
-/// number, or a later one, whenever they are in guest code: a fence that was lost, or answered too early, shows.
+/// Each hart publishes a number, has the others do a fence, and confirms the number then. From there on they
+/// must know that number, or a later one, whenever they are in guest code: a fence that was lost, or answered
+/// too early, shows.
 #[test]
 fn no_fence_is_lost_or_answered_too_early() {
     const ROUNDS: u64 = 2000;
