@@ -9,6 +9,7 @@ mod check;
 mod console;
 mod cpio;
 mod disk;
+mod emu;
 mod firmware;
 mod flash;
 mod guests;
@@ -85,6 +86,8 @@ enum Task {
         /// The file, which must not exist
         file: PathBuf,
     },
+    /// Run a bare RISC-V program on this machine, in the translator of Polyvisor's cells
+    Emu(emu::EmuOptions),
     /// Write the files that a board boots from
     Image {
         /// Which board
@@ -96,16 +99,13 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    match execute(&Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    execute(&Cli::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
-fn execute(task: &Task) -> Result<()> {
+fn execute(task: &Task) -> Result<ExitCode> {
     let paths = Paths::find()?;
     match task {
         Task::Setup { update } => setup(&paths, *update),
@@ -119,8 +119,10 @@ fn execute(task: &Task) -> Result<()> {
             let _lock = paths.lock()?;
             disk::make(&paths, &Guests::new(&paths), *layout, file)
         }
+        Task::Emu(options) => return emu::run(options),
         Task::Image { board, guest } => flash::write(&paths, *board, guest),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn setup(paths: &Paths, update: bool) -> Result<()> {
