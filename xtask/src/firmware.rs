@@ -33,6 +33,8 @@ pub struct Firmware {
     pub size: u64,
     /// The ELF file that it was made from, for symbols.
     pub elf: PathBuf,
+    /// That of the engine in it.
+    pub engine: PathBuf,
 }
 
 /// Builds the engine and the payloads, then the firmware with what it carries.
@@ -55,8 +57,9 @@ pub fn build(paths: &Paths) -> Result<Firmware> {
     process::run(&mut cargo)?;
     let size = write_raw(paths, FIRMWARE)?;
     let elf = elf(paths, FIRMWARE);
-    separation::check(&elf, &self::elf(paths, ENGINE))?;
-    Ok(Firmware { image: raw(paths, FIRMWARE), size, elf })
+    let engine = self::elf(paths, ENGINE);
+    separation::check(&elf, &engine)?;
+    Ok(Firmware { image: raw(paths, FIRMWARE), size, elf, engine })
 }
 
 /// Lints the firmware, the engine and the payloads, each for what they are built for.

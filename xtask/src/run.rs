@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use regex::bytes::Regex;
 
@@ -19,7 +19,7 @@ use crate::{
     process::shown,
     progress::note,
     qemu::{Boot, Machine, Monitor, Qemu, free_port},
-    symbolize::Symbols,
+    symbolize,
 };
 
 /// What Polyvisor prints last when it cannot start, on a machine that it cannot switch off either.
@@ -115,6 +115,10 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<()> {
         // What cannot be removed is overwritten or left to `cargo clean`.
         let _ = fs::remove_file(bundle);
     }
+    let backtraces = symbolize::explain(&firmware, &console.transcript())?;
+    if !backtraces.is_empty() {
+        eprint!("\n{backtraces}");
+    }
     match event {
         Event::Match(text) if Some(&text) == options.until.as_ref() => Ok(()),
         Event::Match(_) => bail!("Polyvisor could not start: see above"),
@@ -130,8 +134,6 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<()> {
         }
         Event::Timeout => bail!("the run took longer than {} s", options.timeout.unwrap_or_default()),
         Event::Panic => {
-            let symbols = Symbols::load(&firmware.elf).context("no symbols for the backtrace")?;
-            eprint!("\n{}", symbols.explain(&console.transcript()));
             bail!("the hypervisor panicked; all output is in {}", log.display());
         }
     }

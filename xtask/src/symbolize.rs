@@ -5,20 +5,38 @@ use std::{fmt::Write as _, path::Path};
 use anyhow::{Context, Result, anyhow};
 use object::{Object, ObjectSegment};
 
+use crate::firmware::Firmware;
+
 /// How a hypervisor panic begins on the console.
 pub const PANIC: &str = "polyvisor panic:";
 /// How its backtrace begins: offsets from the start of the image, innermost first, in one line.
 const BACKTRACE: &str = "polyvisor backtrace:";
+/// How that of a cell's engine begins.
+const ENGINE_BACKTRACE: &str = "engine backtrace:";
+
+/// A readable backtrace for every one that `console` shows; empty if it shows none.
+///
+/// # Errors
+/// An ELF file of `firmware` cannot be read.
+pub fn explain(firmware: &Firmware, console: &str) -> Result<String> {
+    let mut text = String::new();
+    for (elf, marker) in [(&firmware.elf, BACKTRACE), (&firmware.engine, ENGINE_BACKTRACE)] {
+        if console.contains(marker) {
+            text.push_str(&Symbols::load(elf)?.explain(console, marker));
+        }
+    }
+    Ok(text)
+}
 
 /// The debug information of an image.
-pub struct Symbols {
+struct Symbols {
     loader: addr2line::Loader,
     base: u64,
 }
 
 impl Symbols {
     /// Reads the ELF file that the image was made from.
-    pub fn load(elf: &Path) -> Result<Self> {
+    fn load(elf: &Path) -> Result<Self> {
         let bytes = std::fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
         let base = object::File::parse(&*bytes)?.segments().map(|segment| segment.address()).min();
         let base = base.with_context(|| format!("{} has no segments", elf.display()))?;
@@ -26,10 +44,10 @@ impl Symbols {
         Ok(Self { loader, base })
     }
 
-    /// A readable backtrace for every one that `console` shows; empty if it shows none.
-    pub fn explain(&self, console: &str) -> String {
+    /// A readable backtrace for every one in `console` that begins with `marker`.
+    fn explain(&self, console: &str, marker: &str) -> String {
         let mut text = String::new();
-        for offsets in console.lines().filter_map(backtrace) {
+        for offsets in console.lines().filter_map(|line| backtrace(line, marker)) {
             for (number, offset) in offsets.into_iter().enumerate() {
                 self.frame(&mut text, number, offset);
             }
@@ -65,9 +83,9 @@ impl Symbols {
     }
 }
 
-/// The offsets in a line of the console, if it is a backtrace.
-fn backtrace(line: &str) -> Option<Vec<u64>> {
-    let (_, offsets) = line.split_once(BACKTRACE)?;
+/// The offsets in a line of the console, if it is a backtrace that begins with `marker`.
+fn backtrace(line: &str, marker: &str) -> Option<Vec<u64>> {
+    let (_, offsets) = line.split_once(marker)?;
     let hexadecimal = |word: &str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
     Some(offsets.split_whitespace().map_while(hexadecimal).collect())
 }
@@ -78,9 +96,11 @@ mod tests {
 
     #[test]
     fn a_backtrace_is_found_behind_anything() {
-        assert_eq!(backtrace("[cpu0] polyvisor backtrace: 0x1f40 0x20 \r"), Some(vec![0x1f40, 0x20]));
-        assert_eq!(backtrace("polyvisor backtrace: 0x10 (truncated) 0x20"), Some(vec![0x10]));
-        assert_eq!(backtrace("backtrace 0x10"), None);
+        let offsets = |line| backtrace(line, BACKTRACE);
+        assert_eq!(offsets("[cpu0] polyvisor backtrace: 0x1f40 0x20 \r"), Some(vec![0x1f40, 0x20]));
+        assert_eq!(offsets("polyvisor backtrace: 0x10 (truncated) 0x20"), Some(vec![0x10]));
+        assert_eq!(offsets("backtrace 0x10"), None);
+        assert_eq!(offsets("engine backtrace: 0x10"), None);
     }
 
     #[test]
@@ -98,7 +118,8 @@ mod tests {
 
         let symbols = Symbols::load(&program).unwrap();
         let offset = address - symbols.base;
-        let text = symbols.explain(&format!("noise\npolyvisor backtrace: {offset:#x} {:#x}\n", offset + 1));
+        let console = format!("noise\npolyvisor backtrace: {offset:#x} {:#x}\n", offset + 1);
+        let text = symbols.explain(&console, BACKTRACE);
         assert_eq!(text.lines().filter(|line| line.contains("symbolize::backtrace")).count(), 2, "{text}");
         assert!(text.contains("symbolize.rs:"), "{text}");
     }

@@ -5,7 +5,7 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, FP, Readable};
-use polyvisor_cell_abi::MAX_MESSAGE;
+use polyvisor_cell_abi::{IMAGE, MAX_MESSAGE};
 
 use crate::{cpu, exception::Frame, guest, hypercall, local};
 
@@ -106,11 +106,12 @@ pub fn registers(mut out: &Report, x: &[u64]) -> fmt::Result {
     Ok(())
 }
 
-/// Writes where it was and where it was called from, innermost first: the compiler keeps frame pointers.
+/// Writes where it was and where it was called from, innermost first, as offsets in the image: `xtask` resolves them. The
+/// compiler keeps frame pointers.
 fn backtrace(mut out: &Report, frame: Option<&Frame>) -> fmt::Result {
     write!(out, "engine backtrace:")?;
     if let Some(frame) = frame {
-        write!(out, " {:#x}", frame.elr)?;
+        write!(out, " {:#x}", frame.elr.wrapping_sub(IMAGE))?;
     }
     let stack = local::stack();
     let mut at = frame.map_or(FP.get(), |frame| frame.x[29]);
@@ -125,7 +126,7 @@ fn backtrace(mut out: &Report, frame: Option<&Frame>) -> fmt::Result {
             break;
         }
         // The call, not what is behind it.
-        write!(out, " {:#x}", back.wrapping_sub(4))?;
+        write!(out, " {:#x}", back.wrapping_sub(IMAGE + 4))?;
         if next <= at {
             break;
         }

@@ -29,7 +29,7 @@ use crate::{
     paths::Paths,
     process::{last_lines, shown},
     qemu::{Monitor, Qemu, free_port},
-    symbolize::Symbols,
+    symbolize,
 };
 use script::Test;
 use subject::Kit;
@@ -165,9 +165,7 @@ impl Suite<'_> {
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "      | {}", line.trim_end());
             }
-            if let Ok(symbols) = Symbols::load(&self.firmware.elf) {
-                text.push_str(&symbols.explain(&transcript));
-            }
+            text.push_str(&symbolize::explain(&self.firmware, &transcript).unwrap_or_default());
             anyhow!(text)
         })
     }
