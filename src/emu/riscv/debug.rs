@@ -59,6 +59,9 @@ impl<P: Platform> Hart<P> {
         } else {
             return self.note_breakpoints();
         };
+        // The debugger reads and writes the registers behind the compiler's back: from here on it must not think that
+        // it alone knows what they are.
+        core::hint::black_box(&mut self.words);
         self.park(|platform| platform.stopped(reason));
         self.make_legal();
         let platform = self.bus.platform();
