@@ -133,6 +133,28 @@ pub fn set_registers(memory: &Memory, hart: usize, words: impl Iterator<Item = (
     Some(())
 }
 
+/// Asks a hart to stop between two instructions, or withdraws that. `false`: its engine has not told of it yet.
+pub fn request_stop(memory: &Memory, hart: usize, wanted: bool) -> bool {
+    let stop =
+        |requests| if wanted { requests | abi::Requests::STOP } else { requests & !abi::Requests::STOP };
+    let memory = memory.pin_private();
+    let state = memory.slice(hart_at(hart, offset_of!(HartInfo, state)), size_of::<u64>() as u64);
+    let is_known = state.is_ok_and(|word| word.load::<u64>(0).is_some_and(|state| state != 0));
+    if is_known {
+        change(&memory, hart_at(hart, offset_of!(HartInfo, requests)), stop);
+    }
+    is_known
+}
+
+/// Changes a word that the engine does not change meanwhile.
+fn change(memory: &impl GuestMemory, at: Ipa, change: impl FnOnce(u32) -> u32) {
+    if let Ok(word) = memory.slice(at, size_of::<u32>() as u64)
+        && let Some(value) = word.load(0)
+    {
+        word.store(0, change(value));
+    }
+}
+
 /// Tells the engine what the debugger wants of a hart, which does not run.
 ///
 /// # Errors
@@ -149,21 +171,14 @@ pub fn debug(memory: &Memory, hart: usize, setup: Option<Setup<'_>>) -> Result<(
     let addresses =
         addresses.filter(|addresses| addresses.len() <= abi::MAX_BREAKPOINTS).ok_or(TooManyPoints)?;
     let memory = memory.pin_private();
-    let half = |at, change: &dyn Fn(u32) -> u32| {
-        if let Ok(word) = memory.slice(at, size_of::<u32>() as u64)
-            && let Some(value) = word.load(0)
-        {
-            word.store(0, change(value));
-        }
-    };
     for (index, address) in addresses.iter().enumerate() {
         let offset = offset_of!(CellInfo, breakpoints) + index * size_of::<u64>();
         // The cell has this memory.
         let _ = memory.write(at(offset), &address.to_le_bytes());
     }
-    half(at(offset_of!(CellInfo, breakpoint_count)), &|_| addresses.len() as u32);
-    half(at(offset_of!(CellInfo, breakpoint_generation)), &|generation| generation.wrapping_add(1));
+    change(&memory, at(offset_of!(CellInfo, breakpoint_count)), |_| addresses.len() as u32);
+    change(&memory, at(offset_of!(CellInfo, breakpoint_generation)), |generation| generation.wrapping_add(1));
     let requests = if step { abi::Requests::STEP } else { 0 };
-    half(hart_at(hart, offset_of!(HartInfo, requests)), &|_| requests);
+    change(&memory, hart_at(hart, offset_of!(HartInfo, requests)), |_| requests);
     Ok(())
 }

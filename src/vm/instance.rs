@@ -292,7 +292,7 @@ impl Vm {
             let native = Vcpu::new(task.id(), vm.clone());
             let vcpu: Box<dyn VcpuOps> = match vm.spec.arch {
                 Arch::Aarch64 => Box::new(native),
-                Arch::Riscv64 => Box::new(Translated::new(native, vm.memory.clone())),
+                Arch::Riscv64 => Box::new(Translated::new(native, vm.devices.gic.clone(), vm.memory.clone())),
             };
             task.join(&vm, vcpu);
         }

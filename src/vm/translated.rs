@@ -3,27 +3,54 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use polyvisor_cell_abi::riscv;
+use polyvisor_cell_abi::{self as abi, riscv};
 
 use super::cell;
-use super::debug::{Setup, TooManyPoints};
+use super::debug::{Setup, Stop, TooManyPoints};
+use super::devices::GicHost;
 use super::instance::{Memory, Vm};
 use super::riscv64;
 use super::vcpu::{Exit, FpuRegs, Regs, RegsError, VcpuId, VcpuOps};
+use crate::arch::aarch64::timer;
 use crate::arch::aarch64::vcpu::Vcpu;
+use crate::devices::gic::device::VgicDevice;
 use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::GuestMemory;
+
+/// How long the engine may take to finish a guest instruction, in microseconds: a block of them takes a few.
+const PATIENCE: u64 = 10_000;
 
 /// A vCPU of a cell.
 pub struct Translated {
     engine: Vcpu<Vm>,
+    gic: Arc<VgicDevice<GicHost>>,
     memory: Arc<Memory>,
 }
 
 impl Translated {
-    /// The vCPU whose engine is `engine`, in a cell with this memory.
-    pub fn new(engine: Vcpu<Vm>, memory: Arc<Memory>) -> Self {
-        Self { engine, memory }
+    /// The vCPU whose engine is `engine`, in a cell with this memory and interrupt controller.
+    pub fn new(engine: Vcpu<Vm>, gic: Arc<VgicDevice<GicHost>>, memory: Arc<Memory>) -> Self {
+        Self { engine, gic, memory }
+    }
+
+    /// The vCPU is to stop, but may be anywhere in the engine: lets it run on to where the guest is between two
+    /// instructions and its registers are in memory. An engine that does not get there in time is stopped where it is.
+    fn run_to_boundary(&mut self) -> Exit {
+        let hart = self.engine.id().index;
+        let deadline = timer::now().saturating_add(timer::ticks(PATIENCE));
+        if !cell::request_stop(&self.memory, hart, true) {
+            return Exit::Stopped;
+        }
+        self.gic.ring(hart, abi::DOORBELL_SGI);
+        while timer::now() < deadline {
+            match self.engine.run() {
+                Exit::Debug(Stop::Paused) => return Exit::Stopped,
+                Exit::Stopped | Exit::Preempted | Exit::Yielded | Exit::Waiting { .. } => {}
+                exit => return exit,
+            }
+        }
+        cell::request_stop(&self.memory, hart, false);
+        Exit::Stopped
     }
 
     /// The guest's registers; zeros before the engine has told of them.
@@ -43,7 +70,10 @@ impl VcpuOps for Translated {
     }
 
     fn run(&mut self) -> Exit {
-        self.engine.run()
+        match self.engine.run() {
+            Exit::Stopped => self.run_to_boundary(),
+            exit => exit,
+        }
     }
 
     fn start_at(&mut self, pc: u64, argument: u64) {
