@@ -328,6 +328,23 @@ fn a_full_cache_starts_afresh() {
 }
 
 #[test]
+fn a_cache_that_started_afresh_remembers_no_jumps() {
+    let mut guest = ToyGuest::new();
+    let mut interpreter = Interpreter::new(0);
+    // Each block goes to the next one through a hot one, which is remembered by its address.
+    let (hot, first, blocks) = (RAM + 0x3_0002, RAM + 0x1000, 8000);
+    for at in 0..blocks {
+        guest.put(first + 8 * at, &[add(1, 1), add(9, 8)], jump(hot));
+    }
+    guest.put(hot, &[add(2, 1)], Some(Terminator::Indirect { target: Var(9) }));
+    guest.vars[9] = first;
+    guest.run(&mut interpreter, first);
+    assert_eq!(guest.vars[1..3], [blocks, blocks]);
+    assert!(guest.lifted.len() as u64 > blocks + 2, "it was never full");
+    assert!((guest.lifted.len() as u64) < blocks + 100, "the hot block is lifted too often");
+}
+
+#[test]
 fn the_program_counter_is_exact_in_calls() {
     let (mut guest, mut interpreter) = machine();
     guest.put(RAM, &[], None);
