@@ -6,6 +6,7 @@
 //! register does to the rest of a longer one harms nobody.)
 
 /// From so many bytes on, borrowing registers pays.
+#[cfg(target_os = "none")]
 const LARGE: usize = 256;
 
 /// Copies `len` bytes. Where the two overlap, what comes out is some mixture of both.

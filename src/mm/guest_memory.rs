@@ -167,6 +167,14 @@ impl<'a> GuestSlice<'a> {
         at.is_aligned().then(|| T::from_le(unsafe { at.read_volatile() }))
     }
 
+    /// Two little-endian words from `offset` on, each read at once; `None` where they are not inside or not aligned.
+    #[inline]
+    pub fn load_pair(&self, offset: usize) -> Option<[u64; 2]> {
+        let at = self.at(offset, size_of::<[u64; 2]>())?.cast::<u64>();
+        // SAFETY: as in `load`.
+        at.is_aligned().then(|| unsafe { [at.read_volatile(), at.add(1).read_volatile()].map(u64::from_le) })
+    }
+
     /// Writes a little-endian word at `offset`, at once. `false`: it is not inside or not aligned.
     #[inline]
     pub fn store<T: Word>(&self, offset: usize, value: T) -> bool {

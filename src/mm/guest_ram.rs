@@ -194,27 +194,24 @@ impl<R: Stage2Regime> GuestRam<R> {
         memory.read(ipa, buffer)
     }
 
-    #[inline]
     fn chunk(&self, ipa: Ipa) -> Option<(&Area, &Chunk)> {
         self.areas.iter().find_map(|area| Some((area, area.chunk(ipa)?)))
     }
 
-    /// Where `ipa` is, for `len` bytes' sake, and how much follows in one piece. Only who holds a pin may go there.
+    /// The frame of the chunk around `ipa`, if it is mapped and within reach. Only who holds a pin may go there.
     #[inline]
-    fn locate(&self, ipa: Ipa, len: u64, reach: Reach) -> Result<(NonNull<u8>, u64), MemoryError> {
+    fn mapped(&self, ipa: Ipa, reach: Reach) -> Option<NonNull<u8>> {
+        self.areas.iter().filter(|area| reach.has(area.kind)).find_map(|area| area.chunk(ipa)?.mapped())
+    }
+
+    /// The same of any chunk within reach, which is mapped if need be; `len` bytes are wanted there.
+    fn reached(&self, ipa: Ipa, len: u64, reach: Reach) -> Result<NonNull<u8>, MemoryError> {
         let found = self.chunk(ipa).filter(|(area, _)| reach.has(area.kind));
         let (area, chunk) = found.ok_or(MemoryError::Unbacked { ipa, len })?;
-        let start = match chunk.mapped() {
-            Some(start) => start,
-            None => self.populate(area, chunk, ipa).map_err(|_| MemoryError::OutOfFrames { ipa })?,
-        };
-        let offset = ipa.0 % CHUNK;
-        // SAFETY: the chunk's frame is of this size.
-        Ok((unsafe { start.add(offset as usize) }, CHUNK - offset))
+        self.populate(area, chunk, ipa).map_err(|_| MemoryError::OutOfFrames { ipa })
     }
 
     /// Sees to it that `chunk`, which is the one around `ipa`, is mapped, and tells its frame.
-    #[cold]
     fn populate(&self, area: &Area, chunk: &Chunk, ipa: Ipa) -> Result<NonNull<u8>, TableError> {
         let mut tables = self.tables.lock();
         if let Some(frame) = chunk.mapped() {

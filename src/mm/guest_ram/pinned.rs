@@ -1,10 +1,11 @@
 //! Guest memory in use by EL2.
 
 use core::ops::Range;
+use core::ptr::NonNull;
 
 use spin::RwLockReadGuard;
 
-use super::{GuestRam, Reach, Stage2Regime};
+use super::{CHUNK, GuestRam, Reach, Stage2Regime};
 use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::{GuestMemory, GuestSlice, MemoryError};
 
@@ -22,12 +23,29 @@ impl<R: Stage2Regime> GuestMemory for Pinned<'_, R> {
         self.memory.ram()
     }
 
-    #[inline]
     fn slice(&self, ipa: Ipa, len: u64) -> Result<GuestSlice<'_>, MemoryError> {
-        let (start, rest) = self.memory.locate(ipa, len, self.reach)?;
-        // SAFETY: the piece lies in frames of this VM, which are not freed as long as the pin is held, which the slice
-        // borrows.
-        Ok(unsafe { GuestSlice::new(start, rest.min(len) as usize) })
+        match self.memory.mapped(ipa, self.reach) {
+            Some(frame) => Ok(self.within(frame, ipa, len)),
+            None => self.fresh_slice(ipa, len),
+        }
+    }
+}
+
+impl<R: Stage2Regime> Pinned<'_, R> {
+    /// The piece of at most `len` bytes at `ipa`, around which is the chunk with this frame.
+    #[inline]
+    fn within(&self, frame: NonNull<u8>, ipa: Ipa, len: u64) -> GuestSlice<'_> {
+        let offset = ipa.0 % CHUNK;
+        // SAFETY: the piece lies in a frame of this VM, which is of this size and not freed as long as the pin is held, which
+        // the slice borrows.
+        unsafe { GuestSlice::new(frame.add(offset as usize), (CHUNK - offset).min(len) as usize) }
+    }
+
+    /// A piece of a chunk that is not mapped, or of nothing.
+    #[cold]
+    #[inline(never)]
+    fn fresh_slice(&self, ipa: Ipa, len: u64) -> Result<GuestSlice<'_>, MemoryError> {
+        Ok(self.within(self.memory.reached(ipa, len, self.reach)?, ipa, len))
     }
 }
 

@@ -72,21 +72,22 @@ impl Chunk {
         Some(unsafe { core::slice::from_raw_parts(frames.as_ptr(), CHUNK) })
     }
 
-    /// The memory, taken from the machine if need be.
-    fn bytes_mut(&mut self) -> Result<&mut [u8], DiskError> {
-        let frames = match &mut self.frames {
-            Some(frames) => frames,
-            none => {
-                let frames = Frames::allocate(CHUNK as u64, Owner::Guest).map_err(|_| DiskError::NoSpace)?;
-                // What the machine needs for itself is not for guests to use up.
-                if frames::free() < HEADROOM {
-                    return Err(DiskError::NoSpace);
-                }
-                none.insert(frames)
-            }
-        };
+    fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        let frames = self.frames.as_mut()?;
         // SAFETY: as in `bytes`, and borrowed mutably.
-        Ok(unsafe { core::slice::from_raw_parts_mut(frames.as_ptr(), CHUNK) })
+        Some(unsafe { core::slice::from_raw_parts_mut(frames.as_ptr(), CHUNK) })
+    }
+
+    /// Takes memory from the machine.
+    #[cold]
+    fn take_memory(&mut self) -> Result<(), DiskError> {
+        let frames = Frames::allocate(CHUNK as u64, Owner::Guest).map_err(|_| DiskError::NoSpace)?;
+        // What the machine needs for itself is not for guests to use up.
+        if frames::free() < HEADROOM {
+            return Err(DiskError::NoSpace);
+        }
+        self.frames = Some(frames);
+        Ok(())
     }
 
     /// Where the bytes from `offset` on are, at most `len` of them.
@@ -109,12 +110,27 @@ impl Chunk {
     /// Makes the pages that `range` touches ones that are written, with what they have been so far where `range` does not
     /// cover them, and returns their memory. `image` is the image from this chunk on.
     fn open(&mut self, image: &[u8], range: &Range<usize>) -> Result<&mut [u8], DiskError> {
-        let (written, zeroed) = (self.written, self.zeroed);
-        let bytes = self.bytes_mut()?;
-        let mut partly = touched(range) & !covered(range) & !written;
-        while partly != 0 {
-            let page = partly.trailing_zeros() as usize;
-            partly &= partly - 1;
+        if self.frames.is_none() {
+            self.take_memory()?;
+        }
+        let touched = touched(range);
+        let fresh = touched & !self.written;
+        if fresh != 0 {
+            self.complete(image, fresh & !covered(range));
+            self.written |= touched;
+            self.zeroed &= !touched;
+        }
+        self.bytes_mut().ok_or(DiskError::NoSpace)
+    }
+
+    /// Gives the memory of these pages, which are not written, what they have been so far.
+    #[cold]
+    fn complete(&mut self, image: &[u8], mut pages: u16) {
+        let zeroed = self.zeroed;
+        let Some(bytes) = self.bytes_mut() else { return };
+        while pages != 0 {
+            let page = pages.trailing_zeros() as usize;
+            pages &= pages - 1;
             if let Some(to) = bytes.get_mut(page * PAGE..(page + 1) * PAGE) {
                 let from = match zeroed >> page & 1 {
                     0 => image.get(page * PAGE..).unwrap_or_default(),
@@ -125,9 +141,6 @@ impl Chunk {
                 rest.fill(0);
             }
         }
-        self.written |= touched(range);
-        self.zeroed &= !touched(range);
-        self.bytes_mut()
     }
 
     /// Forgets pages, which are the image's again.

@@ -95,16 +95,24 @@ impl Cursor<'_> {
     /// Takes sixteen bytes off the front, as two little-endian words. The driver may frame them as it likes (2.7.4).
     #[inline]
     fn take_words(&mut self, memory: &dyn GuestMemory) -> Option<[u64; 2]> {
+        // As nearly every driver does it: they are all of a buffer.
+        let whole = self.segments.get(*self.used).filter(|segment| segment.len == 16);
+        if let Some(words) = whole.and_then(|segment| memory.slice(segment.ipa, 16).ok()?.load_pair(0)) {
+            *self.used += 1;
+            return Some(words);
+        }
+        self.collect_words(memory)
+    }
+
+    #[cold]
+    fn collect_words(&mut self, memory: &dyn GuestMemory) -> Option<[u64; 2]> {
         let mut bytes = [0; 16];
         let mut rest = &mut bytes[..];
         while !rest.is_empty() {
             let segment = self.segments.get_mut(*self.used)?;
             let len = rest.len().min(segment.len as usize);
             let into = rest.split_off_mut(..len)?;
-            match memory.slice(segment.ipa, len as u64) {
-                Ok(piece) if piece.len() == len => _ = piece.read(0, into),
-                _ => memory.read(segment.ipa, into).ok()?,
-            }
+            memory.read(segment.ipa, into).ok()?;
             advance(segment, len as u32);
             if segment.len == 0 {
                 *self.used += 1;

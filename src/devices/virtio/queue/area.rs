@@ -91,9 +91,9 @@ impl<'a> Area<'a> {
     #[inline]
     pub fn descriptor(&self, index: u32) -> Result<Descriptor, QueueError> {
         let offset = index as usize * DESCRIPTOR as usize;
-        match (self.piece.load(offset), self.piece.load(offset + 8)) {
-            (Some(address), Some(rest)) => Ok(Descriptor::new(address, rest)),
-            _ => self.misaligned_descriptor(offset),
+        match self.piece.load_pair(offset) {
+            Some([address, rest]) => Ok(Descriptor::new(address, rest)),
+            None => self.misaligned_descriptor(offset),
         }
     }
 
