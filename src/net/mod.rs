@@ -89,12 +89,29 @@ pub enum Delivery {
 pub trait Endpoint: Send + Sync {
     /// Takes a frame from the switch. It may not send anything to the switch before this returns.
     fn deliver(&self, frame: &Frame<'_>) -> Delivery;
+
+    /// Takes several, in their order, and tells `each` what became of it. For those who can do that cheaper than one by one.
+    fn deliver_all(&self, frames: &[Frame<'_>], each: &mut dyn FnMut(&Frame<'_>, Delivery)) {
+        frames.iter().for_each(|frame| each(frame, self.deliver(frame)));
+    }
+}
+
+/// What sending has cost: the sender pays for the copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offered {
+    /// How many endpoints were offered frames; one that was offered several counts as often.
+    pub receivers: usize,
+    /// Bytes of all these frames.
+    pub bytes: usize,
 }
 
 /// One side of a port: what an endpoint sends by.
 pub trait Port: Send + Sync {
     /// Sends a frame to whomever it concerns. Tells how many endpoints were offered it: the sender pays for the copies.
     fn send(&self, frame: &Frame<'_>) -> usize;
+
+    /// Sends several frames, in their order: that is cheaper where they go the same way.
+    fn send_all(&self, frames: &[Frame<'_>]) -> Offered;
 }
 
 /// A plugged port, for both sides of it.

@@ -72,6 +72,16 @@ bitflags! {
 }
 
 impl Accepts {
+    /// Whether it takes a frame with this left to do as it is.
+    #[inline]
+    pub fn takes(self, offload: &Offload) -> bool {
+        offload.is_none()
+            || match offload.segmentation {
+                Some(segmentation) => self.covers(segmentation),
+                None => self.contains(Self::CHECKSUM),
+            }
+    }
+
     /// Whether it takes this as it is.
     fn covers(self, segmentation: Segmentation) -> bool {
         let protocol = match segmentation.protocol {
@@ -139,12 +149,11 @@ pub fn lower(
     accepts: Accepts,
     deliver: &mut dyn FnMut(&Frame<'_>) -> Delivery,
 ) -> Delivery {
-    let Some(checksum) = frame.offload.checksum else { return deliver(frame) };
-    match frame.offload.segmentation {
-        Some(segmentation) if accepts.covers(segmentation) => deliver(frame),
-        Some(segmentation) => segment::cut(frame, checksum, segmentation, accepts, deliver),
-        None if accepts.contains(Accepts::CHECKSUM) => deliver(frame),
-        None => finish(frame, checksum, deliver),
+    match (frame.offload.checksum, frame.offload.segmentation) {
+        _ if accepts.takes(&frame.offload) => deliver(frame),
+        (Some(checksum), Some(segmentation)) => segment::cut(frame, checksum, segmentation, accepts, deliver),
+        (Some(checksum), None) => finish(frame, checksum, deliver),
+        (None, _) => deliver(frame),
     }
 }
 

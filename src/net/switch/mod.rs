@@ -12,6 +12,7 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
 use arrayvec::ArrayVec;
 use spin::Mutex;
@@ -23,7 +24,7 @@ pub use table::{AGE, PortId, SHARE, Station};
 use table::{Spoofed, Table};
 
 use super::ethernet::{self, HeadBuffer, Header, MAX_VLAN, TAG, UNTAGGED};
-use super::{Endpoint, Frame, MAX_FRAME, MAX_HEAD, Mac, Plug, Port};
+use super::{Endpoint, Frame, MAX_FRAME, MAX_HEAD, Mac, Offered, Plug, Port};
 
 /// Most ports of a switch.
 pub const MAX_PORTS: usize = 64;
@@ -255,12 +256,81 @@ impl Plugged {
         Ok(vlan)
     }
 
+    /// Where a frame that is sent here goes, and in which VLAN; `None`: nowhere.
+    #[inline]
+    fn decide(&self, frame: &Frame<'_>) -> Option<(u16, Route)> {
+        let decided = Header::parse(frame.head).ok_or(Cause::Malformed).and_then(|header| {
+            let vlan = self.admit(frame, &header)?;
+            let route = self.switch.route(&self.member, vlan, &header).map_err(|Spoofed| Cause::Spoofed)?;
+            Ok((vlan, route))
+        });
+        match decided {
+            Ok(decided) => {
+                self.member.sent(frame);
+                Some(decided)
+            }
+            Err(cause) => {
+                self.member.dropped(cause);
+                None
+            }
+        }
+    }
+
+    /// Whether frames have the same form at the receiver's port as here.
+    #[inline]
+    fn is_alike(&self, receiver: &Member) -> bool {
+        self.member.config.vlan.is_some() == receiver.config.vlan.is_some()
+    }
+
     /// Delivers a frame of this VLAN, in the form that it has at the receiver's port.
     #[inline]
     fn forward(&self, receiver: &Member, vlan: u16, frame: &Frame<'_>) {
-        match (self.member.config.vlan.is_some(), receiver.config.vlan.is_some()) {
-            (false, false) | (true, true) => receiver.deliver(frame),
-            (is_untagged, _) => retag(receiver, is_untagged.then_some(vlan), frame),
+        match self.is_alike(receiver) {
+            true => receiver.deliver(frame),
+            false => retag(receiver, self.member.config.vlan.is_some().then_some(vlan), frame),
+        }
+    }
+
+    /// Delivers a frame to whom it concerns, and tells how many those are.
+    fn carry(&self, vlan: u16, route: Route, frame: &Frame<'_>) -> usize {
+        match route {
+            Route::Nowhere => 0,
+            Route::One(receiver) => {
+                self.forward(&receiver, vlan, frame);
+                1
+            }
+            Route::All => {
+                let receivers = self.switch.others(&self.member, vlan);
+                receivers.iter().for_each(|receiver| self.forward(receiver, vlan, frame));
+                receivers.len()
+            }
+        }
+    }
+}
+
+/// Frames that follow each other and go as they are to the same port.
+struct Run<'a> {
+    frames: &'a [Frame<'a>],
+    receiver: Option<Arc<Member>>,
+    range: Range<usize>,
+}
+
+impl Run<'_> {
+    /// The frame of this index goes to `receiver`, after those that came before it.
+    #[inline]
+    fn push(&mut self, index: usize, receiver: Arc<Member>) {
+        if self.receiver.as_ref().is_none_or(|current| !Arc::ptr_eq(current, &receiver)) {
+            self.deliver();
+            self.receiver = Some(receiver);
+            self.range.start = index;
+        }
+        self.range.end = index + 1;
+    }
+
+    /// Delivers them; it is empty then.
+    fn deliver(&mut self) {
+        if let (Some(receiver), Some(frames)) = (self.receiver.take(), self.frames.get(self.range.clone())) {
+            receiver.deliver_all(frames);
         }
     }
 }
@@ -287,32 +357,29 @@ fn is_reserved(mac: Mac) -> bool {
 
 impl Port for Plugged {
     fn send(&self, frame: &Frame<'_>) -> usize {
-        let drop = |cause| {
-            self.member.dropped(cause);
-            0
-        };
-        let Some(header) = Header::parse(frame.head) else { return drop(Cause::Malformed) };
-        let vlan = match self.admit(frame, &header) {
-            Ok(vlan) => vlan,
-            Err(cause) => return drop(cause),
-        };
-        let route = match self.switch.route(&self.member, vlan, &header) {
-            Ok(route) => route,
-            Err(Spoofed) => return drop(Cause::Spoofed),
-        };
-        self.member.sent(frame);
-        match route {
-            Route::Nowhere => 0,
-            Route::One(receiver) => {
-                self.forward(&receiver, vlan, frame);
-                1
-            }
-            Route::All => {
-                let receivers = self.switch.others(&self.member, vlan);
-                receivers.iter().for_each(|receiver| self.forward(receiver, vlan, frame));
-                receivers.len()
-            }
+        self.decide(frame).map_or(0, |(vlan, route)| self.carry(vlan, route, frame))
+    }
+
+    fn send_all(&self, frames: &[Frame<'_>]) -> Offered {
+        let mut offered = Offered::default();
+        let mut run = Run { frames, receiver: None, range: 0..0 };
+        for (index, frame) in frames.iter().enumerate() {
+            let receivers = match self.decide(frame) {
+                None => 0,
+                Some((_, Route::One(receiver))) if self.is_alike(&receiver) => {
+                    run.push(index, receiver);
+                    1
+                }
+                Some((vlan, route)) => {
+                    run.deliver();
+                    self.carry(vlan, route, frame)
+                }
+            };
+            offered.receivers += receivers;
+            offered.bytes += receivers * frame.len;
         }
+        run.deliver();
+        offered
     }
 }
 

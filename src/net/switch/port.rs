@@ -117,7 +117,19 @@ impl Member {
     #[inline]
     pub(super) fn deliver(&self, frame: &Frame<'_>) {
         let Some(endpoint) = self.endpoint.upgrade() else { return };
-        match endpoint.deliver(frame) {
+        self.delivered(frame, endpoint.deliver(frame));
+    }
+
+    /// Hands several frames to the endpoint.
+    pub(super) fn deliver_all(&self, frames: &[Frame<'_>]) {
+        let Some(endpoint) = self.endpoint.upgrade() else { return };
+        endpoint.deliver_all(frames, &mut |frame, delivery| self.delivered(frame, delivery));
+    }
+
+    /// Counts what became of a frame.
+    #[inline]
+    fn delivered(&self, frame: &Frame<'_>, delivery: Delivery) {
+        match delivery {
             Delivery::Taken => {
                 count(&self.counts.delivered, 1);
                 count(&self.counts.delivered_bytes, frame.len);

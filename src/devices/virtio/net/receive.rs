@@ -24,9 +24,23 @@ impl Endpoint for NetDevice {
         if !self.wants(frame.head) {
             return Delivery::Filtered;
         }
-        let pairs = self.hot.pairs.load(Ordering::Relaxed);
-        let pair = if pairs > 1 { flow::hash(frame.head) as usize % usize::from(pairs) } else { 0 };
+        let pair = self.pair_of(frame);
         lower(frame, self.hot.accepts(), &mut |frame| self.receive(pair, frame))
+    }
+
+    fn deliver_all(&self, frames: &[Frame<'_>], each: &mut dyn FnMut(&Frame<'_>, Delivery)) {
+        let mut rest = frames;
+        while let Some((first, others)) = rest.split_first() {
+            let Some(pair) = self.queue_of(first) else {
+                each(first, self.deliver(first));
+                rest = others;
+                continue;
+            };
+            let more = others.iter().take_while(|frame| self.queue_of(frame) == Some(pair)).count();
+            let (alike, others) = rest.split_at(1 + more);
+            self.receive_all(pair, alike, each);
+            rest = others;
+        }
     }
 }
 
@@ -43,23 +57,53 @@ impl NetDevice {
         }
     }
 
+    /// The pair of queues that frames of its flow go to.
+    #[inline]
+    fn pair_of(&self, frame: &Frame<'_>) -> usize {
+        let pairs = self.hot.pairs.load(Ordering::Relaxed);
+        if pairs > 1 { flow::hash(frame.head) as usize % usize::from(pairs) } else { 0 }
+    }
+
+    /// The pair of queues that a frame goes to if the driver takes it as it is.
+    #[inline]
+    fn queue_of(&self, frame: &Frame<'_>) -> Option<usize> {
+        let is_taken = self.hot.link.load(Ordering::Relaxed)
+            && self.hot.accepts().takes(&frame.offload)
+            && self.wants(frame.head);
+        is_taken.then(|| self.pair_of(frame))
+    }
+
     /// Puts a frame into buffers of the pair's receive queue.
     fn receive(&self, pair: usize, frame: &Frame<'_>) -> Delivery {
-        let Some(buffers) = self.pairs.get(pair).map(|pair| &pair.receive) else { return Delivery::Dropped };
-        let header = header::encode(&frame.offload);
+        let mut delivered = Delivery::Dropped;
+        self.receive_all(pair, core::slice::from_ref(frame), &mut |_, delivery| delivered = delivery);
+        delivered
+    }
+
+    /// Puts frames into buffers of the pair's receive queue, which the driver sees all at once.
+    fn receive_all(&self, pair: usize, frames: &[Frame<'_>], each: &mut dyn FnMut(&Frame<'_>, Delivery)) {
         let features = NetFeatures::negotiated(self.channel.features());
         let is_mergeable = features.contains(NetFeatures::MRG_RXBUF);
-        let delivered = self.channel.visit(2 * pair, |visit| {
-            let source = Source {
-                start: &header,
-                head: frame.head,
-                current: None,
-                rest: frame.rest.iter(),
-                left: HEADER + frame.len,
-            };
-            put(visit, &mut buffers.lock(), is_mergeable, source)
-        });
-        delivered.unwrap_or(Delivery::Dropped)
+        let mut waiting = frames.iter();
+        if let Some(buffers) = self.pairs.get(pair).map(|pair| &pair.receive) {
+            self.channel.visit(2 * pair, |visit| {
+                let buffers = &mut *buffers.lock();
+                while let Some(frame) = waiting.as_slice().first() {
+                    let header = header::encode(&frame.offload);
+                    let source = Source {
+                        start: &header,
+                        head: frame.head,
+                        current: None,
+                        rest: frame.rest.iter(),
+                        left: HEADER + frame.len,
+                    };
+                    each(frame, put(visit, buffers, is_mergeable, source)?);
+                    waiting.next();
+                }
+                Ok(())
+            });
+        }
+        waiting.for_each(|frame| each(frame, Delivery::Dropped));
     }
 }
 

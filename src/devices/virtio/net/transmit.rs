@@ -1,34 +1,79 @@
 //! From the driver to the switch (VIRTIO 1.2, 5.1.6.2).
 
+use core::ops::Range;
 use core::sync::atomic::Ordering;
 
 use arrayvec::ArrayVec;
 
-use super::super::queue::{Chain, QueueError};
+use super::super::queue::{Chain, QueueError, Visit};
 use super::NetDevice;
 use super::header::{self, HEADER, NetFeatures};
 use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::{GuestMemory, GuestSlice, MemoryError};
-use crate::net::{Frame, MAX_FRAME, MAX_HEAD, Plug, ethernet};
+use crate::net::{Frame, MAX_FRAME, MAX_HEAD, Offered, Plug, ethernet};
 
-/// Most frames that are delivered at a time; one that goes to several receivers counts as often.
+/// Most frames that are delivered at a time, as far as the last batch does not exceed it; one that goes to several receivers
+/// counts as often.
 const FRAMES: usize = 64;
-/// Most bytes that are copied at a time, as far as the last frame does not exceed it.
+/// Most bytes that are copied at a time, likewise.
 const BYTES: usize = 256 << 10;
-/// Most pieces that a frame may lie in. Linux makes at most `MAX_SKB_FRAGS` + 2, which is 47 where it is largest.
+/// Most frames that are sent together.
+const BATCH: usize = 8;
+/// When so many bytes are together, no other frame joins them.
+const BATCH_BYTES: usize = 16 << 10;
+/// Most pieces that a batch may lie in, and so a frame. Linux makes at most `MAX_SKB_FRAGS` + 2, which is 47 where it is largest.
 const MAX_PIECES: usize = 128;
 
-/// What is used for each frame that is sent. Reused from one to the next, it is not cleared in between.
-pub(super) struct Sending {
+/// What is used for frames that are sent together. Reused from one batch to the next, it is not cleared in between.
+#[derive(Default)]
+pub(super) struct Sending([Slot; BATCH]);
+
+/// A frame that is to be sent.
+struct Slot {
     chain: Chain,
     /// The header of virtio, and the frame's head.
     start: [u8; HEADER + MAX_HEAD],
 }
 
-impl Default for Sending {
+impl Default for Slot {
     fn default() -> Self {
         Self { chain: Chain::default(), start: [0; _] }
     }
+}
+
+/// What the driver's buffers have for a [`Slot`].
+struct Gathered {
+    /// Bytes, with the header of virtio; 0 if they cannot be used.
+    total: usize,
+    /// Which of the batch's pieces follow the head.
+    rest: Range<usize>,
+}
+
+impl Slot {
+    /// The frame. `None`: it is malformed, or the driver lies about it.
+    #[inline]
+    fn frame<'a>(
+        &'a self,
+        gathered: &Gathered,
+        pieces: &'a [GuestSlice<'a>],
+        features: NetFeatures,
+    ) -> Option<Frame<'a>> {
+        let (header, head) = self.start.split_first_chunk()?;
+        let len = gathered.total.checked_sub(HEADER)?;
+        let head = head.get(..len.min(head.len()))?;
+        let offload = header::decode(header, features)?.validated(head, len)?;
+        let is_sound = (ethernet::HEADER..=MAX_FRAME).contains(&len);
+        is_sound.then_some(Frame { offload, head, rest: pieces.get(gathered.rest.clone())?, len })
+    }
+}
+
+/// What became of a batch.
+struct Batch {
+    /// How many frames it had.
+    frames: usize,
+    /// Whether there may be more.
+    more: bool,
+    offered: Offered,
 }
 
 impl NetDevice {
@@ -36,22 +81,16 @@ impl NetDevice {
     pub(super) fn transmit(&self, queue: usize) {
         let Some(pair) = self.pairs.get(queue / 2) else { return };
         let plug = self.plug.lock().clone().filter(|_| self.hot.link.load(Ordering::Relaxed));
-        let features = NetFeatures::negotiated(self.channel.features());
         let more = self.channel.visit(queue, |visit| {
-            let Sending { chain, start } = &mut *pair.transmit.lock();
+            let Sending(slots) = &mut *pair.transmit.lock();
             let (mut frames, mut bytes) = (0, 0);
             while frames < FRAMES && bytes < BYTES {
-                if !visit.next(chain)? {
+                let batch = self.send_batch(visit, slots, plug.as_ref())?;
+                if !batch.more {
                     return Ok(false);
                 }
-                let work = send(visit.memory(), chain, start, features, plug.as_ref())?;
-                if work.is_none() {
-                    self.malformed.fetch_add(1, Ordering::Relaxed);
-                }
-                let Work { receivers, len } = work.unwrap_or_default();
-                visit.complete(chain.token(), 0)?;
-                frames += receivers.max(1);
-                bytes += receivers * len;
+                frames += batch.offered.receivers.max(batch.frames);
+                bytes += batch.offered.bytes;
             }
             Ok(true)
         });
@@ -59,38 +98,55 @@ impl NetDevice {
             self.channel.defer(queue);
         }
     }
-}
 
-/// What a frame has cost.
-#[derive(Default)]
-struct Work {
-    /// How many were offered it.
-    receivers: usize,
-    /// Its bytes.
-    len: usize,
-}
-
-/// Sends a frame. `None`: it is malformed, or the driver lies about it.
-#[inline]
-fn send(
-    memory: &dyn GuestMemory,
-    chain: &Chain,
-    start: &mut [u8; HEADER + MAX_HEAD],
-    features: NetFeatures,
-    plug: Option<&Plug>,
-) -> Result<Option<Work>, QueueError> {
-    let Some(plug) = plug else { return Ok(Some(Work::default())) };
-    let mut rest = ArrayVec::new();
-    let Some(total) = gather(memory, chain, start, &mut rest)? else { return Ok(None) };
-    let copied = total.min(start.len());
-    let sent = start.split_first_chunk().and_then(|(header, head)| {
-        let head = head.get(..copied.checked_sub(HEADER)?)?;
-        let len = total - HEADER;
-        let offload = header::decode(header, features)?.validated(head, len)?;
-        let is_sound = (ethernet::HEADER..=MAX_FRAME).contains(&len);
-        is_sound.then(|| Work { receivers: plug.send(&Frame { offload, head, rest: &rest, len }), len })
-    });
-    Ok(sent)
+    /// Sends some frames together.
+    fn send_batch(
+        &self,
+        visit: &mut Visit<'_>,
+        slots: &mut [Slot],
+        plug: Option<&Plug>,
+    ) -> Result<Batch, QueueError> {
+        let memory = visit.memory();
+        let mut pieces = ArrayVec::new();
+        let mut all: ArrayVec<Gathered, BATCH> = ArrayVec::new();
+        let (mut bytes, mut more) = (0, true);
+        for slot in slots.iter_mut() {
+            if bytes >= BATCH_BYTES {
+                break;
+            }
+            more = visit.next(&mut slot.chain)?;
+            if !more {
+                break;
+            }
+            let first = pieces.len();
+            let total = gather(memory, &slot.chain, &mut slot.start, &mut pieces)?;
+            if total.is_none() && pieces.is_full() && first != 0 {
+                // It may fit into a batch of its own.
+                visit.put_back(slot.chain.token());
+                break;
+            }
+            let total = total.unwrap_or(0);
+            bytes += total;
+            all.push(Gathered { total, rest: first..pieces.len() });
+        }
+        let slots = slots.get(..all.len()).unwrap_or_default();
+        let mut offered = Offered::default();
+        if let Some(plug) = plug {
+            let features = NetFeatures::negotiated(self.channel.features());
+            let mut frames: ArrayVec<Frame<'_>, BATCH> = ArrayVec::new();
+            for (slot, gathered) in slots.iter().zip(&all) {
+                frames.extend(slot.frame(gathered, &pieces, features));
+            }
+            if frames.len() < all.len() {
+                self.malformed.fetch_add((all.len() - frames.len()) as u64, Ordering::Relaxed);
+            }
+            offered = plug.send_all(&frames);
+        }
+        for slot in slots {
+            visit.complete(slot.chain.token(), 0)?;
+        }
+        Ok(Batch { frames: all.len(), more, offered })
+    }
 }
 
 /// Copies what the driver's buffers start with, and finds the rest. Returns how many bytes they have in all; `None`: they are too
