@@ -300,3 +300,44 @@ fn addresses_outside_memory_break_the_device_that_has_them() {
     assert!(one.device.channel().is_broken());
     assert!(one.rig.memory.slice(Ipa(0), 1).is_err());
 }
+
+/// What two receivers get, and what the sender's device calls malformed, when these frames are sent all `together` or one by
+/// one. The receivers have `room` buffers each.
+fn delivered(kinds: &[(u8, usize)], room: usize, together: bool) -> (Vec<Vec<([u8; 12], Vec<u8>)>>, u64) {
+    let switch = switch();
+    let features = NetFeatures::all() - NetFeatures::MQ;
+    let mut sender = Machine::new(&switch, 1, 1, features, Mode::default());
+    let lowering = features - NetFeatures::GUEST_TSO4;
+    let mut receivers = [(2, lowering), (3, features)]
+        .map(|(station, features)| Machine::new(&switch, station, 1, features, Mode::default()));
+    receivers.iter_mut().for_each(|receiver| receiver.offer(room, &[1000]));
+    for (number, &(kind, len)) in kinds.iter().enumerate() {
+        let to = |to| (PLAIN, ethernet(to, mac(1), None, 0x88b5, &vec![number as u8; len]));
+        let (header, frame) = match kind {
+            0..=2 => to(mac(2)),
+            3 => to(mac(3)),
+            4 => to(Mac::BROADCAST),
+            5 => (PLAIN, vec![1; 5]),
+            _ => (TSO, tcp4(5, &vec![number as u8; 1000 + len])),
+        };
+        sender.transmit[0].add(&[&header, &frame], &[]).unwrap();
+        if !together {
+            sender.device.notified(1);
+        }
+    }
+    sender.device.notified(1);
+    assert_eq!(std::iter::from_fn(|| sender.transmit[0].used()).count(), kinds.len());
+    (receivers.iter_mut().map(|receiver| receiver.arrived(0)).collect(), sender.device.malformed())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn frames_that_are_sent_together_arrive_as_those_sent_one_by_one(
+        kinds in proptest::collection::vec((0..7_u8, 1..3000_usize), 1..20),
+        room in 0..60_usize,
+    ) {
+        prop_assert_eq!(delivered(&kinds, room, true), delivered(&kinds, room, false));
+    }
+}
