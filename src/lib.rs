@@ -10,6 +10,8 @@ extern crate alloc;
 pub mod arch;
 pub mod devices;
 pub mod gdb;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod mm;
 pub mod monitor;
 pub mod net;

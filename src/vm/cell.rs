@@ -1,7 +1,8 @@
 //! EL2's side of a cell: a VM whose vCPUs run the engine, a translator at EL1, in front of a guest of another instruction
 //! set. `docs/cell.md` says how the two work together; [`polyvisor_cell_abi`] is what they have agreed on.
 //!
-//! The engine is not trusted: what it writes is read as a guest's is.
+//! The engine is not trusted: what it writes is read as a guest's is. `memory` is the cell's private memory throughout, and
+//! nothing else, whatever addresses the engine gives.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,27 +11,13 @@ use core::mem::offset_of;
 use polyvisor_cell_abi::{self as abi, CellInfo, HartInfo, riscv};
 
 use super::debug::{Point, Setup, TooManyPoints};
-use super::instance::Memory;
-use crate::arch::aarch64::{cache, stage2};
-use crate::mm::addr::{Ipa, PhysAddr};
+use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::{GuestMemory, MemoryError};
 use crate::mm::guest_ram::CHUNK;
-use crate::mm::tables::{TableError, Tables, Tlb};
 
 /// Bytes of memory that a cell of so many harts has for itself.
 pub const fn private_size(harts: usize) -> u64 {
     (abi::PRIVATE_SHARED + abi::PRIVATE_PER_HART * harts as u64).next_multiple_of(CHUNK)
-}
-
-/// Puts the engine into a cell's address space.
-///
-/// # Errors
-/// [`TableError`].
-pub fn map_engine<T: Tlb>(tables: &mut Tables<T>, image: &'static [u8]) -> Result<(), TableError> {
-    let size = image.len() as u64;
-    // The engine starts with its caches off.
-    cache::clean_and_invalidate(image.as_ptr(), image.len());
-    tables.map(abi::IMAGE, PhysAddr(image.as_ptr() as u64), size, stage2::rom_attributes())
 }
 
 /// How a cell starts.
@@ -61,11 +48,12 @@ fn hart_at(hart: usize, offset: usize) -> Ipa {
     at(offset_of!(CellInfo, hart) + index * size_of::<HartInfo>() + offset)
 }
 
-/// Fills the page by which the engine knows what to run. The cell's memory is zero besides.
+/// Fills the page by which the engine knows what to run. The cell's memory is zero besides. The engine reads the first of
+/// it before it has switched its caches on, so it must be written as loaders write.
 ///
 /// # Errors
 /// [`MemoryError`], which cannot be as the memory is the cell's.
-pub fn prepare(memory: &Memory, start: &Start) -> Result<(), MemoryError> {
+pub fn prepare(memory: &impl GuestMemory, start: &Start) -> Result<(), MemoryError> {
     let words = [
         (offset_of!(CellInfo, magic), abi::MAGIC),
         (offset_of!(CellInfo, ram_base), start.ram.0.0),
@@ -81,25 +69,21 @@ pub fn prepare(memory: &Memory, start: &Start) -> Result<(), MemoryError> {
         (offset_of!(CellInfo, gic_version), start.gic),
         (offset_of!(CellInfo, boot_mode), start.mode),
     ];
-    // The engine reads the first of it before it has switched its caches on.
-    let memory = memory.loading_private();
     words.iter().try_for_each(|(offset, value)| memory.write(at(*offset), &value.to_le_bytes()))?;
     halves.iter().try_for_each(|(offset, value)| memory.write(at(*offset), &value.to_le_bytes()))
 }
 
 /// Tells the levels of a hart's interrupt inputs.
-pub fn set_lines(memory: &Memory, hart: usize, lines: u32) {
-    if let Ok(word) =
-        memory.pin_private().slice(hart_at(hart, offset_of!(HartInfo, lines)), size_of::<u32>() as u64)
-    {
+pub fn set_lines(memory: &impl GuestMemory, hart: usize, lines: u32) {
+    if let Ok(word) = memory.slice(hart_at(hart, offset_of!(HartInfo, lines)), size_of::<u32>() as u64) {
         word.store(0, lines);
     }
 }
 
 /// What the engine says of why it cannot go on: `len` bytes at `ipa`.
-pub fn message(memory: &Memory, ipa: u64, len: u64) -> String {
+pub fn message(memory: &impl GuestMemory, ipa: u64, len: u64) -> String {
     let mut bytes = alloc::vec![0; len.min(abi::MAX_MESSAGE) as usize];
-    match memory.pin_private().read(Ipa(ipa), &mut bytes) {
+    match memory.read(Ipa(ipa), &mut bytes) {
         Ok(()) => {
             let text = String::from_utf8_lossy(&bytes);
             text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
@@ -109,8 +93,7 @@ pub fn message(memory: &Memory, ipa: u64, len: u64) -> String {
 }
 
 /// The guest's registers, as the engine last had them in memory; `None` before it has told where that is.
-pub fn registers(memory: &Memory, hart: usize) -> Option<[u64; riscv::WORDS]> {
-    let memory = memory.pin_private();
+pub fn registers(memory: &impl GuestMemory, hart: usize) -> Option<[u64; riscv::WORDS]> {
     let state = hart_at(hart, offset_of!(HartInfo, state));
     let at = memory.slice(state, size_of::<u64>() as u64).ok()?.load::<u64>(0)?;
     let mut bytes = [0; riscv::WORDS * size_of::<u64>()];
@@ -122,8 +105,11 @@ pub fn registers(memory: &Memory, hart: usize) -> Option<[u64; riscv::WORDS]> {
 }
 
 /// Replaces some of the guest's registers, by index; `None` before the engine has told where they are.
-pub fn set_registers(memory: &Memory, hart: usize, words: impl Iterator<Item = (usize, u64)>) -> Option<()> {
-    let memory = memory.pin_private();
+pub fn set_registers(
+    memory: &impl GuestMemory,
+    hart: usize,
+    words: impl Iterator<Item = (usize, u64)>,
+) -> Option<()> {
     let state = hart_at(hart, offset_of!(HartInfo, state));
     let base = memory.slice(state, size_of::<u64>() as u64).ok()?.load::<u64>(0)?;
     for (index, value) in words {
@@ -134,14 +120,13 @@ pub fn set_registers(memory: &Memory, hart: usize, words: impl Iterator<Item = (
 }
 
 /// Asks a hart to stop between two instructions, or withdraws that. `false`: its engine has not told of it yet.
-pub fn request_stop(memory: &Memory, hart: usize, wanted: bool) -> bool {
+pub fn request_stop(memory: &impl GuestMemory, hart: usize, wanted: bool) -> bool {
     let stop =
         |requests| if wanted { requests | abi::Requests::STOP } else { requests & !abi::Requests::STOP };
-    let memory = memory.pin_private();
     let state = memory.slice(hart_at(hart, offset_of!(HartInfo, state)), size_of::<u64>() as u64);
     let is_known = state.is_ok_and(|word| word.load::<u64>(0).is_some_and(|state| state != 0));
     if is_known {
-        change(&memory, hart_at(hart, offset_of!(HartInfo, requests)), stop);
+        change(memory, hart_at(hart, offset_of!(HartInfo, requests)), stop);
     }
     is_known
 }
@@ -159,7 +144,7 @@ fn change(memory: &impl GuestMemory, at: Ipa, change: impl FnOnce(u32) -> u32) {
 ///
 /// # Errors
 /// [`TooManyPoints`]: more breakpoints than there is room for, or something else to look out for. Nothing has changed.
-pub fn debug(memory: &Memory, hart: usize, setup: Option<Setup<'_>>) -> Result<(), TooManyPoints> {
+pub fn debug(memory: &impl GuestMemory, hart: usize, setup: Option<Setup<'_>>) -> Result<(), TooManyPoints> {
     let (points, step) = setup.map_or((&[][..], false), |setup| (setup.points, setup.step));
     let addresses: Option<Vec<u64>> = points
         .iter()
@@ -170,15 +155,19 @@ pub fn debug(memory: &Memory, hart: usize, setup: Option<Setup<'_>>) -> Result<(
         .collect();
     let addresses =
         addresses.filter(|addresses| addresses.len() <= abi::MAX_BREAKPOINTS).ok_or(TooManyPoints)?;
-    let memory = memory.pin_private();
     for (index, address) in addresses.iter().enumerate() {
         let offset = offset_of!(CellInfo, breakpoints) + index * size_of::<u64>();
         // The cell has this memory.
         let _ = memory.write(at(offset), &address.to_le_bytes());
     }
-    change(&memory, at(offset_of!(CellInfo, breakpoint_count)), |_| addresses.len() as u32);
-    change(&memory, at(offset_of!(CellInfo, breakpoint_generation)), |generation| generation.wrapping_add(1));
+    change(memory, at(offset_of!(CellInfo, breakpoint_count)), |_| addresses.len() as u32);
+    change(memory, at(offset_of!(CellInfo, breakpoint_generation)), |generation| generation.wrapping_add(1));
     let requests = if step { abi::Requests::STEP } else { 0 };
-    change(&memory, hart_at(hart, offset_of!(HartInfo, requests)), |_| requests);
+    change(memory, hart_at(hart, offset_of!(HartInfo, requests)), |_| requests);
     Ok(())
 }
+
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
+#[cfg(test)]
+mod tests;

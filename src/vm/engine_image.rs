@@ -1,8 +1,10 @@
 //! The engine of cells, which the image carries.
 
-use polyvisor_cell_abi::IMAGE_MAX;
+use polyvisor_cell_abi::{IMAGE, IMAGE_MAX};
 
-use crate::mm::addr::PAGE_SIZE;
+use crate::arch::aarch64::{cache, stage2};
+use crate::mm::addr::{PAGE_SIZE, PhysAddr};
+use crate::mm::tables::{TableError, Tables, Tlb};
 
 /// The image as `cargo xtask build` puts it here, in pages that it shares with nothing else: guests get them mapped.
 #[repr(C, align(4096))]
@@ -19,4 +21,15 @@ const _: () =
 /// The engine's image: whole pages, at the start of one; `None` where the firmware was built without it.
 pub fn pages() -> Option<&'static [u8]> {
     (!ENGINE.0.is_empty()).then_some(&ENGINE.0)
+}
+
+/// Puts the engine into a cell's address space.
+///
+/// # Errors
+/// [`TableError`].
+pub fn map<T: Tlb>(tables: &mut Tables<T>, image: &'static [u8]) -> Result<(), TableError> {
+    let size = image.len() as u64;
+    // The engine starts with its caches off.
+    cache::clean_and_invalidate(image.as_ptr(), image.len());
+    tables.map(IMAGE, PhysAddr(image.as_ptr() as u64), size, stage2::rom_attributes())
 }

@@ -253,7 +253,7 @@ impl Vm {
         let memory = Arc::new(GuestRam::reserve(tables, &areas).map_err(VmError::Memory)?);
         if spec.arch != Arch::Aarch64 {
             let engine = engine_image::pages().ok_or(VmError::NoEngine)?;
-            memory.with_tables(|tables| cell::map_engine(tables, engine)).map_err(VmError::Map)?;
+            memory.with_tables(|tables| engine_image::map(tables, engine)).map_err(VmError::Map)?;
         }
 
         let mut devices = Devices::new(id, spec.arch, &affinities, flash, &memory, &tasks)?;
@@ -527,7 +527,7 @@ impl Vm {
             entry: boot.entry,
             arguments: [boot.told_dtb, boot.next_stage],
         };
-        cell::prepare(&self.memory, &start).map_err(|error| VmError::Load(error.into()))?;
+        cell::prepare(&self.memory.loading_private(), &start).map_err(|error| VmError::Load(error.into()))?;
         self.power.lock().reset(Start { entry: abi::IMAGE, context: 0 });
         Ok(boot)
     }
@@ -658,9 +658,9 @@ impl Vm {
     #[cold]
     fn engine_call(&self, function: u32, [first, second, _]: [u64; 3]) -> Option<Exit> {
         match function {
-            abi::CALL_FATAL => {
-                Some(Exit::Crashed(Crash { reason: cell::message(&self.memory, first, second) }))
-            }
+            abi::CALL_FATAL => Some(Exit::Crashed(Crash {
+                reason: cell::message(&self.memory.pin_private(), first, second),
+            })),
             abi::CALL_STOPPED => Some(Exit::Debug(match first {
                 reason if reason == abi::StopReason::Stepped as u64 => Stop::Stepped,
                 reason if reason == abi::StopReason::Breakpoint as u64 => Stop::Execution,

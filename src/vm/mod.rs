@@ -5,7 +5,6 @@ pub mod boot_file;
 #[cfg(target_os = "none")]
 pub mod builtin;
 pub mod bundle;
-#[cfg(target_os = "none")]
 pub mod cell;
 #[cfg(target_os = "none")]
 pub mod control;

@@ -38,7 +38,7 @@ impl Translated {
     fn run_to_boundary(&mut self) -> Exit {
         let hart = self.engine.id().index;
         let deadline = timer::now().saturating_add(timer::ticks(PATIENCE));
-        if !cell::request_stop(&self.memory, hart, true) {
+        if !cell::request_stop(&self.memory.pin_private(), hart, true) {
             return Exit::Stopped;
         }
         self.gic.ring(hart, abi::DOORBELL_SGI);
@@ -49,13 +49,13 @@ impl Translated {
                 exit => return exit,
             }
         }
-        cell::request_stop(&self.memory, hart, false);
+        cell::request_stop(&self.memory.pin_private(), hart, false);
         Exit::Stopped
     }
 
     /// The guest's registers; zeros before the engine has told of them.
     fn registers(&self) -> [u64; riscv::WORDS] {
-        cell::registers(&self.memory, self.engine.id().index).unwrap_or([0; riscv::WORDS])
+        cell::registers(&self.memory.pin_private(), self.engine.id().index).unwrap_or([0; riscv::WORDS])
     }
 }
 
@@ -92,7 +92,7 @@ impl VcpuOps for Translated {
         };
         let hart = self.engine.id().index;
         let words = x.iter().enumerate().skip(1).map(|(number, value)| (riscv::X + number, *value));
-        cell::set_registers(&self.memory, hart, words.chain([(riscv::PC, *pc)]))
+        cell::set_registers(&self.memory.pin_private(), hart, words.chain([(riscv::PC, *pc)]))
             .ok_or(RegsError("the engine has not started yet"))
     }
 
@@ -107,7 +107,7 @@ impl VcpuOps for Translated {
         let f = regs.v.iter().enumerate().map(|(number, value)| (riscv::F + number, *value as u64));
         let rest = [(riscv::FFLAGS, regs.status & 0x1f), (riscv::FRM, regs.control & 0b111)];
         // Before the engine has started there are none to set.
-        let _ = cell::set_registers(&self.memory, self.engine.id().index, f.chain(rest));
+        let _ = cell::set_registers(&self.memory.pin_private(), self.engine.id().index, f.chain(rest));
     }
 
     fn system_registers(&self) -> Vec<(&'static str, u64)> {
@@ -131,6 +131,6 @@ impl VcpuOps for Translated {
     }
 
     fn debug(&mut self, setup: Option<Setup<'_>>) -> Result<(), TooManyPoints> {
-        cell::debug(&self.memory, self.engine.id().index, setup)
+        cell::debug(&self.memory.pin_private(), self.engine.id().index, setup)
     }
 }

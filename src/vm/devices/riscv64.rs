@@ -96,7 +96,7 @@ impl Outputs for HartLines {
             true => levels.fetch_or(line, Ordering::Relaxed) | line,
             false => levels.fetch_and(!line, Ordering::Relaxed) & !line,
         };
-        cell::set_lines(&self.memory, hart, now);
+        cell::set_lines(&self.memory.pin_private(), hart, now);
         self.gic.ring(hart, abi::DOORBELL_SGI);
     }
 }

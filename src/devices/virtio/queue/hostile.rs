@@ -2,13 +2,11 @@
 //! whenever it changes, the device does bounded work and writes nothing but its own part of the queue.
 
 use alloc::vec::Vec;
-use core::ops::Range;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Chain, Queue, Setup, Token};
+use crate::hostile::{Arena, Input};
 use crate::mm::addr::{Ipa, PAGE_SIZE};
-use crate::mm::guest_memory::{GuestMemory, GuestSlice, MemoryError};
+use crate::mm::guest_memory::GuestMemory;
 
 /// Where the memory is.
 const BASE: u64 = 0x4000_0000;
@@ -17,66 +15,13 @@ const SIZE: u64 = 16 * PAGE_SIZE;
 /// Most entries of a queue.
 const LIMIT: u16 = 64;
 
-/// Guest memory that hands out at most a page at a time.
-struct Arena {
-    words: Vec<AtomicU64>,
-    ram: [Range<Ipa>; 1],
-}
-
-impl GuestMemory for Arena {
-    fn ram(&self) -> &[Range<Ipa>] {
-        &self.ram
-    }
-
-    fn slice(&self, ipa: Ipa, len: u64) -> Result<GuestSlice<'_>, MemoryError> {
-        let offset = ipa.0.wrapping_sub(BASE);
-        if offset >= SIZE {
-            return Err(MemoryError::Unbacked { ipa, len });
-        }
-        let len = len.min(PAGE_SIZE - offset % PAGE_SIZE);
-        let start = NonNull::from(self.words.as_slice()).cast::<u8>();
-        // SAFETY: inside the vector, whose words are cells, and which lives as long as this.
-        Ok(unsafe { GuestSlice::new(start.add(offset as usize), len as usize) })
-    }
-}
-
-/// What the fuzzer has chosen, as far as it goes; after that zeroes.
-struct Input<'a>(&'a [u8]);
-
-impl Input<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        match self.0.split_first_chunk() {
-            Some((bytes, rest)) => {
-                self.0 = rest;
-                *bytes
-            }
-            None => {
-                self.0 = &[];
-                [0; N]
-            }
-        }
-    }
-
-    fn u8(&mut self) -> u8 {
-        let [byte] = self.take();
-        byte
-    }
-
-    fn u16(&mut self) -> u16 {
-        u16::from_le_bytes(self.take())
-    }
-}
-
 /// Runs a device against a driver that acts as `input` says.
 ///
 /// # Panics
 /// The queue has done what it must not.
 pub fn run(input: &[u8]) {
     let mut input = Input(input);
-    let memory = Arena {
-        words: (0..SIZE / 8).map(|_| AtomicU64::new(0)).collect(),
-        ram: [Ipa(BASE)..Ipa(BASE + SIZE)],
-    };
+    let memory = Arena::new(Ipa(BASE), SIZE);
     let setup = setup(&mut input);
     let mut queue = Queue::new(LIMIT);
     if queue.enable(setup, &memory).is_err() {
@@ -84,11 +29,11 @@ pub fn run(input: &[u8]) {
     }
     let mut driver = Driver { memory: &memory, setup, written: alloc::vec![0; SIZE as usize] };
     let mut taken: Vec<Token> = Vec::new();
-    while !input.0.is_empty() {
+    while !input.is_empty() {
         let Ok(Some(mut visit)) = queue.open(&memory) else { return };
         let mut chain = Chain::default();
         // A visit ends when the input says so or is used up, and everything does when the queue is broken.
-        while !input.0.is_empty() {
+        while !input.is_empty() {
             let outcome = match input.u8() % 8 {
                 0..3 => {
                     driver.act(&mut input);
@@ -201,8 +146,7 @@ impl Driver<'_> {
             false => [areas[2], areas[2]],
         };
         let is_device = |at: u64| device.iter().any(|(ipa, len, _)| at.wrapping_sub(ipa.0) < u64::from(*len));
-        let words = self.memory.words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
-        for ((at, found), expected) in (BASE..).zip(words).zip(&self.written) {
+        for ((at, found), expected) in (BASE..).zip(self.memory.bytes()).zip(&self.written) {
             assert!(found == *expected || is_device(at), "{at:#x} is {found:#x}, not {expected:#x}");
         }
     }
