@@ -15,6 +15,8 @@ pub mod decode;
 mod exception;
 mod fence;
 mod hart;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 mod interrupt;
 pub mod lift;
 mod mmu;

@@ -4,6 +4,7 @@ mod control;
 mod debugging;
 mod fences;
 mod firmware;
+mod hostile;
 mod interrupts;
 mod memory;
 mod traps;
