@@ -1,5 +1,7 @@
 //! Harts that execute anything.
 
+use std::vec::Vec;
+
 use proptest::prelude::*;
 
 use crate::riscv::hostile;
