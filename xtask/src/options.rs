@@ -191,6 +191,9 @@ pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<(Arch, GuestB
     if let Some(item) = guests::FIRMWARE.iter().find(|item| item.name == name) {
         return Ok((arch(item.architecture), GuestBoot::Firmware(guests.firmware(name)?)));
     }
+    if name == guests::U_BOOT_SMODE.name {
+        return Ok((Arch::Riscv64, GuestBoot::kernel(guests.u_boot_smode()?, None, "")));
+    }
     if name == guests::INSTALLER.name {
         let (kernel, initrd) = guests.installer()?;
         let boot = GuestBoot::Kernel {
@@ -216,7 +219,8 @@ pub fn named(paths: &Paths, guests: &Guests, name: &str) -> Result<(Arch, GuestB
         };
         return Ok((arch, GuestBoot::kernel(payload.file(paths), None, "")));
     }
-    let items = guests::KERNELS.iter().chain(&guests::FIRMWARE).chain([&guests::INSTALLER]);
+    let items =
+        guests::KERNELS.iter().chain(&guests::FIRMWARE).chain([&guests::U_BOOT_SMODE, &guests::INSTALLER]);
     let payloads = payloads::all(paths)?.into_iter().map(|payload| payload.name);
     let known: Vec<String> = items.map(|item| item.name.to_owned()).chain(payloads).collect();
     bail!("there is no guest {name:?}; there are {}", known.join(", "));

@@ -164,8 +164,16 @@ pub const INSTALLER: Item = Item {
     modules: &[],
 };
 
+/// U-Boot in supervisor mode: no firmware to its machine, but what is loaded above one, as a kernel is.
+pub const U_BOOT_SMODE: Item = firmware(
+    "u-boot-smode-riscv64",
+    Architecture::Riscv64,
+    "u-boot-qemu",
+    &[wanted("qemu-riscv64_smode/", "u-boot.bin", None)],
+);
+
 /// Firmware for guests, each one file; by its name on the command line.
-pub const FIRMWARE: [Item; 5] = [
+pub const FIRMWARE: [Item; 4] = [
     firmware("u-boot", Architecture::Arm64, "u-boot-qemu", &[wanted("qemu_arm64/", "u-boot.bin", None)]),
     // In machine mode.
     firmware(
@@ -173,13 +181,6 @@ pub const FIRMWARE: [Item; 5] = [
         Architecture::Riscv64,
         "u-boot-qemu",
         &[wanted("qemu-riscv64/", "u-boot.bin", None)],
-    ),
-    // In supervisor mode: what a machine-mode firmware goes on to.
-    firmware(
-        "u-boot-smode-riscv64",
-        Architecture::Riscv64,
-        "u-boot-qemu",
-        &[wanted("qemu-riscv64_smode/", "u-boot.bin", None)],
     ),
     // Goes on to a fixed address, 2 MiB behind its own.
     firmware(

@@ -27,7 +27,7 @@ mod catalogue;
 mod root;
 mod unpack;
 
-pub use catalogue::{Architecture, DEFAULT_KERNEL, FIRMWARE, INSTALLER, Item, KERNELS};
+pub use catalogue::{Architecture, DEFAULT_KERNEL, FIRMWARE, INSTALLER, Item, KERNELS, U_BOOT_SMODE};
 use catalogue::{RASPI_FIRMWARE, busybox, e2fsck};
 use root::Entry;
 use unpack::{MODULES, unpack};
@@ -84,8 +84,16 @@ impl<'a> Guests<'a> {
 
     /// The firmware with that name of [`FIRMWARE`].
     pub fn firmware(&self, name: &str) -> Result<PathBuf> {
-        let item = named(&FIRMWARE, name)?;
-        let file = item.files.first().with_context(|| format!("{name} has no file"))?;
+        self.only_file(named(&FIRMWARE, name)?)
+    }
+
+    /// U-Boot in supervisor mode.
+    pub fn u_boot_smode(&self) -> Result<PathBuf> {
+        self.only_file(&U_BOOT_SMODE)
+    }
+
+    fn only_file(&self, item: &Item) -> Result<PathBuf> {
+        let file = item.files.first().with_context(|| format!("{} has no file", item.name))?;
         Ok(self.item(item)?.join(file.name))
     }
 
@@ -187,7 +195,7 @@ impl<'a> Guests<'a> {
 
     /// Gets everything, so that later runs need no network.
     pub fn fetch_all(&self) -> Result<()> {
-        for item in KERNELS.iter().chain(&FIRMWARE).chain([&INSTALLER]) {
+        for item in KERNELS.iter().chain(&FIRMWARE).chain([&U_BOOT_SMODE, &INSTALLER]) {
             self.item(item)?;
         }
         for architecture in Architecture::ALL {
