@@ -112,7 +112,10 @@ impl VcpuOps for Translated {
 
     fn system_registers(&self) -> Vec<(&'static str, u64)> {
         let registers = self.registers();
-        riscv::CSRS.iter().copied().zip(registers.iter().skip(riscv::CSR).copied()).collect()
+        let [retired] = part(&registers, riscv::INSTRET);
+        let csrs = riscv::CSRS.iter().copied().zip(registers.iter().skip(riscv::CSR).copied());
+        // What is counted for `minstret` and `mcycle`, whatever the guest has set them to.
+        csrs.chain([("instret", retired)]).collect()
     }
 
     fn translate(&self, address: u64) -> Option<Ipa> {
