@@ -5,36 +5,37 @@
 //! header, x0 = devicetree, MMU off). QEMU's own machine is the oracle: every payload also runs bare, with
 //! `qemu-system-aarch64 -M virt -cpu max -nographic -kernel PAYLOAD.img`.
 //!
-//! A payload's `main.rs` names its main function by [`payload!`]. On the host only the portable parts exist.
+//! A payload's `main.rs` names its main function by [`payload!`]. On the host, and for payloads of other architectures, only
+//! the portable parts exist.
 #![cfg_attr(not(test), no_std)]
 
 pub mod args;
 pub mod clock;
 pub mod rng;
 
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub mod console;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub mod cpu;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub mod exception;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub mod gic;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub mod machine;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub mod mmio;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub mod mmu;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub mod psci;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub mod smp;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 mod start;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub mod timer;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub mod virtio;
 
 /// Makes `$main`, a `fn(&'static Machine)`, the payload's main function. When it returns, the machine is

@@ -18,6 +18,16 @@ const LSR_THRE: u8 = 1 << 5;
 
 struct Uart;
 
+/// Brings the UART back into a state in which it sends, whatever has been written to it.
+pub fn init() {
+    /// Line control (8 bits, no parity), interrupt enable, FIFO control, modem control.
+    const REGISTERS: [(usize, u8); 4] = [(3, 3), (1, 0), (2, 0), (4, 0)];
+    for (register, value) in REGISTERS {
+        // SAFETY: as in `send`.
+        unsafe { ((UART + register) as *mut u8).write_volatile(value) };
+    }
+}
+
 impl fmt::Write for Uart {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
