@@ -96,7 +96,7 @@ impl MachineOptions {
 }
 
 /// The virtual machines.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Guest")]
 pub struct GuestOptions {
     /// Several guests: a manifest, a TOML file that describes them all (docs/manifest.md)
@@ -108,7 +108,7 @@ pub struct GuestOptions {
     )]
     vms: Option<PathBuf>,
     /// A guest by name: a kernel (linux-6.1, linux-6.12, linux-newest, linux-cloud, linux-rt), u-boot, or a
-    /// payload of tests/guests (such as hello) [default: linux-6.12]
+    /// payload of tests/guests (such as hello) [default: linux-6.12; `run` with no word of a guest starts the demo]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["kernel", "firmware", "no_bundle"])]
     guest: Option<String>,
     /// Kernel: an arm64 Image (also gzip), an ELF file or a raw binary
@@ -123,9 +123,9 @@ pub struct GuestOptions {
     /// Firmware that starts at the reset address, as with QEMU's -bios
     #[arg(long, value_name = "FILE", conflicts_with = "no_bundle")]
     firmware: Option<PathBuf>,
-    /// How many vCPUs
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    smp: u32,
+    /// How many vCPUs [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    smp: Option<u32>,
     /// The guest's RAM [default: 512M, or half of a machine that has less than 1G]
     #[arg(long, value_name = "SIZE")]
     guest_memory: Option<Size>,
@@ -135,6 +135,18 @@ pub struct GuestOptions {
 }
 
 impl GuestOptions {
+    /// The same, but the guests of the manifest `file` where not a word was said about any.
+    pub fn or_manifest(&self, file: PathBuf) -> Self {
+        let Self { vms, guest, kernel, initrd, append, firmware, smp, guest_memory, no_bundle } = self;
+        let is_silent = guest.is_none()
+            && [vms, kernel, initrd, firmware].into_iter().all(Option::is_none)
+            && append.is_none()
+            && smp.is_none()
+            && guest_memory.is_none()
+            && !no_bundle;
+        if is_silent { Self { vms: Some(file), ..self.clone() } } else { self.clone() }
+    }
+
     /// What was asked for: the guests, `None` for the built-in one; and the hardware for them, which is `fixed`,
     /// else what they ask for, else `usual`.
     ///
@@ -182,7 +194,7 @@ impl GuestOptions {
             }
         }
         let memory = self.guest_memory.unwrap_or(GUEST_MEMORY.min(machine.half()));
-        Ok(Some(Guest { arch, ..Guest::new(name, self.smp, memory, boot) }))
+        Ok(Some(Guest { arch, ..Guest::new(name, self.smp.unwrap_or(1), memory, boot) }))
     }
 }
 

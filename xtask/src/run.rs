@@ -27,6 +27,9 @@ const STOPS: &str = r"polyvisor stops\.";
 /// A guest that Polyvisor refuses, or all of them.
 const REFUSAL: &str = r"polyvisor: error: (VM \S+ cannot start|the bundle cannot be used): [^\r\n]*";
 
+/// The manifest of what is started where no guest is asked for.
+const DEMO: &str = "docs/examples/demo.toml";
+
 /// What `run` can be asked for.
 #[derive(Debug, Args)]
 pub struct RunOptions {
@@ -68,7 +71,8 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<()> {
     let qemu = Qemu::setup(paths)?;
     let guests = Guests::new(paths);
     let (fixed, usual) = (options.machine.fixed(), Machine::virt().hardware());
-    let (contents, hardware) = options.guest.resolve(paths, &guests, fixed, usual)?;
+    let (contents, hardware) =
+        options.guest.or_manifest(paths.root.join(DEMO)).resolve(paths, &guests, fixed, usual)?;
     let mut machine = options.machine.machine(&guests, hardware, &options.extra)?;
     drop(lock);
     let mut append = options.hv_append.clone();
