@@ -18,6 +18,8 @@ use crate::{
 
 /// How long a step may take: many times what it does take, so that only a hang is too slow.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How many times as long it may take where the guest is interpreted, by CPUs that are emulated themselves.
+const SLOWNESS: u32 = 5;
 
 /// One test: a machine, what it starts with, and a dialogue on its console.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct Test {
     pub tools: Vec<&'static str>,
     /// Whether the second serial line leads to [`Dialogue::debugger`].
     pub debugged: bool,
+    /// How many times as long as usually each step may take.
+    pub slowness: u32,
     /// The dialogue; the machine is stopped behind it.
     pub steps: Vec<Step>,
     /// What to look at when the machine has stopped.
@@ -123,10 +127,11 @@ pub type Talk = fn(&mut Dialogue) -> Result<()>;
 /// Looks at what a machine that has stopped has left: the directory of its files, and all that its console showed.
 pub type Inspection = fn(&Path, &str) -> Result<()>;
 
-/// What a [`Talk`] talks to.
+/// The dialogue with a machine: what a [`Talk`] talks to.
 pub struct Dialogue<'a> {
     console: &'a mut Console,
     debug_port: Option<u16>,
+    slowness: u32,
 }
 
 impl Test {
@@ -143,6 +148,7 @@ impl Test {
             images: Vec::new(),
             tools: Vec::new(),
             debugged: false,
+            slowness: 1,
             steps: Vec::new(),
             inspection: None,
         }
@@ -175,6 +181,11 @@ impl Test {
     /// Lets a debugger have the VM called `vm`.
     pub fn debugged(self, vm: &str) -> Self {
         Self { debugged: true, ..self.arguments(&format!("gdb={vm}")) }
+    }
+
+    /// Its guest's instructions are interpreted: every step may take longer.
+    pub fn slow(self) -> Self {
+        Self { slowness: SLOWNESS, ..self }
     }
 
     /// The console shows `pattern`, a regular expression.
@@ -236,7 +247,7 @@ impl Test {
 
     /// Holds the dialogue. No test passes in which the hypervisor panicked, whatever was expected.
     pub fn play(&self, console: &mut Console, debug_port: Option<u16>) -> Result<()> {
-        let mut dialogue = Dialogue { console, debug_port };
+        let mut dialogue = Dialogue { console, debug_port, slowness: self.slowness };
         self.steps.iter().try_for_each(|step| step.play(&mut dialogue))?;
         let meant = self.steps.iter().any(|step| matches!(step, Step::Panic(_)));
         ensure!(meant || !console.panicked(), "the hypervisor panicked behind the last step");
@@ -292,8 +303,9 @@ impl Dialogue<'_> {
         Remote::connect(self.debug_port.context("the test has no debugger")?)
     }
 
-    /// As [`Self::expect`], within the time.
+    /// As [`Self::expect`], within the time; longer where the test is slow.
     pub fn expect_within(&mut self, pattern: &str, time: Duration) -> Result<String> {
+        let time = time.saturating_mul(self.slowness);
         match self.console.wait(Some(&Regex::new(pattern)?), within(time))? {
             Event::Match(text) => Ok(text),
             Event::Exit(status) => bail!("the machine ended ({status}) before it showed `{pattern}`"),
@@ -310,13 +322,13 @@ fn within(time: Duration) -> Option<Instant> {
 
 impl Step {
     fn play(&self, dialogue: &mut Dialogue) -> Result<()> {
-        let Dialogue { console, .. } = dialogue;
+        let Dialogue { console, slowness, .. } = dialogue;
         match self {
             Self::Send(keys) => console.send(keys),
             Self::Talk(talk) => talk(dialogue),
             Self::PowerCut => console.kill(),
             Self::Expect(pattern, time) => dialogue.expect_within(pattern, *time).map(drop),
-            Self::Off(time) => match console.wait(None, within(*time))? {
+            Self::Off(time) => match console.wait(None, within(time.saturating_mul(*slowness)))? {
                 Event::Exit(status) => {
                     ensure!(status.success(), "the machine ended, but with {status}");
                     Ok(())

@@ -9,6 +9,7 @@ mod neighbours;
 mod networks;
 mod operator;
 mod payloads;
+mod riscv;
 mod sd_card;
 mod storage;
 mod streams;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Test> {
     tests.extend(gadgets::tests());
     tests.extend(streams::tests());
     tests.extend(operator::tests());
+    tests.extend(riscv::tests());
     tests
 }
 

@@ -1,0 +1,295 @@
+//! RISC-V guests: payloads, real systems, and what they have to do with their neighbours.
+
+use anyhow::{Result, ensure};
+
+use super::{
+    super::script::{Dialogue, Subject, Test},
+    BANNER, LINUX_PROMPT, LINUX_READY, MONITOR, at,
+};
+use crate::qemu::Machine;
+
+/// What Debian's kernel for RISC-V is called.
+const KERNEL: &str = "linux-6.12-riscv64";
+/// U-Boot's prompt.
+const U_BOOT_PROMPT: &str = "=> ";
+
+pub fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for gic in [2, 3] {
+        tests.extend([hello(gic), isa(gic), hostile(gic)]);
+    }
+    tests.extend([u_boot(), linux(), opensbi(), newest(), demo(), virtio()]);
+    tests.into_iter().map(Test::slow).collect()
+}
+
+/// One VM that boots `guest`, and these lines of its manifest.
+fn alone(guest: &str, settings: &str) -> Subject {
+    Subject::Manifest(format!("[[vm]]\nname = \"box\"\nguest = \"{guest}\"\n{settings}"))
+}
+
+fn hello(gic: u8) -> Test {
+    Test::new(
+        format!("riscv-hello-gic{gic}"),
+        format!(
+            "a program in machine mode runs beside nothing else, prints, and switches its VM off (GICv{gic})"
+        ),
+        alone("riscv-hello", "bios = \"none\"\nmemory = \"64M\""),
+    )
+    .on(Machine { gic, ..Machine::virt() })
+    .expect(r"hello from RV64\w*C")
+    .off()
+}
+
+fn isa(gic: u8) -> Test {
+    Test::new(
+        format!("riscv-isa-gic{gic}"),
+        format!("a hart does what the RISC-V specifications say, instruction by instruction (GICv{gic})"),
+        alone("riscv-isa", "bios = \"none\"\nmemory = \"64M\""),
+    )
+    .on(Machine { gic, ..Machine::virt() })
+    .expect(r"isa: [1-9]\d* passed, 0 failed")
+    .off()
+}
+
+/// U-Boot above the built-in SBI and as firmware, and what an operator does with its VM.
+fn u_boot() -> Test {
+    const MANIFEST: &str = r#"
+        [machine]
+        when-all-off = "stay"
+
+        [[vm]]
+        name = "supervisor"
+        guest = "u-boot-smode-riscv64"
+        memory = "128M"
+
+        [[vm]]
+        name = "machine"
+        guest = "u-boot-riscv64"
+        memory = "128M"
+    "#;
+    Test::new(
+        "riscv-u-boot",
+        "U-Boot runs unmodified in supervisor and in machine mode; its VM is paused, goes on, is destroyed, and \
+         starts again",
+        Subject::Manifest(MANIFEST.to_owned()),
+    )
+    .expect(MONITOR)
+    .talk(|dialogue| {
+        for vm in ["machine", "supervisor"] {
+            dialogue.attach(vm)?;
+            calculate(dialogue)?;
+            dialogue.detach()?;
+        }
+        dialogue.ask("pause supervisor")?;
+        dialogue.await_state("supervisor", "paused")?;
+        let registers = dialogue.ask("regs supervisor")?;
+        ensure!(registers["system"]["instret"].is_string(), "`regs supervisor` shows {registers}");
+        dialogue.ask("resume supervisor")?;
+        dialogue.await_state("supervisor", "running")?;
+        dialogue.attach("supervisor")?;
+        calculate(dialogue)?;
+        dialogue.detach()?;
+        dialogue.ask("destroy supervisor")?;
+        dialogue.await_state("supervisor", "defined")?;
+        dialogue.ask("start supervisor")?;
+        dialogue.await_state("supervisor", "running")?;
+        dialogue.attach("supervisor")?;
+        dialogue.expect(r"U-Boot 20\d\d")?;
+        calculate(dialogue)?;
+        // By the SBI, and by the test finisher.
+        dialogue.line("poweroff")?;
+        dialogue.expect(r"VM supervisor is off")?;
+        dialogue.detach()?;
+        dialogue.attach("machine")?;
+        dialogue.line("reset")?;
+        dialogue.expect(r"U-Boot 20\d\d")?;
+        calculate(dialogue)?;
+        dialogue.detach()
+    })
+    .line("poweroff")
+    .off()
+    .count(BANNER, 1)
+}
+
+/// Has U-Boot add two numbers. Whatever it was about to boot, there is none, and it comes back to its prompt.
+fn calculate(dialogue: &mut Dialogue) -> Result<()> {
+    let number = fastrand::u32(1..1 << 30);
+    dialogue.line("")?;
+    dialogue.expect(U_BOOT_PROMPT)?;
+    dialogue.line(&format!("setexpr sum {number:x} + 1; printenv sum"))?;
+    dialogue.expect(&format!("sum={:x}", number + 1))?;
+    dialogue.expect(U_BOOT_PROMPT).map(drop)
+}
+
+fn linux() -> Test {
+    Test::new(
+        "riscv-linux",
+        "Debian's unmodified riscv64 kernel boots on four harts above the built-in SBI, starts again at its own \
+         reboot, and powers off",
+        alone(KERNEL, "vcpus = 4"),
+    )
+    .expect(r"guest ready: Linux [^\n]*, 4 CPUs")
+    .expect(LINUX_PROMPT)
+    .line("uname -m; cat /sys/devices/system/cpu/online")
+    .expect(r"riscv64\r?\n0-3\r?\n")
+    .expect(LINUX_PROMPT)
+    .line("reboot -f")
+    .expect(r"guest ready: Linux [^\n]*, 4 CPUs")
+    .expect(LINUX_PROMPT)
+    .line("poweroff")
+    .off()
+    .count(BANNER, 1)
+}
+
+fn opensbi() -> Test {
+    Test::new(
+        "riscv-opensbi",
+        "Debian's OpenSBI runs unmodified in machine mode, and Debian's kernel on two harts above it (GICv2)",
+        alone(KERNEL, "vcpus = 2\nbios = \"opensbi-dynamic\""),
+    )
+    .on(Machine { gic: 2, ..Machine::virt() })
+    .expect(r"OpenSBI v\d")
+    .expect(r"guest ready: Linux [^\n]*, 2 CPUs")
+    .expect(LINUX_PROMPT)
+    .line("poweroff")
+    .off()
+}
+
+fn newest() -> Test {
+    Test::new(
+        "riscv-linux-newest",
+        "the newest riscv64 kernel that Debian has boots to a shell",
+        alone("linux-newest-riscv64", ""),
+    )
+    .expect(LINUX_READY)
+    .expect(LINUX_PROMPT)
+    .line("echo $((6 * 7))")
+    .expect(r"\b42\b")
+    .line("poweroff")
+    .off()
+}
+
+/// What `cargo xtask run` starts.
+fn demo() -> Test {
+    Test::new(
+        "riscv-demo",
+        "an arm64 and a riscv64 Debian run side by side, and each says what it is",
+        Subject::Manifest(include_str!("../../../../docs/examples/demo.toml").to_owned()),
+    )
+    .expect(MONITOR)
+    .talk(|dialogue| {
+        for (vm, machine) in [("arm", "aarch64"), ("riscv", "riscv64")] {
+            at(dialogue, vm, |dialogue| {
+                dialogue.line("uname -m")?;
+                dialogue.expect(&format!(r"{machine}\r?\n"))?;
+                dialogue.expect(LINUX_PROMPT).map(drop)
+            })?;
+        }
+        Ok(())
+    })
+    .line("poweroff")
+    .off()
+}
+
+fn virtio() -> Test {
+    const MANIFEST: &str = r#"
+        [machine]
+        cpus = 4
+
+        [[switch]]
+        name = "lan"
+
+        [[vm]]
+        name = "arm"
+        guest = "linux-6.12"
+        memory = "256M"
+
+        [[vm.net]]
+        switch = "lan"
+
+        [[vm]]
+        name = "riscv"
+        guest = "linux-6.12-riscv64"
+        memory = "256M"
+
+        [[vm.disk]]
+        name = "scratch"
+        size = "8M"
+
+        [[vm.net]]
+        switch = "lan"
+    "#;
+    Test::new(
+        "riscv-virtio",
+        "a riscv64 Debian reads from its disk what it has written there, and an arm64 Debian on the same switch \
+         and it ping each other",
+        Subject::Manifest(MANIFEST.to_owned()),
+    )
+    .expect(MONITOR)
+    .talk(|dialogue| {
+        at(dialogue, "arm", |dialogue| {
+            dialogue.shell("ip address add 10.9.8.1/24 dev eth0; ip link set eth0 up").map(drop)
+        })?;
+        at(dialogue, "riscv", |dialogue| {
+            dialogue.shell("ip address add 10.9.8.2/24 dev eth0; ip link set eth0 up")?;
+            dialogue.shell("ping -c 5 -i 0.2 -s 1400 10.9.8.1 | grep -q ' 0% packet loss'")?;
+            dialogue.shell("dd if=/dev/urandom of=/tmp/data bs=64k count=64 2>/dev/null")?;
+            dialogue.shell("dd if=/tmp/data of=/dev/vda bs=64k conv=fsync 2>/dev/null")?;
+            dialogue.shell("echo 3 >/proc/sys/vm/drop_caches")?;
+            dialogue.shell("head -c 4194304 /dev/vda | cmp - /tmp/data").map(drop)
+        })?;
+        at(dialogue, "arm", |dialogue| {
+            dialogue.shell("ping -c 5 -i 0.2 -s 1400 10.9.8.2 | grep -q ' 0% packet loss'").map(drop)
+        })
+    })
+    .line("poweroff")
+    .off()
+}
+
+fn hostile(gic: u8) -> Test {
+    const MANIFEST: &str = r#"
+        [machine]
+        memory = "1G"
+
+        [[switch]]
+        name = "lan"
+
+        [[vm]]
+        name = "good"
+        guest = "work"
+        append = "rounds=0"
+        vcpus = 2
+        memory = "64M"
+
+        [[vm]]
+        name = "bad"
+        guest = "riscv-hostile"
+        append = "seed=7"
+        bios = "none"
+        vcpus = 4
+        memory = "128M"
+
+        [[vm.disk]]
+        name = "scratch"
+        size = "1M"
+
+        [[vm.net]]
+        switch = "lan"
+    "#;
+    Test::new(
+        format!("riscv-hostile-gic{gic}"),
+        format!(
+            "a RISC-V guest whose harts run random code, on random page tables, with random CSRs, and reach for \
+             random addresses ends by itself, and another VM's work is right meanwhile (GICv{gic})"
+        ),
+        Subject::Manifest(MANIFEST.to_owned()),
+    )
+    .on(Machine { gic, ..Machine::virt() })
+    .expect(r"hostile: survived [1-9]\d* operations")
+    .expect(r"work: round [1-9]\d* ok")
+    .count(r"work: ERROR", 0)
+    .count(r"hostile: (LEAK|BROKEN)", 0)
+    .count(r"VM bad crashed", 0)
+    .line("poweroff")
+    .off()
+}
