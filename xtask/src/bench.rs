@@ -4,6 +4,8 @@
 //! the counter runs at 1 GHz: differences of the counter are numbers of instructions. With a fixed random
 //! seed every run is the same.
 
+mod riscv;
+
 use std::{
     fs::File,
     time::{Duration, Instant},
@@ -56,7 +58,7 @@ const fn figure(name: &'static str, what: &'static str, unit: &'static str, targ
     Figure { name, what, unit, target }
 }
 
-const FIGURES: [Figure; 36] = [
+const FIGURES: [Figure; 41] = [
     figure("hypercall", "null hypercall, round trip", "instructions", Some(150.0)),
     figure("gicd-read", "GICD_TYPER read", "instructions", Some(220.0)),
     figure("pl011-read", "PL011 flag register read", "instructions", None),
@@ -93,9 +95,16 @@ const FIGURES: [Figure; 36] = [
     figure(LINUX_DEDICATED, "the same on a dedicated CPU", "%", Some(1.0)),
     figure(IDLE_ONE, "Linux boot beside one idle VM, more", "%", Some(0.2)),
     figure(IDLE_SEVEN, "the same beside seven", "%", Some(0.2)),
+    figure("riscv-mix", "RISC-V: arithmetic", PER_INSTRUCTION, Some(25.0)),
+    figure("riscv-sort", "sorting", PER_INSTRUCTION, Some(25.0)),
+    figure("riscv-copy", "copying memory", PER_INSTRUCTION, Some(25.0)),
+    figure("riscv-crc", "CRC-32", PER_INSTRUCTION, Some(25.0)),
+    figure(riscv::LINUX, "Linux boot", PER_INSTRUCTION, Some(25.0)),
 ];
 /// The unit of what is counted while 32 requests are under way.
 const PER_LOAD: &str = "in 1000 requests";
+/// The unit of what the translation of an instruction costs.
+const PER_INSTRUCTION: &str = "for each of the guest's";
 const EL2_MEMORY: &str = "el2-memory";
 const IMAGE_SIZE: &str = "image-size";
 const LINUX_OVERHEAD: &str = "linux-overhead";
@@ -115,6 +124,8 @@ pub fn run(paths: &Paths) -> Result<()> {
     {
         values.extend(bench.payload(measure, cpus, vcpus)?);
     }
+    values.extend(bench.riscv_payload()?);
+    values.push((riscv::LINUX.to_owned(), bench.riscv_linux()?));
     values.push((IMAGE_SIZE.to_owned(), bench.firmware.size as f64 / 1024.0));
 
     let more = |time: f64, than: f64| (time / than - 1.0) * 100.0;
@@ -323,7 +334,11 @@ fn table(values: &[(String, f64)]) -> String {
     let mut text = format!("{:<36} {:>14} {:>14}  unit\n", "what", "measured", "target");
     for figure in &FIGURES {
         let value = values.iter().find(|(name, _)| name == figure.name).map(|(_, value)| *value);
-        let precision = if figure.unit == "%" { 2 } else { 0 };
+        let precision = match figure.unit {
+            "%" => 2,
+            PER_INSTRUCTION => 1,
+            _ => 0,
+        };
         let number =
             |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.precision$}"));
         let verdict = match (value, figure.target) {

@@ -31,6 +31,7 @@ use crate::{
     qemu::{Monitor, Qemu, free_port},
     symbolize,
 };
+pub use script::Dialogue;
 use script::Test;
 use subject::Kit;
 

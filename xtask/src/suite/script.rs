@@ -272,7 +272,12 @@ impl TestGuest {
     }
 }
 
-impl Dialogue<'_> {
+impl<'a> Dialogue<'a> {
+    /// A dialogue on this console, in no test.
+    pub fn new(console: &'a mut Console) -> Self {
+        Self { console, debug_port: None, slowness: 1 }
+    }
+
     /// Type a line.
     pub fn line(&mut self, text: &str) -> Result<()> {
         self.keys(&format!("{text}\n"))
