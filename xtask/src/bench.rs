@@ -95,11 +95,11 @@ const FIGURES: [Figure; 41] = [
     figure(LINUX_DEDICATED, "the same on a dedicated CPU", "%", Some(1.0)),
     figure(IDLE_ONE, "Linux boot beside one idle VM, more", "%", Some(0.2)),
     figure(IDLE_SEVEN, "the same beside seven", "%", Some(0.2)),
-    figure("riscv-mix", "RISC-V: arithmetic", PER_INSTRUCTION, Some(25.0)),
-    figure("riscv-sort", "sorting", PER_INSTRUCTION, Some(25.0)),
-    figure("riscv-copy", "copying memory", PER_INSTRUCTION, Some(25.0)),
-    figure("riscv-crc", "CRC-32", PER_INSTRUCTION, Some(25.0)),
-    figure(riscv::LINUX, "Linux boot", PER_INSTRUCTION, Some(25.0)),
+    figure("riscv-mix", "RISC-V, arithmetic", PER_INSTRUCTION, Some(25.0)),
+    figure("riscv-sort", "RISC-V, sorting", PER_INSTRUCTION, Some(25.0)),
+    figure("riscv-copy", "RISC-V, copying memory", PER_INSTRUCTION, Some(25.0)),
+    figure("riscv-crc", "RISC-V, CRC-32", PER_INSTRUCTION, Some(25.0)),
+    figure(riscv::LINUX, "RISC-V, Linux boot", PER_INSTRUCTION, Some(25.0)),
 ];
 /// The unit of what is counted while 32 requests are under way.
 const PER_LOAD: &str = "in 1000 requests";

@@ -10,6 +10,8 @@ use crate::qemu::Machine;
 
 /// What Debian's kernel for RISC-V is called.
 const KERNEL: &str = "linux-6.12-riscv64";
+/// The command line of a kernel that needs no modules: loading them takes longer than all that is before.
+const APPEND: &str = "append = \"console=ttyS0 modules=none\"";
 /// U-Boot's prompt.
 const U_BOOT_PROMPT: &str = "=> ";
 
@@ -126,7 +128,7 @@ fn linux() -> Test {
         "riscv-linux",
         "Debian's unmodified riscv64 kernel boots on four harts above the built-in SBI, starts again at its own \
          reboot, and powers off",
-        alone(KERNEL, "vcpus = 4"),
+        alone(KERNEL, &format!("vcpus = 4\n{APPEND}")),
     )
     .expect(r"guest ready: Linux [^\n]*, 4 CPUs")
     .expect(LINUX_PROMPT)
@@ -145,7 +147,7 @@ fn opensbi() -> Test {
     Test::new(
         "riscv-opensbi",
         "Debian's OpenSBI runs unmodified in machine mode, and Debian's kernel on two harts above it (GICv2)",
-        alone(KERNEL, "vcpus = 2\nbios = \"opensbi-dynamic\""),
+        alone(KERNEL, &format!("vcpus = 2\nbios = \"opensbi-dynamic\"\n{APPEND}")),
     )
     .on(Machine { gic: 2, ..Machine::virt() })
     .expect(r"OpenSBI v\d")
@@ -159,7 +161,7 @@ fn newest() -> Test {
     Test::new(
         "riscv-linux-newest",
         "the newest riscv64 kernel that Debian has boots to a shell",
-        alone("linux-newest-riscv64", ""),
+        alone("linux-newest-riscv64", APPEND),
     )
     .expect(LINUX_READY)
     .expect(LINUX_PROMPT)
@@ -210,6 +212,7 @@ fn virtio() -> Test {
         [[vm]]
         name = "riscv"
         guest = "linux-6.12-riscv64"
+        append = "console=ttyS0 modules=virtio_(mmio|blk|net)|failover"
         memory = "256M"
 
         [[vm.disk]]
