@@ -25,14 +25,12 @@ const GUARD: u64 = 2 * PAGE;
 const GUARD_WORD: u64 = 0x6775_6172_6467_7561;
 /// After how many blocks the machine is switched off.
 const BLOCKS: u32 = 3000;
-/// Registers that the guest starts with values in, besides those of the integers.
-const CSRS: [u16; 14] = [
+/// Registers that the guest starts with values in, besides those of the integers, trap vectors and `satp`.
+const CSRS: [u16; 11] = [
     number::MSTATUS,
     number::MEDELEG,
     number::MIDELEG,
     number::MIE,
-    number::MTVEC,
-    number::STVEC,
     number::MCOUNTEREN,
     number::SCOUNTEREN,
     number::MENVCFG,
@@ -40,7 +38,6 @@ const CSRS: [u16; 14] = [
     number::STIMECMP,
     number::MIP,
     number::FCSR,
-    number::SATP,
 ];
 
 /// RAM, with guards around it. Page-aligned, as RAM is.
@@ -164,11 +161,9 @@ impl Input<'_> {
         match kind % 8 {
             0 => low,
             1 => low.wrapping_neg(),
-            // A table's number, for `satp`.
-            2 => (8 + low % 3) << 60 | (RAM / PAGE + low % (RAM_SIZE / PAGE)),
-            3 => 0x200_0000 + low,
-            4 => 0x1000_0000 + low % 0x2000,
-            5 => self.u64(),
+            2 => 0x200_0000 + low,
+            3 => 0x1000_0000 + low % 0x2000,
+            4 => self.u64(),
             _ => RAM + low % RAM_SIZE,
         }
     }
@@ -207,12 +202,24 @@ pub fn run(input: &[u8]) {
 
 /// Gives the registers values.
 fn prepare(hart: &mut Hart<Surroundings>, input: &mut Input<'_>) {
-    let mode = hart.words[MODE];
+    let mode = match (hart.mode(), input.u8() % 3) {
+        (Mode::Machine, 0) => Mode::User,
+        (Mode::Machine, 1) => Mode::Supervisor,
+        (mode, _) => mode,
+    };
     hart.words[MODE] = Mode::Machine.bits();
-    // The first entry permits everything, so that what is not machine mode gets somewhere. The others are the input's.
-    hart.csr_change(number::PMPADDR0, Change::Write(u64::MAX));
-    hart.csr_change(number::PMPCFG0, Change::Write(u64::from(input.u8()) << 8 | 0x1f));
-    hart.csr_change(number::PMPADDR0 + 1, Change::Write(input.value() >> 2));
+    // What the first entry does not match, the second one permits, so that modes below machine mode get somewhere.
+    hart.csr_change(number::PMPADDR0, Change::Write(input.value() >> 2));
+    hart.csr_change(number::PMPADDR0 + 1, Change::Write(u64::MAX));
+    hart.csr_change(number::PMPCFG0, Change::Write(0x1f << 8 | u64::from(input.u8())));
+    for register in [number::MTVEC, number::STVEC] {
+        hart.csr_change(register, Change::Write(RAM + input.u64() % RAM_SIZE));
+    }
+    let table = match input.u8() {
+        0 => input.u64(),
+        low => u64::from(7 + low % 4) << 60 | (RAM + RAM_SIZE - PAGE) / PAGE,
+    };
+    hart.csr_change(number::SATP, Change::Write(table));
     for register in CSRS {
         let value = input.value();
         hart.csr_change(register, Change::Write(value));
@@ -220,18 +227,20 @@ fn prepare(hart: &mut Hart<Surroundings>, input: &mut Input<'_>) {
     for register in 1..32 {
         hart.words[X + register] = input.value();
     }
-    hart.words[MODE] = mode;
+    hart.words[MODE] = mode.bits();
     hart.refresh();
 }
 
-/// Fills RAM: its last page with entries of page tables, which map RAM in several ways, the rest with what is left of the
-/// input, again and again.
+/// Fills RAM: its last page with entries of page tables, which map RAM in several ways (mostly one to one, from its own
+/// address on), the rest with what is left of the input, again and again.
 fn fill(input: &mut Input<'_>, ram: Ram) {
     let seed = input.u64();
     let last = RAM + RAM_SIZE - PAGE;
     let table = last >> 12 << 10;
     for index in 0..PAGE / 8 {
-        let flags = 0xcf ^ (seed >> (index % 56) & 0x3f);
+        // Mostly D, A, X, W, R and V, and U or not.
+        let rare = seed.rotate_left(index as u32) & seed.rotate_left(3 * index as u32) & seed >> 7;
+        let flags = 0xcf ^ (rare & 0x3ff) ^ (seed >> (index % 16) & 0x10);
         let entry = match index % 4 {
             // On to this page again, so that every depth has leaves.
             0 => table | 1,

@@ -26,6 +26,8 @@ fn instruction() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     /// What the fuzzer does, for as long as a test may take.
     #[test]
     fn a_hostile_guest_is_survived(
