@@ -217,7 +217,7 @@ fn prepare(hart: &mut Hart<Surroundings>, input: &mut Input<'_>) {
     }
     let table = match input.u8() {
         0 => input.u64(),
-        low => u64::from(7 + low % 4) << 60 | (RAM + RAM_SIZE - PAGE) / PAGE,
+        low => (u64::from(7 + low % 4) << 60) | ((RAM + RAM_SIZE - PAGE) / PAGE),
     };
     hart.csr_change(number::SATP, Change::Write(table));
     for register in CSRS {
