@@ -55,10 +55,11 @@ fn sort() -> bool {
 fn copy() -> bool {
     let from = [black_box(7u32); WORDS];
     let mut to = [0u32; WORDS];
-    for _ in 0..2 {
+    for _ in 0..16 {
         black_box(&mut to).copy_from_slice(black_box(&from));
     }
-    from == to
+    // Comparing all of them would be what is measured.
+    to.first() == to.last() && to.first() == from.first()
 }
 
 /// Bytes, a table, and a chain of results: CRC-32 as in IEEE 802.3.
