@@ -18,13 +18,19 @@ enum Place {
     Other(u64),
 }
 
-/// Finds what is at `address`, and remembers it if that is RAM.
-fn resolve<G: Guest>(tlb: &mut Tlb, guest: &mut G, address: u64, access: Access) -> Result<Place, Exception> {
+/// Finds what is at `address`, for an access of `len` bytes on one page, and remembers it if that is RAM.
+fn resolve<G: Guest>(
+    tlb: &mut Tlb,
+    guest: &mut G,
+    address: u64,
+    len: u64,
+    access: Access,
+) -> Result<Place, Exception> {
     let view = guest.view();
     if let Some(host) = tlb.find_byte(view, address, access) {
         return Ok(Place::Ram(host));
     }
-    let translation = guest.translate(address, access)?;
+    let translation = guest.translate(address, len, access)?;
     let ram = guest.physical().ram();
     tlb.insert(view, address, &translation, ram);
     // An aligned access lies in one page, as RAM consists of; a misaligned one asks for both its ends.
@@ -48,7 +54,7 @@ pub fn load<G: Guest>(tlb: &mut Tlb, guest: &mut G, address: u64, size: Size) ->
         let load = |byte| u64::from(unsafe { u8::load(byte) });
         return Ok(bytes.rev().fold(0, |value, byte| value << 8 | load(byte)));
     }
-    match resolve(tlb, guest, address, Access::Load)? {
+    match resolve(tlb, guest, address, size.bytes(), Access::Load)? {
         // SAFETY: in RAM, and aligned.
         Place::Ram(host) => Ok(unsafe {
             match size {
@@ -81,7 +87,7 @@ pub fn store<G: Guest>(
         }
         return Ok(());
     }
-    match resolve(tlb, guest, address, Access::Store)? {
+    match resolve(tlb, guest, address, size.bytes(), Access::Store)? {
         Place::Ram(host) => {
             // SAFETY: in RAM, and aligned.
             unsafe {
@@ -111,9 +117,9 @@ fn bytes<G: Guest>(
 ) -> Result<impl DoubleEndedIterator<Item = *mut u8> + ExactSizeIterator, Exception> {
     guest.misaligned(address, size, access, false)?;
     let on_first = (PAGE - address % PAGE).min(size.bytes());
-    let first = resolve(tlb, guest, address, access)?;
+    let first = resolve(tlb, guest, address, on_first, access)?;
     let second = if on_first < size.bytes() {
-        resolve(tlb, guest, address.wrapping_add(on_first), access)?
+        resolve(tlb, guest, address.wrapping_add(on_first), size.bytes() - on_first, access)?
     } else {
         Place::Ram(core::ptr::null_mut())
     };
@@ -137,7 +143,7 @@ fn resolve_atomic<G: Guest>(
 ) -> Result<(*mut u8, u64), Exception> {
     if !is_aligned(address, size) {
         guest.misaligned(address, size, access, true)?;
-    } else if let Place::Ram(host) = resolve(tlb, guest, address, access)? {
+    } else if let Place::Ram(host) = resolve(tlb, guest, address, size.bytes(), access)? {
         let range = guest.physical().ram();
         if let Some(physical) = range.physical(host) {
             return Ok((host, physical));

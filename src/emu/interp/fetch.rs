@@ -4,6 +4,8 @@ use super::guest::{Exception, Guest};
 use super::tlb::PAGE;
 use crate::memory::{Access, Physical};
 
+/// How many bytes [`FetchTlb::read`] reads.
+const PARCEL: u64 = 2;
 /// How many pages are remembered.
 const ENTRIES: usize = 256;
 
@@ -47,7 +49,7 @@ impl FetchTlb {
         if (entry.page, entry.context) == (page, context) {
             return Ok(Place { physical: entry.physical | (pc % PAGE), whole_page: true });
         }
-        let translation = guest.translate(pc, Access::Fetch)?;
+        let translation = guest.translate(pc, PARCEL, Access::Fetch)?;
         if translation.whole_page {
             *entry = Entry { page, context, physical: translation.address & !(PAGE - 1) };
         }

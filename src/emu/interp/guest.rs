@@ -94,11 +94,12 @@ pub trait Guest {
     /// is executed again. Changes only in [`Guest::call`], [`Guest::raise`] and [`Guest::attend`].
     fn code_epoch(&self) -> u64;
 
-    /// Translates `address` in the current view by the guest's own tables, and checks the right to do so.
+    /// Translates `address` in the current view by the guest's own tables, and checks the right to access the `len` bytes
+    /// there, which lie on one page.
     ///
     /// # Errors
     /// The exception that the access raises.
-    fn translate(&mut self, address: u64, access: Access) -> Result<Translation, Exception>;
+    fn translate(&mut self, address: u64, len: u64, access: Access) -> Result<Translation, Exception>;
 
     /// What an access raises where [`Physical`] has nothing.
     fn access_fault(&self, address: u64, access: Access) -> Exception;

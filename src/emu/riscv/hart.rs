@@ -179,8 +179,8 @@ impl<P: Platform> Guest for Hart<P> {
         self.code_epoch
     }
 
-    fn translate(&mut self, address: u64, access: Access) -> Result<Translation, Exception> {
-        self.translate_in_view(address, access)
+    fn translate(&mut self, address: u64, len: u64, access: Access) -> Result<Translation, Exception> {
+        self.translate_in_view(address, len, access)
     }
 
     fn access_fault(&self, address: u64, access: Access) -> Exception {

@@ -91,8 +91,8 @@ impl<P: Platform> Hart<P> {
 
     /// Whether the cache block of `address` may be accessed at all (CMO, 2.5.2).
     fn cache_block(&mut self, address: u64) -> Result<(), Exception> {
-        if self.translate_in_view(address, Access::Load).is_err() {
-            self.translate_in_view(address, Access::Store)?;
+        if self.translate_in_view(address, 1, Access::Load).is_err() {
+            self.translate_in_view(address, 1, Access::Store)?;
         }
         Ok(())
     }

@@ -56,10 +56,11 @@ impl Access {
 }
 
 impl<P: Platform> Hart<P> {
-    /// Translates `address` for an access of the current mode.
+    /// Translates `address` for an access of the current mode to `len` bytes on one page.
     pub(super) fn translate_in_view(
         &mut self,
         address: u64,
+        len: u64,
         access: Access,
     ) -> Result<Translation, Exception> {
         let status = self.status();
@@ -78,7 +79,7 @@ impl<P: Platform> Hart<P> {
             return Err(page_fault(address, access));
         }
         let of_page = self.pmp.page_rights(physical, mode);
-        rights &= of_page.unwrap_or_else(|| self.pmp.rights(physical, 1, mode));
+        rights &= of_page.unwrap_or_else(|| self.pmp.rights(physical, len, mode));
         if !rights.contains(access.right()) {
             return Err(access_fault(address, access));
         }

@@ -84,8 +84,8 @@ impl<G: Guest, S: FnMut(&str)> Guest for Traced<G, S> {
         self.hart.code_epoch()
     }
 
-    fn translate(&mut self, address: u64, access: Access) -> Result<Translation, Exception> {
-        self.hart.translate(address, access)
+    fn translate(&mut self, address: u64, len: u64, access: Access) -> Result<Translation, Exception> {
+        self.hart.translate(address, len, access)
     }
 
     fn access_fault(&self, address: u64, access: Access) -> Exception {

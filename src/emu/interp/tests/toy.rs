@@ -230,7 +230,7 @@ impl Guest for ToyGuest {
     }
 
     /// Exceptions of translation are 10, 11, 12 for fetches, loads, stores.
-    fn translate(&mut self, address: u64, access: Access) -> Result<Translation, Exception> {
+    fn translate(&mut self, address: u64, _: u64, access: Access) -> Result<Translation, Exception> {
         self.translated += 1;
         let page = address & !0xfff;
         let itself = Some(Page { physical: page, load: true, store: true, fetch: true });

@@ -51,7 +51,7 @@ fn user_mode_does_not_reach_it() {
 fn supervisor_mode_has_what_firmware_prepares() {
     let mut hart = hart(Mode::Supervisor);
     use crate::memory::Access;
-    assert!(hart.translate(RAM, Access::Store).unwrap().whole_page);
+    assert!(hart.translate(RAM, 2, Access::Store).unwrap().whole_page);
     assert!(hart.csrr(TIME).is_ok() && hart.csrr(STIMECMP).is_ok() && hart.csrr(CYCLE).is_ok());
     hart.csr(Call::CsrWrite, STVEC, 0x1000).unwrap();
     hart.raise(Exception { cause: 2, value: 1 });

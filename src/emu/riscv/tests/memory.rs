@@ -32,7 +32,7 @@ const USER_CODE: u64 = 0x2000;
 const KERNEL: u64 = 0x20_0000;
 
 fn rights(hart: &mut TestHart, address: u64) -> [bool; 3] {
-    [Access::Load, Access::Store, Access::Fetch].map(|access| hart.translate(address, access).is_ok())
+    [Access::Load, Access::Store, Access::Fetch].map(|access| hart.translate(address, 2, access).is_ok())
 }
 
 #[test]
@@ -75,11 +75,11 @@ fn views_are_told_apart_and_other_modes_data_is_not_remembered() {
     assert!(view(&mut hart, Mode::Supervisor, 0) && view(&mut hart, Mode::Supervisor, SUM));
     assert!(view(&mut hart, Mode::Machine, 0) && !view(&mut hart, Mode::Machine, MPRV | 3 << 11));
     assert!(view(&mut hart, Mode::Machine, MPRV));
-    let data = hart.translate(USER_PAGE + 8, Access::Load).unwrap();
+    let data = hart.translate(USER_PAGE + 8, 2, Access::Load).unwrap();
     let page =
         Translation { address: RAM + 0x8008, load: true, store: true, fetch: false, whole_page: false };
     assert_eq!(data, page);
-    let code = hart.translate(USER_PAGE, Access::Fetch).unwrap();
+    let code = hart.translate(USER_PAGE, 2, Access::Fetch).unwrap();
     let same = Translation { address: USER_PAGE, load: false, store: false, fetch: true, whole_page: true };
     assert_eq!(code, same);
 }
@@ -88,14 +88,14 @@ fn views_are_told_apart_and_other_modes_data_is_not_remembered() {
 fn faults_tell_what_was_wrong_and_where() {
     let mut hart = paged();
     hart.enter(Mode::Supervisor);
-    let mut fault = |address, access| hart.translate(address, access).unwrap_err();
+    let mut fault = |address, access| hart.translate(address, 2, access).unwrap_err();
     let exception = |cause, value| Exception { cause, value };
     assert_eq!(fault(0x5123, Access::Fetch), exception(12, 0x5123));
     assert_eq!(fault(0x5123, Access::Load), exception(13, 0x5123));
     assert_eq!(fault(0x5123, Access::Store), exception(15, 0x5123));
     // A table outside of RAM.
     hart.poke(TABLE + 0x1000, 0x1000_0000 >> 12 << 10 | 1);
-    let mut fault = |access| hart.translate(USER_PAGE, access).unwrap_err();
+    let mut fault = |access| hart.translate(USER_PAGE, 2, access).unwrap_err();
     assert_eq!(fault(Access::Fetch), exception(1, USER_PAGE));
     assert_eq!(fault(Access::Load), exception(5, USER_PAGE));
     assert_eq!(fault(Access::Store), exception(7, USER_PAGE));
@@ -109,18 +109,21 @@ fn physical_memory_protection_covers_pages_and_tables() {
     hart.set(PMPADDR0, (RAM + 0x8000) >> 2);
     hart.set(PMPCFG0, 0x1f18);
     hart.enter(Mode::User);
-    assert_eq!(hart.translate(USER_PAGE, Access::Load).unwrap_err().cause, 5);
-    assert!(!hart.translate(USER_PAGE + 8, Access::Load).unwrap().whole_page);
-    assert!(hart.translate(USER_CODE, Access::Fetch).unwrap().whole_page);
+    assert_eq!(hart.translate(USER_PAGE, 2, Access::Load).unwrap_err().cause, 5);
+    assert!(!hart.translate(USER_PAGE + 8, 2, Access::Load).unwrap().whole_page);
+    // An access that no entry covers alone fails.
+    assert!(hart.translate(USER_PAGE + 8, 8, Access::Load).is_ok());
+    assert_eq!(hart.translate(USER_PAGE + 4, 8, Access::Load).unwrap_err().cause, 5);
+    assert!(hart.translate(USER_CODE, 2, Access::Fetch).unwrap().whole_page);
     // A table that may not be read.
     hart.set(PMPADDR0, (TABLE + 0x2000) >> 2 | 0x1ff);
     assert_eq!(
-        hart.translate(USER_CODE, Access::Fetch).unwrap_err(),
+        hart.translate(USER_CODE, 2, Access::Fetch).unwrap_err(),
         Exception { cause: 1, value: USER_CODE }
     );
     // Without entries, nothing is permitted below machine mode.
     hart.set(PMPCFG0, 0);
-    assert_eq!(hart.translate(USER_CODE, Access::Fetch).unwrap_err().cause, 1);
+    assert_eq!(hart.translate(USER_CODE, 2, Access::Fetch).unwrap_err().cause, 1);
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn what_must_be_forgotten() {
     page(&mut hart, 0x2000);
     assert_eq!(hart.take_flush(), Flush::All);
     // A page of a superpage stands for all of it.
-    hart.translate(KERNEL + 0x3000, Access::Load).unwrap();
+    hart.translate(KERNEL + 0x3000, 2, Access::Load).unwrap();
     page(&mut hart, KERNEL);
     assert_eq!(hart.take_flush(), Flush::All);
     page(&mut hart, KERNEL);
