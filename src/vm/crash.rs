@@ -52,5 +52,22 @@ pub fn report(vm: &Vm, vcpu: usize) {
 }
 
 /// The system registers that tell most about a guest that has gone astray.
-const IMPORTANT: [&str; 7] =
-    ["sctlr_el1", "ttbr0_el1", "ttbr1_el1", "vbar_el1", "esr_el1", "far_el1", "elr_el1"];
+const IMPORTANT: [&str; 17] = [
+    "sctlr_el1",
+    "ttbr0_el1",
+    "ttbr1_el1",
+    "vbar_el1",
+    "esr_el1",
+    "far_el1",
+    "elr_el1",
+    "mstatus",
+    "mtvec",
+    "mepc",
+    "mcause",
+    "mtval",
+    "satp",
+    "stvec",
+    "sepc",
+    "scause",
+    "stval",
+];

@@ -165,11 +165,13 @@ pub fn load_reserved<G: Guest>(
     size: Size,
 ) -> Result<u64, Exception> {
     let (host, physical) = resolve_atomic(tlb, guest, address, size, Access::Load)?;
-    // SAFETY: in RAM, and aligned.
+    // Sequentially consistent, whatever is asked for: a reservation that acquires must not be read before an earlier store
+    // that releases is seen (RVWMO's rule for annotations, Unprivileged ISA, A.3.5), and a fence behind it is too late.
+    // SAFETY: in RAM, and aligned; all access it atomically.
     let value = unsafe {
         match size {
-            Size::Double => u64::load(host),
-            _ => sign_extend(u32::load(host).into(), size),
+            Size::Double => AtomicU64::from_ptr(host.cast()).load(Ordering::SeqCst),
+            _ => sign_extend(AtomicU32::from_ptr(host.cast()).load(Ordering::SeqCst).into(), size),
         }
     };
     let [reserved, read] = G::RESERVATION.map(|var| usize::from(var.0));

@@ -166,7 +166,7 @@ impl Suite<'_> {
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "      | {}", line.trim_end());
             }
-            text.push_str(&symbolize::explain(&self.firmware, &transcript).unwrap_or_default());
+            text.push_str(&symbolize::explain(self.firmware, &transcript).unwrap_or_default());
             anyhow!(text)
         })
     }
