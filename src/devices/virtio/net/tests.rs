@@ -20,6 +20,9 @@ struct Machine {
     control: Driver,
 }
 
+/// Headers and frames.
+type Arrived = Vec<([u8; 12], Vec<u8>)>;
+
 fn switch() -> Arc<Switch> {
     Switch::new(0x1234_5678_9abc_def1, || 0)
 }
@@ -59,7 +62,7 @@ impl Machine {
     }
 
     /// What has arrived in a queue: headers and frames, put together by `num_buffers`.
-    fn arrived(&mut self, queue: usize) -> Vec<([u8; 12], Vec<u8>)> {
+    fn arrived(&mut self, queue: usize) -> Arrived {
         let mut frames = vec![];
         while let Some(used) = self.receive[queue].used() {
             let mut bytes = used.bytes[..used.written as usize].to_vec();
@@ -303,7 +306,7 @@ fn addresses_outside_memory_break_the_device_that_has_them() {
 
 /// What two receivers get, and what the sender's device calls malformed, when these frames are sent all `together` or one by
 /// one. The receivers have `room` buffers each.
-fn delivered(kinds: &[(u8, usize)], room: usize, together: bool) -> (Vec<Vec<([u8; 12], Vec<u8>)>>, u64) {
+fn delivered(kinds: &[(u8, usize)], room: usize, together: bool) -> ([Arrived; 2], u64) {
     let switch = switch();
     let features = NetFeatures::all() - NetFeatures::MQ;
     let mut sender = Machine::new(&switch, 1, 1, features, Mode::default());
@@ -327,7 +330,7 @@ fn delivered(kinds: &[(u8, usize)], room: usize, together: bool) -> (Vec<Vec<([u
     }
     sender.device.notified(1);
     assert_eq!(std::iter::from_fn(|| sender.transmit[0].used()).count(), kinds.len());
-    (receivers.iter_mut().map(|receiver| receiver.arrived(0)).collect(), sender.device.malformed())
+    (receivers.each_mut().map(|receiver| receiver.arrived(0)), sender.device.malformed())
 }
 
 proptest! {
