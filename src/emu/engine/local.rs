@@ -78,11 +78,13 @@ pub fn stack() -> Range<u64> {
     top - STACK as u64..top
 }
 
-/// The variables of one hart.
+/// The variables of one hart. What is asked for most often comes first, within reach of a load's own offset.
+#[repr(C)]
 pub struct Local {
     /// Its number.
     pub index: AtomicUsize,
-    /// An interrupt has been taken since it was last cleared.
+    /// The hart has something to look at: since this was last cleared, an interrupt has been taken or the hart has done
+    /// something itself.
     pub due: AtomicBool,
     /// What it says when it cannot go on.
     pub report: Report,

@@ -64,6 +64,10 @@ impl Platform for Machine {
         self.local.due.load(Relaxed)
     }
 
+    fn make_due(&self) {
+        self.local.due.store(true, Relaxed);
+    }
+
     fn acknowledge(&self) {
         self.local.due.store(false, Relaxed);
         // The timer's interrupt is silent until the next deadline is set.

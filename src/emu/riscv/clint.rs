@@ -5,7 +5,6 @@
 //! devices.
 
 use alloc::sync::Arc;
-use core::cell::Cell;
 
 use super::cluster::{Cluster, Shared};
 use super::platform::Platform;
@@ -29,7 +28,6 @@ pub struct Bus<P> {
     platform: P,
     cluster: Arc<Cluster>,
     index: usize,
-    attention: Cell<bool>,
 }
 
 /// What lies at an address of the CLINT.
@@ -45,7 +43,9 @@ impl<P: Platform> Bus<P> {
     /// The bus of hart `index`; `None` if the cluster has no such hart.
     pub fn new(cluster: Arc<Cluster>, platform: P, index: usize) -> Option<Self> {
         cluster.hart(index)?;
-        Some(Self { platform, cluster, index, attention: Cell::new(true) })
+        // Whether it executes at all is among what it looks at.
+        platform.make_due();
+        Some(Self { platform, cluster, index })
     }
 
     /// The machine around the hart.
@@ -68,20 +68,10 @@ impl<P: Platform> Bus<P> {
         self.cluster.shared(self.index)
     }
 
-    /// Whether the hart itself has done something that it must look at between two blocks.
-    pub fn wants_attention(&self) -> bool {
-        self.attention.get()
-    }
-
-    /// Sets that.
-    pub fn set_attention(&self, wanted: bool) {
-        self.attention.set(wanted);
-    }
-
     /// Makes `hart` look at what has changed.
     pub fn notify(&self, hart: usize) {
         if hart == self.index {
-            self.set_attention(true);
+            self.platform.make_due();
         } else {
             self.platform.kick(hart);
         }

@@ -127,7 +127,7 @@ impl<P: Platform> Hart<P> {
     pub(super) fn call_of_debugger(&mut self, function: u16) -> Result<u64, Exception> {
         if function == BREAKPOINT {
             self.debugger.reached = true;
-            self.bus.set_attention(true);
+            self.bus.platform().make_due();
         }
         Ok(0)
     }

@@ -105,7 +105,7 @@ impl<P: Platform> Hart<P> {
         let context = Context { mode: mode as u32, enables: self.enables(mode, status) };
         self.context = context.bits() | self.debugger.context_bits();
         if self.deliverable().is_some() {
-            self.bus.set_attention(true);
+            self.bus.platform().make_due();
         }
     }
 
@@ -160,7 +160,7 @@ impl<P: Platform> Guest for Hart<P> {
 
     #[inline]
     fn wants_attention(&self) -> bool {
-        self.bus.wants_attention() || self.bus.platform().is_due()
+        self.bus.platform().is_due()
     }
 
     fn attend(&mut self) -> Attention {

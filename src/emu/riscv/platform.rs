@@ -25,8 +25,12 @@ pub trait Platform: Physical {
     fn lines(&self) -> u32;
 
     /// Whether something may have happened since [`Platform::acknowledge`]: an external interrupt, the deadline, a kick, a
-    /// request of the debugger. Asked after every block: cheap. It may err on the side of `true`.
+    /// request of the debugger, or what the hart has done itself. Asked after every block: cheap. It may err on the side of
+    /// `true`.
     fn is_due(&self) -> bool;
+
+    /// Makes this hart due.
+    fn make_due(&self);
 
     /// From here on [`Platform::is_due`] is about what happens from now on. Who calls this looks at everything
     /// afterwards. While the deadline has passed, it stays due.

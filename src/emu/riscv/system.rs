@@ -50,7 +50,7 @@ impl<P: Platform> Hart<P> {
             Call::Sret => self.supervisor_return(),
             Call::Wfi => {
                 self.activity = Activity::Waiting;
-                self.bus.set_attention(true);
+                self.bus.platform().make_due();
             }
             // There are no ASIDs, so every address space is the only one.
             Call::FenceAll | Call::FenceSpace => self.forget_all(),
@@ -102,7 +102,6 @@ impl<P: Platform> Hart<P> {
         loop {
             // In this order: what happens from here on makes the hart due again.
             self.bus.platform().acknowledge();
-            self.bus.set_attention(false);
             if self.bus.cluster().shutdown().is_some() {
                 return Attention::Return;
             }

@@ -79,6 +79,10 @@ impl Platform for HartPlatform {
         self.look()
     }
 
+    fn make_due(&self) {
+        self.machine.kick(self.index);
+    }
+
     fn acknowledge(&self) {
         self.machine.acknowledge(self.index);
     }

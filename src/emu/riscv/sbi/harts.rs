@@ -68,7 +68,7 @@ impl<P: Platform> Hart<P> {
     fn sleep(&mut self, activity: Activity, state: HartState) {
         self.activity = activity;
         self.bus.shared().set_state(state);
-        self.bus.set_attention(true);
+        self.bus.platform().make_due();
     }
 
     /// Code must be in RAM.
