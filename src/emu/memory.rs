@@ -95,6 +95,19 @@ impl Ram {
         Some(())
     }
 
+    /// Whether the RAM at the guest-physical `address`, an even one, holds `code`: 16-bit numbers in the order of its bytes.
+    pub fn holds(&self, address: u64, code: &[u16]) -> bool {
+        let Some(host) = self.host(address, size_of_val(code) as u64) else { return code.is_empty() };
+        let mut at = host;
+        address.is_multiple_of(2)
+            && code.iter().all(|&expected| {
+                // SAFETY: as many numbers from `host` on are RAM, and aligned as `base` and `host` are.
+                let found = unsafe { u16::load(at) };
+                at = at.wrapping_add(size_of::<u16>());
+                found == expected
+            })
+    }
+
     fn aligned<U>(&self, address: u64) -> Option<*mut u8> {
         let len = size_of::<U>() as u64;
         if address.is_multiple_of(len) { self.host(address, len) } else { None }

@@ -36,7 +36,7 @@ pub struct Record {
     pub second: Option<u64>,
     /// At which count of [`Guest::code_epoch`](super::Guest::code_epoch) it was last known to be right.
     pub epoch: u64,
-    /// Bytes of guest code.
+    /// Bytes of guest code, an even number.
     pub len: u16,
     /// Index of its first word.
     code: u32,
@@ -131,10 +131,13 @@ impl Cache {
         self.record(number).map_or(0, |record| record.code as usize)
     }
 
-    /// The guest's code that a block was made of, 8 bytes in a word from the low end.
-    pub fn guest_code(&self, record: &Record) -> &[u64] {
-        let start = record.guest as usize;
-        self.arena.get(start..start + usize::from(record.len).div_ceil(8)).unwrap_or_default()
+    /// The guest's code that a block was made of.
+    pub fn guest_code(&self, record: &Record) -> &[u16] {
+        let (start, len) = (record.guest as usize, usize::from(record.len));
+        let words = self.arena.get(start..start + len.div_ceil(8)).unwrap_or_default();
+        // SAFETY: every pattern of bits is a number. `insert` has put them there in this machine's order.
+        let (_, code, _) = unsafe { words.align_to() };
+        code.get(..len / 2).unwrap_or_default()
     }
 
     /// A block is right at `epoch`.
@@ -173,7 +176,7 @@ impl Cache {
         self.arena.extend(guest.chunks(8).map(|chunk| {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            u64::from_le_bytes(word)
+            u64::from_ne_bytes(word)
         }));
         let slot = self.slot(&key);
         if let (Some(head), Some(record)) = (self.heads.get_mut(slot), self.records.get_mut(number as usize))

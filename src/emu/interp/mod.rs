@@ -226,17 +226,11 @@ impl<G: Guest> Interpreter<G> {
         if record.epoch == self.epoch {
             return true;
         }
-        let ram = guest.physical().ram();
-        let on_first = PAGE - record.key.physical % PAGE;
-        let code = self.cache.guest_code(record).iter().flat_map(|word| word.to_le_bytes());
-        (0..u64::from(record.len)).zip(code).all(|(at, byte)| {
-            let address = match (at.checked_sub(on_first), record.second) {
-                (None, _) => record.key.physical.wrapping_add(at),
-                (Some(at), Some(second)) => second.wrapping_add(at),
-                (Some(_), None) => return false,
-            };
-            ram.read(address) == Some(byte)
-        })
+        let (ram, code) = (guest.physical().ram(), self.cache.guest_code(record));
+        let on_first = (PAGE - record.key.physical % PAGE) as usize / 2;
+        let (first, rest) = code.split_at(on_first.min(code.len()));
+        ram.holds(record.key.physical, first)
+            && (rest.is_empty() || record.second.is_some_and(|second| ram.holds(second, rest)))
     }
 
     /// Lifts, lowers and keeps the block of `key`.
@@ -260,7 +254,8 @@ impl<G: Guest> Interpreter<G> {
             }
             Ok(bits)
         })?;
-        let len = usize::from(block.len);
+        // Code is compared in the units that it is read in.
+        let len = usize::from(block.len).next_multiple_of(2);
         cacheable &= len <= self.code.len();
         if key.pc % PAGE + len as u64 <= PAGE {
             second = None;
