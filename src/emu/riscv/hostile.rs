@@ -50,6 +50,7 @@ struct Surroundings {
     cluster: Arc<Cluster>,
     /// How many blocks are left.
     blocks: Cell<u32>,
+    due: Cell<bool>,
     deadline: Cell<u64>,
     time: Cell<u64>,
 }
@@ -104,10 +105,16 @@ impl Platform for Surroundings {
         if left == 0 {
             self.switch_off();
         }
-        left.is_multiple_of(16) || self.deadline.get() <= self.time.get()
+        self.due.get() || left.is_multiple_of(16) || self.deadline.get() <= self.time.get()
     }
 
-    fn acknowledge(&self) {}
+    fn make_due(&self) {
+        self.due.set(true);
+    }
+
+    fn acknowledge(&self) {
+        self.due.set(false);
+    }
 
     fn kick(&self, _: usize) {}
 
@@ -184,6 +191,7 @@ pub fn run(input: &[u8]) {
         memory: (0..pages).map(|_| Page(guard.map(AtomicU64::new))).collect(),
         cluster: cluster.clone(),
         blocks: Cell::new(BLOCKS),
+        due: Cell::new(false),
         deadline: Cell::new(u64::MAX),
         time: Cell::new(0),
     };
