@@ -92,7 +92,7 @@ pub fn build(paths: &Paths, toolchain: Toolchain, target: Target) -> Result<()> 
 /// Lints those for `target`.
 pub fn clippy(paths: &Paths, toolchain: Toolchain, target: Target) -> Result<()> {
     let mut cargo = toolchain.cargo(paths, target, "clippy");
-    cargo.args(packages(&of_target(paths, target)?)).args(["--lib", "--bins", "--", "--deny", "warnings"]);
+    cargo.args(packages(&of_target(paths, target)?)).args(["--bins", "--", "--deny", "warnings"]);
     process::run(&mut cargo)
 }
 
