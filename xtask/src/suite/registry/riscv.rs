@@ -18,7 +18,7 @@ const U_BOOT_PROMPT: &str = "=> ";
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for gic in [2, 3] {
-        tests.extend([hello(gic), isa(gic), hostile(gic)]);
+        tests.extend([hello(gic), isa(gic), reset(gic), hostile(gic)]);
     }
     tests.extend([u_boot(), linux(), opensbi(), newest(), demo(), virtio()]);
     tests.into_iter().map(Test::slow).collect()
@@ -51,6 +51,23 @@ fn isa(gic: u8) -> Test {
     .on(Machine { gic, ..Machine::virt() })
     .expect(r"isa: [1-9]\d* passed, 0 failed")
     .off()
+}
+
+fn reset(gic: u8) -> Test {
+    const RESETS: u32 = 50;
+    Test::new(
+        format!("riscv-reset-gic{gic}"),
+        format!("harts that reset their VM at once, while others sleep, never keep it from starting afresh (GICv{gic})"),
+        alone("riscv-reset", "bios = \"none\"\nvcpus = 4\nmemory = \"64M\""),
+    )
+    .on(Machine { gic, ..Machine::virt() })
+    .talk(|dialogue| {
+        (0..RESETS).try_for_each(|_| dialogue.expect(r"reset: from the first instruction").map(drop))?;
+        dialogue.detach()
+    })
+    .line("poweroff")
+    .off()
+    .count(BANNER, 1)
 }
 
 /// U-Boot above the built-in SBI and as firmware, and what an operator does with its VM.

@@ -6,6 +6,9 @@ const PASS: u32 = 0x5555;
 /// Off: failed, with a code in the upper half.
 const FAIL: u32 = 0x3333;
 
+/// Off, and on again.
+const RESET: u32 = 0x7777;
+
 /// Switches the machine off: what was to be shown was shown.
 pub fn pass() -> ! {
     finish(PASS)
@@ -14,6 +17,11 @@ pub fn pass() -> ! {
 /// Switches the machine off: it failed. The code becomes QEMU's exit status.
 pub fn fail(code: u16) -> ! {
     finish(u32::from(code) << 16 | FAIL)
+}
+
+/// Starts the machine afresh.
+pub fn reset() -> ! {
+    finish(RESET)
 }
 
 fn finish(command: u32) -> ! {
