@@ -9,7 +9,7 @@ use polyvisor_emu::interp::Interpreter;
 use polyvisor_emu::riscv::{Boot, Cluster, Hart, Mode};
 use spin::Once;
 
-use crate::{cell, cpu, fatal, machine::Machine};
+use crate::{cell, fatal, hypercall, machine::Machine};
 
 /// How many bytes of translated code each hart keeps.
 const CODE: usize = 20 << 20;
@@ -38,8 +38,7 @@ pub fn run(machine: Machine, index: usize) -> ! {
     let mut hart = Box::new(hart);
     info.state.store(hart.registers().as_ptr() as u64, Release);
     Interpreter::new(CODE).run(&mut *hart);
-    // The guest has ended its machine, of which another hart is telling EL2.
-    loop {
-        cpu::wait_for_interrupt();
-    }
+    // The guest has ended its machine, of which another hart is telling EL2. There is nothing left to do between two of
+    // the guest's instructions, where EL2 would stop this hart.
+    hypercall::cpu_off()
 }

@@ -6,6 +6,7 @@ use polyvisor_cell_abi::{CALL_FATAL, CALL_STOPPED, StopReason};
 
 use crate::cpu;
 
+const PSCI_CPU_OFF: u32 = 0x8400_0002;
 const PSCI_CPU_ON: u32 = 0xc400_0003;
 const PSCI_SYSTEM_OFF: u32 = 0x8400_0008;
 const PSCI_SYSTEM_RESET: u32 = 0x8400_0009;
@@ -34,6 +35,11 @@ fn last_call(function: u32, arguments: [u64; 3]) -> ! {
 /// Lets the vCPU with this affinity begin at `entry` with `context` in X0. Returns what PSCI does: 0 is success.
 pub fn cpu_on(affinity: u64, entry: u64, context: u64) -> i64 {
     call(PSCI_CPU_ON, [affinity, entry, context])
+}
+
+/// Switches this hart's vCPU off.
+pub fn cpu_off() -> ! {
+    last_call(PSCI_CPU_OFF, [0; 3])
 }
 
 /// Switches the VM off.
