@@ -2,7 +2,7 @@
 //!
 //! While breakpoints are set, code is lifted so that each of them is the start of a block, and that block
 //! only says that the hart has come there. The count of changes of the breakpoints is part of the context
-//! that code is lifted in.
+//! that code is lifted in. As with breakpoint registers, a hart does not get past one until it is taken away.
 
 use alloc::vec;
 
@@ -31,13 +31,12 @@ pub struct Debugger {
     step: bool,
     /// It has been let go to do so.
     stepped: bool,
-    /// The next instruction is executed though there is a breakpoint: the hart has stopped there already.
-    over: Option<u64>,
 }
 
 impl Debugger {
-    /// Where [`Context`](super::Context) has nothing.
-    const CONTEXT_SHIFT: u32 = 16;
+    /// Where [`Context`](super::Context) has nothing. The count has the other bits to itself, so that a million changes pass
+    /// before it is one that it was before.
+    const CONTEXT_SHIFT: u32 = 12;
 
     /// What is added to the context of code.
     pub const fn context_bits(&self) -> u32 {
@@ -46,42 +45,41 @@ impl Debugger {
 }
 
 impl<P: Platform> Hart<P> {
-    /// Stops, if that is to be done.
-    pub(super) fn stop_for_debugger(&mut self) {
+    /// Stops, if that is to be done. Then there is all to look at anew.
+    pub(super) fn stop_for_debugger(&mut self) -> bool {
         let requests = self.bus.platform().take_requests();
         self.debugger.step |= requests & Requests::STEP != 0;
-        let reason = if core::mem::take(&mut self.debugger.reached) {
+        let reason = if self.debugger.reached {
             StopReason::Breakpoint
-        } else if core::mem::take(&mut self.debugger.stepped) {
+        } else if self.debugger.stepped {
             StopReason::Stepped
         } else if requests & Requests::STOP != 0 {
             StopReason::Asked
         } else {
-            return self.note_breakpoints();
+            self.note_breakpoints();
+            return false;
         };
-        // The debugger reads and writes the registers behind the compiler's back: from here on it must not think that
-        // it alone knows what they are.
+        // Whatever else it was to stop for, it has stopped.
+        self.debugger = Debugger { generation: self.debugger.generation, ..Debugger::default() };
+        // The debugger reads and writes the registers behind the compiler's back: from here on it must not think that it
+        // alone knows what they are.
         core::hint::black_box(&mut self.words);
         self.park(|platform| platform.stopped(reason));
         self.make_legal();
-        let platform = self.bus.platform();
-        let pc = self.words[PC];
-        self.debugger.step = platform.take_requests() & Requests::STEP != 0;
-        self.debugger.over = platform.is_breakpoint(pc).then_some(pc);
-        self.note_breakpoints();
+        true
+    }
+
+    /// How the hart goes on: with one instruction, before which no interrupt is taken, as the debugger's user wants to see
+    /// the one that is shown; or with many. A hart that executes none has made its step by staying where it is.
+    pub(super) fn start_step(&mut self) -> bool {
+        self.debugger.stepped = core::mem::take(&mut self.debugger.step);
+        self.debugger.stepped
     }
 
     /// Whether the hart is to step, which WFI does not hold up (it may end at any time; Privileged ISA,
     /// 3.3.3).
     pub(super) const fn is_to_step(&self) -> bool {
         self.debugger.step
-    }
-
-    /// How the hart, which is awake, goes on: with one instruction, before which no interrupt is taken, as
-    /// the debugger's user wants to see the one that is shown; or with many.
-    pub(super) fn start_step(&mut self) -> bool {
-        self.debugger.stepped = core::mem::take(&mut self.debugger.step);
-        self.debugger.stepped || self.debugger.over == Some(self.words[PC])
     }
 
     fn note_breakpoints(&mut self) {
@@ -106,11 +104,10 @@ impl<P: Platform> Hart<P> {
     /// The block at `pc` if there is a breakpoint; else how many of `max` instructions a block may have.
     pub(super) fn debugged(&mut self, pc: u64, max: usize) -> Result<usize, Block> {
         let platform = self.bus.platform();
-        let over = self.debugger.over.take();
         if self.debugger.generation == 0 {
             return Ok(max);
         }
-        if platform.is_breakpoint(pc) && over != Some(pc) {
+        if platform.is_breakpoint(pc) {
             let call = Inst::Call {
                 function: BREAKPOINT,
                 dst: Var(Var::FIRST_TEMPORARY),

@@ -110,13 +110,18 @@ impl<P: Platform> Hart<P> {
                 self.words[MIP_WRITTEN] |= Interrupts::SUPERVISOR_SOFTWARE.bits();
             }
             self.find_interrupts();
-            self.stop_for_debugger();
-            if !self.is_awake() {
-                self.park(P::wait);
+            if self.stop_for_debugger() {
                 continue;
             }
-            if self.start_step() {
-                return Attention::Step;
+            let is_awake = self.is_awake();
+            match (is_awake, self.start_step()) {
+                (true, true) => return Attention::Step,
+                (true, false) => {}
+                (false, true) => continue,
+                (false, false) => {
+                    self.park(P::wait);
+                    continue;
+                }
             }
             if let Some(number) = self.deliverable() {
                 self.interrupt(number);

@@ -42,7 +42,7 @@ fn a_step_of_wfi_does_not_wait() {
 }
 
 #[test]
-fn breakpoints_start_blocks_of_their_own_and_are_passed_once() {
+fn breakpoints_start_blocks_of_their_own_and_are_not_passed() {
     let mut hart = hart(Mode::Machine);
     hart.attend();
     let before = hart.context();
@@ -59,11 +59,31 @@ fn breakpoints_start_blocks_of_their_own_and_are_passed_once() {
     hart.words[PC] = RAM + 8;
     hart.call(function, 0, 0).unwrap();
     assert!(hart.wants_attention());
-    assert_eq!(hart.attend(), Attention::Step);
-    assert_eq!(*hart.surroundings().world.stops.lock().unwrap(), [StopReason::Breakpoint]);
-    assert_eq!(lift(&mut hart, RAM + 8).starts.len(), 8);
     assert_eq!(hart.attend(), Attention::Go);
+    assert_eq!(*hart.surroundings().world.stops.lock().unwrap(), [StopReason::Breakpoint]);
     assert!(lift(&mut hart, RAM + 8).starts.is_empty());
+}
+
+#[test]
+fn a_stop_that_is_asked_for_again_comes_before_the_next_instruction() {
+    let hart = count(3, |surroundings| {
+        surroundings.world.requests.store(Requests::STOP, Ordering::Relaxed);
+        surroundings.after_stop.set(Requests::STOP);
+    });
+    assert_eq!(*hart.surroundings().world.stops.lock().unwrap(), [StopReason::Asked; 3]);
+    assert_eq!((hart.pc(), hart.words[INSTRET]), (RAM, 0));
+}
+
+#[test]
+fn a_hart_that_is_off_stays_where_it_is_when_it_steps() {
+    let mut harts = machine(2, Mode::Supervisor);
+    let mut hart = harts.remove(1);
+    hart.surroundings().world.requests.store(Requests::STEP, Ordering::Relaxed);
+    hart.surroundings().patience.set(1);
+    let before = hart.pc();
+    assert_eq!(hart.attend(), Attention::Return);
+    assert_eq!(*hart.surroundings().world.stops.lock().unwrap(), [StopReason::Stepped]);
+    assert_eq!((hart.pc(), hart.surroundings().slept.get()), (before, 0));
 }
 
 #[test]
@@ -85,7 +105,7 @@ fn registers_are_legal_after_a_stop() {
 /// Counts in x5, four times in each round of five instructions.
 const COUNT: [u32; 5] = [0x0012_8293, 0x0012_8293, 0x0012_8293, 0x0012_8293, 0xff1f_f06f];
 
-/// Executes [`COUNT`] until the debugger has been called `stops` times, and the next look after that.
+/// Executes [`COUNT`] until the debugger has been called `stops` times.
 fn count(stops: usize, prepare: impl FnOnce(&Surroundings)) -> TestHart {
     let mut hart = hart(Mode::Machine);
     for (address, word) in (RAM..).step_by(4).zip(COUNT) {
@@ -98,14 +118,13 @@ fn count(stops: usize, prepare: impl FnOnce(&Surroundings)) -> TestHart {
 }
 
 #[test]
-fn a_program_stops_at_a_breakpoint_in_every_round() {
+fn a_program_stops_at_a_breakpoint_however_often_it_is_let_go() {
     let hart = count(3, |surroundings| {
         surroundings.world.breakpoints.lock().unwrap().insert(RAM + 8);
         surroundings.world.generation.store(1, Ordering::Relaxed);
     });
     assert_eq!(*hart.surroundings().world.stops.lock().unwrap(), [StopReason::Breakpoint; 3]);
-    // The machine ends behind the instruction that it has stopped at.
-    assert_eq!((hart.pc(), hart.words[X + 5], hart.words[INSTRET]), (RAM + 12, 11, 13));
+    assert_eq!((hart.pc(), hart.words[X + 5], hart.words[INSTRET]), (RAM + 8, 2, 2));
 }
 
 #[test]
@@ -116,5 +135,5 @@ fn a_program_is_stepped_instruction_by_instruction() {
     });
     let stops = hart.surroundings().world.stops.lock().unwrap().clone();
     assert_eq!((stops[0], &stops[1..]), (StopReason::Asked, &[StopReason::Stepped; 7][..]));
-    assert_eq!((hart.pc(), hart.words[X + 5], hart.words[INSTRET]), (RAM + 12, 7, 8));
+    assert_eq!((hart.pc(), hart.words[X + 5], hart.words[INSTRET]), (RAM + 8, 6, 7));
 }
