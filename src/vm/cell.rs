@@ -86,7 +86,7 @@ pub fn message(memory: &impl GuestMemory, ipa: u64, len: u64) -> String {
     match memory.read(Ipa(ipa), &mut bytes) {
         Ok(()) => {
             let text = String::from_utf8_lossy(&bytes);
-            text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+            text.trim_end().chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
         }
         Err(error) => alloc::format!("the engine cannot go on, and does not say why: {error}"),
     }
@@ -119,16 +119,9 @@ pub fn set_registers(
     Some(())
 }
 
-/// Asks a hart to stop between two instructions, or withdraws that. `false`: its engine has not told of it yet.
-pub fn request_stop(memory: &impl GuestMemory, hart: usize, wanted: bool) -> bool {
-    let stop =
-        |requests| if wanted { requests | abi::Requests::STOP } else { requests & !abi::Requests::STOP };
-    let state = memory.slice(hart_at(hart, offset_of!(HartInfo, state)), size_of::<u64>() as u64);
-    let is_known = state.is_ok_and(|word| word.load::<u64>(0).is_some_and(|state| state != 0));
-    if is_known {
-        change(memory, hart_at(hart, offset_of!(HartInfo, requests)), stop);
-    }
-    is_known
+/// Asks a hart for what `requests` says, bits of [`abi::Requests`]. It looks when the doorbell has been rung.
+pub fn request(memory: &impl GuestMemory, hart: usize, requests: u32) {
+    change(memory, hart_at(hart, offset_of!(HartInfo, requests)), |before| before | requests);
 }
 
 /// Changes a word that the engine does not change meanwhile.
@@ -138,6 +131,17 @@ fn change(memory: &impl GuestMemory, at: Ipa, change: impl FnOnce(u32) -> u32) {
     {
         word.store(0, change(value));
     }
+}
+
+/// The breakpoints that the engine has been told of.
+fn breakpoints(memory: &impl GuestMemory) -> Vec<u64> {
+    let count = memory.slice(at(offset_of!(CellInfo, breakpoint_count)), size_of::<u32>() as u64);
+    let count = count.ok().and_then(|word| word.load::<u32>(0)).unwrap_or(0) as usize;
+    let mut bytes = [0; abi::MAX_BREAKPOINTS * size_of::<u64>()];
+    // The cell has this memory.
+    let _ = memory.read(at(offset_of!(CellInfo, breakpoints)), &mut bytes);
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().take(count).map(|word| u64::from_le_bytes(*word)).collect()
 }
 
 /// Tells the engine what the debugger wants of a hart, which does not run.
@@ -155,13 +159,16 @@ pub fn debug(memory: &impl GuestMemory, hart: usize, setup: Option<Setup<'_>>) -
         .collect();
     let addresses =
         addresses.filter(|addresses| addresses.len() <= abi::MAX_BREAKPOINTS).ok_or(TooManyPoints)?;
-    for (index, address) in addresses.iter().enumerate() {
-        let offset = offset_of!(CellInfo, breakpoints) + index * size_of::<u64>();
-        // The cell has this memory.
-        let _ = memory.write(at(offset), &address.to_le_bytes());
+    // What has been translated is of no use any more when they have changed: not without need.
+    if breakpoints(memory) != addresses {
+        for (index, address) in addresses.iter().enumerate() {
+            let offset = offset_of!(CellInfo, breakpoints) + index * size_of::<u64>();
+            // The cell has this memory.
+            let _ = memory.write(at(offset), &address.to_le_bytes());
+        }
+        change(memory, at(offset_of!(CellInfo, breakpoint_count)), |_| addresses.len() as u32);
+        change(memory, at(offset_of!(CellInfo, breakpoint_generation)), |count| count.wrapping_add(1));
     }
-    change(memory, at(offset_of!(CellInfo, breakpoint_count)), |_| addresses.len() as u32);
-    change(memory, at(offset_of!(CellInfo, breakpoint_generation)), |generation| generation.wrapping_add(1));
     let requests = if step { abi::Requests::STEP } else { 0 };
     change(memory, hart_at(hart, offset_of!(HartInfo, requests)), |_| requests);
     Ok(())

@@ -395,6 +395,16 @@ impl Vm {
         self.devices.power_button(pressed);
     }
 
+    /// Has the engine fail on `vcpu`, now or when it runs next. `false`: there is none.
+    pub fn fail_engine(&self, vcpu: usize) -> bool {
+        let has_engine = self.spec.arch != Arch::Aarch64;
+        if has_engine {
+            cell::request(&self.memory.pin_private(), vcpu, abi::Requests::FAIL);
+            self.devices.gic.ring(vcpu, abi::DOORBELL_SGI);
+        }
+        has_engine
+    }
+
     /// Takes apart what holds the VM together, so that it goes away with the last reference. No vCPU runs.
     pub fn dismantle(&self) {
         for task in self.tasks.iter() {

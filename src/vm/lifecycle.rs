@@ -121,6 +121,11 @@ impl Phase {
     pub const fn runs(self) -> bool {
         matches!(self, Self::Running | Self::ShuttingDown)
     }
+
+    /// Whether there are vCPUs that run or could go on.
+    pub const fn is_alive(self) -> bool {
+        matches!(self, Self::Running | Self::ShuttingDown | Self::Paused | Self::Halting(Halted::Pause))
+    }
 }
 
 /// What happens to a VM.

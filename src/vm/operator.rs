@@ -259,6 +259,12 @@ pub trait Operator {
     /// [`Refusal`] where there is no second serial line.
     fn debug(&self, vm: Option<usize>) -> Result<(), Refusal>;
 
+    /// Has the engine in front of a guest of another instruction set fail on this vCPU.
+    ///
+    /// # Errors
+    /// [`Refusal`] where there is no such vCPU, or no engine in front of it.
+    fn fail_engine(&self, vm: usize, vcpu: usize) -> Result<(), Refusal>;
+
     /// Switches the machine off, or restarts it.
     fn power(&self, restart: bool);
 }

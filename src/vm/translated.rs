@@ -17,9 +17,6 @@ use crate::devices::gic::device::VgicDevice;
 use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::GuestMemory;
 
-/// How long the engine may take to finish a guest instruction, in microseconds: a block of them takes a few.
-const PATIENCE: u64 = 10_000;
-
 /// A vCPU of a cell.
 pub struct Translated {
     engine: Vcpu<Vm>,
@@ -31,26 +28,6 @@ impl Translated {
     /// The vCPU whose engine is `engine`, in a cell with this memory and interrupt controller.
     pub fn new(engine: Vcpu<Vm>, gic: Arc<VgicDevice<GicHost>>, memory: Arc<Memory>) -> Self {
         Self { engine, gic, memory }
-    }
-
-    /// The vCPU is to stop, but may be anywhere in the engine: lets it run on to where the guest is between two
-    /// instructions and its registers are in memory. An engine that does not get there in time is stopped where it is.
-    fn run_to_boundary(&mut self) -> Exit {
-        let hart = self.engine.id().index;
-        let deadline = timer::now().saturating_add(timer::ticks(PATIENCE));
-        if !cell::request_stop(&self.memory.pin_private(), hart, true) {
-            return Exit::Stopped;
-        }
-        self.gic.ring(hart, abi::DOORBELL_SGI);
-        while timer::now() < deadline {
-            match self.engine.run() {
-                Exit::Debug(Stop::Paused) => return Exit::Stopped,
-                Exit::Stopped | Exit::Preempted | Exit::Yielded | Exit::Waiting { .. } => {}
-                exit => return exit,
-            }
-        }
-        cell::request_stop(&self.memory.pin_private(), hart, false);
-        Exit::Stopped
     }
 
     /// The guest's registers; zeros before the engine has told of them.
@@ -70,10 +47,29 @@ impl VcpuOps for Translated {
     }
 
     fn run(&mut self) -> Exit {
-        match self.engine.run() {
-            Exit::Stopped => self.run_to_boundary(),
-            exit => exit,
+        loop {
+            match self.engine.run() {
+                // `settle` has not waited for it.
+                Exit::Debug(Stop::Paused) => {}
+                exit => return exit,
+            }
         }
+    }
+
+    /// It may be anywhere in the engine. It runs on to where the guest is between two instructions, with its registers in
+    /// memory: where it is already, or has just started, that is before the next one.
+    fn settle(&mut self, until: u64) -> Result<bool, Exit> {
+        let hart = self.engine.id().index;
+        cell::request(&self.memory.pin_private(), hart, abi::Requests::STOP);
+        self.gic.ring(hart, abi::DOORBELL_SGI);
+        while timer::now() < until {
+            match self.engine.run() {
+                Exit::Debug(Stop::Paused) => return Ok(true),
+                Exit::Stopped | Exit::Preempted | Exit::Yielded | Exit::Waiting { .. } => {}
+                exit => return Err(exit),
+            }
+        }
+        Ok(false)
     }
 
     fn start_at(&mut self, pc: u64, argument: u64) {

@@ -210,6 +210,16 @@ pub trait VcpuOps: Send {
     /// Runs the vCPU on this CPU until something happens that its VM as a whole must answer.
     fn run(&mut self) -> Exit;
 
+    /// Brings the vCPU, which does not run, to where its registers are those of its guest between two instructions, running
+    /// it on this CPU until the physical counter reaches `until` if need be. `Ok(false)`: it is not there yet.
+    ///
+    /// # Errors
+    /// What has made it stop on the way.
+    fn settle(&mut self, until: u64) -> Result<bool, Exit> {
+        let _ = until;
+        Ok(true)
+    }
+
     /// Puts the vCPU into the state in which its machine starts it: at `pc`, with `argument` in the first
     /// argument register.
     fn start_at(&mut self, pc: u64, argument: u64);

@@ -97,9 +97,9 @@ fn write_all(mut out: &Report, why: fmt::Arguments, frame: Option<&Frame>) -> fm
 
 /// Writes registers called x0 and so on.
 pub fn registers(mut out: &Report, x: &[u64]) -> fmt::Result {
-    for (row, values) in x.chunks(4).enumerate() {
+    for (row, values) in x.chunks(3).enumerate() {
         for (column, value) in values.iter().enumerate() {
-            write!(out, "  x{:<2} {value:016x}", row * 4 + column)?;
+            write!(out, "  x{:<2} {value:016x}", row * 3 + column)?;
         }
         writeln!(out)?;
     }

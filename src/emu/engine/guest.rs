@@ -24,7 +24,7 @@ pub fn registers(mut out: &Report, hart: usize) -> fmt::Result {
     let mut column = 0;
     // Most are zero, and say nothing.
     for (name, value) in CSRS.iter().zip(&state[CSR..]).filter(|(_, value)| **value != 0) {
-        column = (column + 1) % 4;
+        column = (column + 1) % 3;
         let end = if column == 0 { "\n" } else { "" };
         write!(out, "  {name} {value:x}{end}")?;
     }

@@ -63,6 +63,12 @@ pub fn gdb(operator: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure> 
     Ok(Outcome::Report(Report::Done))
 }
 
+pub fn fail(operator: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure> {
+    let (vm, vcpu) = resolve::vcpu(operator, words.first().copied().unwrap_or_default())?;
+    operator.fail_engine(vm, vcpu)?;
+    Ok(Outcome::Report(Report::Done))
+}
+
 pub fn colour(_: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure> {
     match *words {
         ["on"] => Ok(Outcome::Colour(true)),

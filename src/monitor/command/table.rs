@@ -190,6 +190,15 @@ pub static COMMANDS: &[Command] = &[
         more: "The debugger is connected to the machine's second serial line.",
         ..plain("gdb", "lets a remote debugger have a VM", control::gdb)
     },
+    Command {
+        arguments: "VM[.CPU]",
+        takes: VM,
+        required: 1,
+        in_full: true,
+        more: "For tests: a VM of another instruction set crashes as it would by a mistake in the engine, the program \
+               that executes its guest. The guest loses what is not on a disk.",
+        ..plain("fail", "has a VM's engine fail, to see what that does", control::fail)
+    },
     plain("info", "the machine, its memory, the version", inspect::info),
     Command {
         arguments: "on|off",

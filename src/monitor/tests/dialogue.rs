@@ -199,6 +199,8 @@ fn a_vcpu_is_looked_at() {
     assert_eq!(session.machine.debugged.get(), Some(Some(2)));
     session.command("gdb off");
     assert_eq!(session.machine.debugged.get(), Some(None));
+    session.command("fail db2.1");
+    assert_eq!(session.machine.failed.get(), Some((2, 1)));
 }
 
 #[test]

@@ -91,6 +91,7 @@ pub struct Machine {
     /// The VMs whose guests may go on with their output.
     pub ready: RefCell<Vec<Line>>,
     pub debugged: Cell<Option<Option<usize>>>,
+    pub failed: Cell<Option<(usize, usize)>>,
     pub power: Cell<Option<bool>>,
     pub tree: RefCell<Vec<u8>>,
     now: Cell<u64>,
@@ -137,6 +138,7 @@ impl Machine {
             typed_into_ports: RefCell::default(),
             ready: RefCell::default(),
             debugged: Cell::new(None),
+            failed: Cell::new(None),
             power: Cell::new(None),
             tree: RefCell::default(),
             now: Cell::new(100_000_000),
@@ -260,6 +262,11 @@ impl Operator for Machine {
 
     fn debug(&self, vm: Option<usize>) -> Result<(), Refusal> {
         self.debugged.set(Some(vm));
+        Ok(())
+    }
+
+    fn fail_engine(&self, vm: usize, vcpu: usize) -> Result<(), Refusal> {
+        self.failed.set(Some((vm, vcpu)));
         Ok(())
     }
 

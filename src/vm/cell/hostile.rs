@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use polyvisor_cell_abi::{CellInfo, HartInfo, MAX_BREAKPOINTS, MAX_HARTS, MAX_MESSAGE, PRIVATE, riscv};
 
-use super::{debug, message, registers, request_stop, set_lines, set_registers};
+use super::{debug, message, registers, request, set_lines, set_registers};
 use crate::hostile::{Arena, Input};
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::GuestMemory;
@@ -65,8 +65,7 @@ fn serve(memory: &Arena, hart: usize, state: u64, input: &mut Input<'_>) -> Vec<
             alloc::vec![hart_range(hart, offset_of!(HartInfo, lines), 4)]
         }
         1 => {
-            let told = request_stop(memory, hart, input.u8() & 1 != 0);
-            assert_eq!(told, state != 0);
+            request(memory, hart, u32::from(input.u8()));
             alloc::vec![hart_range(hart, offset_of!(HartInfo, requests), 4)]
         }
         2 => {

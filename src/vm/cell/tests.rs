@@ -81,6 +81,8 @@ fn breakpoints_are_told_before_their_count_and_a_change() {
     assert_eq!(*told.breakpoint_count.get_mut(), 2);
     assert_eq!([0, 1].map(|at: usize| *told.breakpoints[at].get_mut()), [0x8000_0004, 0x8000_0010]);
     assert_eq!(*told.hart[2].requests.get_mut(), abi::Requests::STEP);
+    debug(&memory, 1, Some(Setup { points: &points, step: false })).unwrap();
+    assert_eq!(*info(&memory).breakpoint_generation.get_mut(), 1, "they have not changed");
     debug(&memory, 2, None).unwrap();
     let mut told = info(&memory);
     assert_eq!((*told.breakpoint_generation.get_mut(), *told.breakpoint_count.get_mut()), (2, 0));

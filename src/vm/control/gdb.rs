@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use spin::{Mutex, MutexGuard};
 
-use super::operate::all_parked;
+use super::operate::{all_parked, settle};
 use super::{Machine, Slot, request};
 use crate::arch::aarch64::cache;
 use crate::gdb::{Debuggee, Refused, Stub};
@@ -129,6 +129,9 @@ pub(super) fn advance(vm: &Arc<Vm>, step: fn(&Arc<Vm>)) {
     // What the first vCPU would do in its own time before it enters its guest.
     if let Some(first) = vm.task(0) {
         first.start_held();
+        if first.is_on() {
+            settle(vm.tasks());
+        }
     }
 }
 
@@ -194,14 +197,14 @@ impl Debuggee for Guest {
     }
 
     fn halt(&mut self) {
-        let vm = {
+        let (vm, is_alive) = {
             let mut slot = self.slot();
             slot.debugged = true;
             if slot.phase == Phase::Crashed {
                 // It stays to be looked at.
                 slot.deadline = None;
             }
-            slot.vm.clone()
+            (slot.vm.clone(), slot.phase.is_alive())
         };
         let Some(vm) = vm else { return };
         for task in vm.tasks() {
@@ -209,6 +212,9 @@ impl Debuggee for Guest {
         }
         if !all_parked(vm.tasks()) {
             log::warn!("a vCPU of VM {} takes its time, and is out of gdb's reach until then", self.name);
+        }
+        if is_alive {
+            settle(vm.tasks());
         }
     }
 

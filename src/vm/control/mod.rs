@@ -252,6 +252,8 @@ impl Machine {
         let Some(slot) = self.slots.get(happening.vm) else { return };
         let mut slot = slot.lock();
         if let Some((vcpu, what)) = happening.detail {
+            // The rest, of which an engine has much to say, is for the log.
+            let brief = what.lines().next().unwrap_or_default().to_string();
             match happening.event {
                 Event::VcpuCrashed => {
                     log::error!("VM {} crashed on vCPU {vcpu}: {what}", slot.spec.name);
@@ -259,7 +261,7 @@ impl Machine {
                         crash::report(vm, vcpu);
                     }
                     if slot.debugged {
-                        gdb::report(VcpuId { vm: slot.id, index: vcpu }, Stop::Crashed(what.clone()));
+                        gdb::report(VcpuId { vm: slot.id, index: vcpu }, Stop::Crashed(brief.clone()));
                     }
                 }
                 Event::OutOfMemory => {
@@ -268,7 +270,7 @@ impl Machine {
                 Event::BootFailed => log::error!("VM {} cannot start: {what}", slot.spec.name),
                 _ => {}
             }
-            slot.reason = Some(what);
+            slot.reason = Some(brief);
         }
         self.happens(&mut slot, happening.event);
     }

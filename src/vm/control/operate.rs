@@ -6,8 +6,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Machine, Slot, devices};
+use crate::arch::aarch64::percpu;
+use crate::arch::aarch64::timer::{self, Alarm};
 use crate::arch::aarch64::vcpu::trace;
-use crate::arch::aarch64::{percpu, timer};
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::frames;
 use crate::platform::{layout, power};
@@ -23,6 +24,8 @@ use crate::vm::vcpu::{VcpuId, VcpuOps};
 /// How long a vCPU may take to leave its guest when it is looked at, in microseconds: it needs some when EL2 is
 /// filling memory for it.
 const PATIENCE: u64 = 500_000;
+/// How long it may run at a time to get to where it can be looked at, in microseconds: much more than it needs.
+const TURN: u64 = 10_000;
 
 /// Waits until the tasks, which are halted, have left their CPUs. `false`: they have not in a time that should do.
 pub(super) fn all_parked(tasks: &[Arc<Task>]) -> bool {
@@ -32,6 +35,22 @@ pub(super) fn all_parked(tasks: &[Arc<Task>]) -> bool {
         core::hint::spin_loop();
     }
     parked()
+}
+
+/// Brings the guests of tasks that are halted and have left their CPUs to where their registers can be looked at.
+pub(super) fn settle(tasks: &[Arc<Task>]) {
+    let deadline = timer::now().saturating_add(timer::ticks(PATIENCE));
+    let mut rest: Vec<_> = tasks.iter().collect();
+    // One may have to wait for another one: they take turns.
+    while !rest.is_empty() && timer::now() < deadline {
+        rest.retain(|task| {
+            let until = timer::now().saturating_add(timer::ticks(TURN));
+            timer::set(Alarm::Control, Some(until));
+            // So that it does not sleep, and does not stay when it is interrupted.
+            super::request();
+            !task.settle(until)
+        });
+    }
 }
 
 impl Machine {
@@ -60,12 +79,15 @@ impl Machine {
         vcpu: usize,
         look: impl FnOnce(&Vm, &dyn VcpuOps) -> T,
     ) -> Result<T, Refusal> {
+        let is_alive = self.slot(vm)?.phase.is_alive();
         let vm = self.vm(vm)?;
-        let count = vm.tasks().len();
-        let task =
-            vm.task(vcpu).ok_or_else(|| Refusal(format!("there is no vCPU {vcpu}, but {count} vCPUs")))?;
+        let task = Self::task(&vm, vcpu)?;
         task.halt(Hold::LOOK);
-        let result = if all_parked(core::slice::from_ref(task)) {
+        let only = core::slice::from_ref(task);
+        let result = if all_parked(only) {
+            if is_alive {
+                settle(only);
+            }
             let gone = || Refusal(String::from("the vCPU does not exist any more"));
             task.vcpu().as_deref().map(|vcpu| look(&vm, vcpu)).ok_or_else(gone)
         } else {
@@ -246,6 +268,15 @@ impl Operator for Machine {
     fn debug(&self, vm: Option<usize>) -> Result<(), Refusal> {
         let machine = super::MACHINE.get().ok_or_else(|| Refusal("there is no VM".to_string()))?;
         super::gdb::choose(machine, vm)
+    }
+
+    fn fail_engine(&self, vm: usize, vcpu: usize) -> Result<(), Refusal> {
+        let vm = self.vm(vm)?;
+        let task = Self::task(&vm, vcpu)?;
+        match vm.fail_engine(task.id().index) {
+            true => Ok(()),
+            false => Err(Refusal(format!("the guest of VM {} has no engine in front of it", vm.name()))),
+        }
     }
 
     fn power(&self, restart: bool) {

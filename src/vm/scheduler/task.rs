@@ -314,28 +314,53 @@ impl Task {
                 Exit::Yielded => return Fate::Yielded,
                 Exit::Waiting { until } => return Fate::Blocked(until),
                 Exit::Stopped => {}
-                Exit::Off => {
-                    self.on.store(false, Ordering::Relaxed);
-                    return Fate::Parked;
-                }
-                Exit::Debug(stop) => {
-                    self.hold(Hold::DEBUGGER);
-                    control::gdb::report(self.id, stop);
-                    return Fate::Parked;
-                }
                 exit => {
-                    // Resuming the VM lets a vCPU try again that found no memory; what else it has reported is final.
-                    self.hold(match exit {
-                        Exit::OutOfMemory(_) => Hold::VM,
-                        _ => Hold::REPORT,
-                    });
-                    if let Some(vm) = self.vm() {
-                        vm.left(self.id.index, exit);
-                    }
+                    self.end(exit);
                     return Fate::Parked;
                 }
             }
         }
+    }
+
+    /// Takes note of an exit after which it does not go on by itself.
+    fn end(&self, exit: Exit) {
+        match exit {
+            Exit::Off => self.on.store(false, Ordering::Relaxed),
+            Exit::Debug(stop) => {
+                self.hold(Hold::DEBUGGER);
+                control::gdb::report(self.id, stop);
+            }
+            exit => {
+                // Resuming the VM lets a vCPU try again that found no memory; what else it has reported is final.
+                self.hold(match exit {
+                    Exit::OutOfMemory(_) => Hold::VM,
+                    _ => Hold::REPORT,
+                });
+                if let Some(vm) = self.vm() {
+                    vm.left(self.id.index, exit);
+                }
+            }
+        }
+    }
+
+    /// Brings its guest, while it is halted and has left its CPU, to where its registers can be looked at and changed, as
+    /// [`VcpuOps::settle`] does. `false`: it is not there yet. Does nothing where it has not left its CPU.
+    pub fn settle(&self, until: u64) -> bool {
+        let Some(mut slot) = self.vcpu.try_lock().filter(|_| self.state() == State::Parked) else {
+            return true;
+        };
+        let Some(vcpu) = slot.as_mut() else { return true };
+        if self.start.load(Ordering::SeqCst) {
+            self.obey_start(vcpu.as_mut());
+        }
+        let has_ended = self.holds.load(Ordering::SeqCst) & Hold::REPORT.bits() != 0;
+        if has_ended || !self.on.load(Ordering::Relaxed) {
+            return true;
+        }
+        vcpu.settle(until).unwrap_or_else(|exit| {
+            self.end(exit);
+            true
+        })
     }
 
     /// Obeys the order to start `vcpu`, which is this one's. `false`: it is off nevertheless.
