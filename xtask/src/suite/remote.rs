@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// How long an answer may take: a stop has to be reached first.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// gdb's number of the program counter of AArch64.
+/// gdb's number of the program counter, of AArch64 as of RISC-V.
 const PC: u8 = 32;
 /// The thread that is the first vCPU.
 const THREAD: &str = "p1.1";
@@ -78,10 +78,10 @@ impl Remote {
         self.pc()
     }
 
-    /// Lets the VM run until it stops, for the reason `why` in the protocol's words, and returns where.
+    /// Lets the vCPU run, and no other, until it stops, for the reason `why` in the protocol's words, and returns where.
     pub fn run_to(&mut self, why: &str) -> Result<u64> {
-        let stop = self.ask("vCont;c")?;
-        ensure!(stop.contains(why), "the VM stopped because of {stop:?}, not {why:?}");
+        let stop = self.ask(&format!("vCont;c:{THREAD}"))?;
+        ensure!(stop.contains(why), "the vCPU stopped because of {stop:?}, not {why:?}");
         self.pc()
     }
 

@@ -1,8 +1,10 @@
 //! What is wrong, and what is said about it.
 
+use anyhow::ensure;
+
 use super::{
     super::script::{Damage, Devicetree, Subject, Test, TestGuest},
-    BANNER, HELLO_PROMPT, STOPS,
+    BANNER, HELLO_PROMPT, MONITOR, STOPS, U_BOOT_PROMPT,
 };
 use crate::{
     guests::DEFAULT_KERNEL,
@@ -13,6 +15,7 @@ use crate::{
 pub fn tests() -> Vec<Test> {
     let mut tests = bad_inputs();
     tests.extend(crashes());
+    tests.extend([engine_crash(2), engine_crash(3)]);
     tests
 }
 
@@ -39,6 +42,70 @@ fn crashes() -> Vec<Test> {
         ),
         crash("overflow", "a stack that runs over meets its guard page and is told apart", r"stack overflow"),
     ]
+}
+
+/// A mistake in an engine, which is made on purpose, is its VM's crash.
+fn engine_crash(gic: u8) -> Test {
+    const MANIFEST: &str = r#"
+        [[vm]]
+        name = "desk"
+        guest = "hello"
+
+        [[vm]]
+        name = "box"
+        guest = "u-boot-riscv64"
+        vcpus = 4
+        memory = "128M"
+        on-crash = { restart = "100ms" }
+    "#;
+    Test::new(
+        format!("crash-engine-gic{gic}"),
+        format!(
+            "a RISC-V VM whose engine fails is reported with the registers of both, and starts again; another VM \
+             does not notice (GICv{gic})"
+        ),
+        Subject::Manifest(MANIFEST.to_owned()),
+    )
+    .on(Machine { gic, ..Machine::virt() })
+    .expect(MONITOR)
+    .talk(|dialogue| {
+        dialogue.attach("box")?;
+        dialogue.expect(U_BOOT_PROMPT)?;
+        dialogue.detach()?;
+        let refused = dialogue.command("fail desk")?;
+        ensure!(refused.is_err(), "`fail desk` is obeyed: {refused:?}");
+        // One that runs, and one that sleeps.
+        for (hart, restarts) in [(0, 1), (2, 2)] {
+            dialogue.line(&format!("fail box.{hart}"))?;
+            dialogue.expect(&format!(
+                r"VM box crashed on vCPU {hart}: engine, hart {hart}: exception at 0x[0-9a-f]+\r?\n"
+            ))?;
+            dialogue.expect(r"engine backtrace: 0x[0-9a-f]+ ")?;
+            dialogue.expect(r"  esr 96\w+  far [0-9a-f]{16}")?;
+            dialogue.expect(r"  x30 [0-9a-f]{16}")?;
+            dialogue.expect(&format!("guest, hart {hart}: pc [0-9a-f]{{16}}  mode 3 "))?;
+            dialogue.expect(r"  x31 [0-9a-f]{16}")?;
+            dialogue.expect("VM box starts again in")?;
+            dialogue.await_that("VM box has started again", |dialogue| {
+                let vm = dialogue.vm("box")?;
+                Ok(vm.state == "running" && vm.restarts == restarts)
+            })?;
+        }
+        dialogue.attach("box")?;
+        dialogue.expect(r"U-Boot 20\d\d")?;
+        dialogue.expect(U_BOOT_PROMPT)?;
+        dialogue.detach()?;
+        let desk = dialogue.vm("desk")?;
+        ensure!(desk.state == "running" && desk.restarts == 0, "VM desk has not been left alone: {desk:?}");
+        dialogue.attach("desk")?;
+        dialogue.line("good morning")?;
+        dialogue.expect(r"`good morning` is no command here")?;
+        dialogue.detach()
+    })
+    .line("poweroff")
+    .off()
+    .count(BANNER, 1)
+    .count(r"VM desk crashed", 0)
 }
 
 /// What is wrong is said, and the machine ends instead of hanging.

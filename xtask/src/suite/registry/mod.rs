@@ -30,6 +30,8 @@ const LINUX_READY: &str = r"guest ready: Linux [^\n]*";
 const LINUX_PROMPT: &str = r"guest:~# ";
 /// The built-in guest's prompt.
 const HELLO_PROMPT: &str = r"guest> ";
+/// U-Boot's prompt.
+const U_BOOT_PROMPT: &str = r"=> ";
 
 /// All tests, the quick ones first.
 pub fn all() -> Vec<Test> {

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     super::script::{Dialogue, Subject, Test},
-    BANNER, LINUX_PROMPT, LINUX_READY, MONITOR, at,
+    BANNER, LINUX_PROMPT, LINUX_READY, MONITOR, U_BOOT_PROMPT, at,
 };
 use crate::qemu::Machine;
 
@@ -12,8 +12,6 @@ use crate::qemu::Machine;
 const KERNEL: &str = "linux-6.12-riscv64";
 /// The command line of a kernel that needs no modules: loading them takes longer than all that is before.
 const APPEND: &str = "append = \"console=ttyS0 modules=none\"";
-/// U-Boot's prompt.
-const U_BOOT_PROMPT: &str = "=> ";
 
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
