@@ -132,7 +132,8 @@ fn power_cut() -> Test {
         "mkdir /cut; n=0; while :; do n=$((n + 1)); seq $n $((n + 999)) >/cut/$n; sync /cut/$n /cut; \
          echo flushed $n; done",
     )
-    .expect(r"flushed 100\b")
+    // The line of the one before is complete then.
+    .expect(r"flushed 101\b")
     .power_cut()
     .inspected(nothing_is_lost)
 }
