@@ -77,7 +77,7 @@ fn small() -> Test {
             Ok(guest_free(dialogue)? > free - BALLOON / 4)
         })?;
         at(dialogue, "box", |dialogue| {
-            dialogue.shell("head -c 64m /dev/urandom >/tmp/a && cp /tmp/a /tmp/b && cmp /tmp/a /tmp/b").map(drop)
+            dialogue.shell("head -c 24m /dev/urandom >/tmp/a && cp /tmp/a /tmp/b && cmp /tmp/a /tmp/b").map(drop)
         })
     })
     .line("poweroff")
