@@ -22,6 +22,40 @@ impl Size {
     pub const fn bytes(self) -> u64 {
         1 << self as u8
     }
+
+    /// Reads so many bytes, as a relaxed atomic; zero-extended.
+    ///
+    /// # Safety
+    /// As for [`Unit::load`], for an integer of this size.
+    #[inline(always)]
+    pub unsafe fn load(self, host: *mut u8) -> u64 {
+        // SAFETY: the caller's.
+        unsafe {
+            match self {
+                Self::Byte => u8::load(host).into(),
+                Self::Half => u16::load(host).into(),
+                Self::Word => u32::load(host).into(),
+                Self::Double => u64::load(host),
+            }
+        }
+    }
+
+    /// Writes the low bytes of `value`, as a relaxed atomic.
+    ///
+    /// # Safety
+    /// As for [`Unit::store`], for an integer of this size.
+    #[inline(always)]
+    pub unsafe fn store(self, host: *mut u8, value: u64) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self {
+                Self::Byte => u8::store(host, value as u8),
+                Self::Half => u16::store(host, value as u16),
+                Self::Word => u32::store(host, value as u32),
+                Self::Double => u64::store(host, value),
+            }
+        }
+    }
 }
 
 /// What an access is for.
@@ -153,6 +187,14 @@ units! { u8: AtomicU8, u16: AtomicU16, u32: AtomicU32, u64: AtomicU64, }
 pub trait Physical {
     /// RAM.
     fn ram(&self) -> Ram;
+
+    /// Calls `write`, once, which writes to the `len` bytes of RAM at the guest-physical `address`, on one page. Everything that
+    /// the translator writes there is written so, except by a [`Mapping`](crate::interp::Mapping) and by translated code:
+    /// whoever has made something of what is there can forget it first.
+    fn writing(&self, address: u64, len: u64, write: &mut dyn FnMut()) {
+        let _ = (address, len);
+        write();
+    }
 
     /// Reads from a device, zero-extended. `None`: nobody answers there.
     fn read(&self, address: u64, size: Size) -> Option<u64>;

@@ -1,9 +1,10 @@
-//! Accesses to memory that the software TLB does not settle at once.
+//! Accesses to memory that the mapping does not settle at once.
 
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use super::guest::{Exception, Guest};
-use super::tlb::{PAGE, Tlb};
+use super::mapping::Mapping;
+use super::tlb::PAGE;
 use crate::ir::AtomicOp;
 use crate::memory::{Access, Physical, Size, Unit};
 
@@ -11,33 +12,35 @@ use crate::memory::{Access, Physical, Size, Unit};
 const NO_RESERVATION: u64 = u64::MAX;
 
 /// What is at an address.
-enum Place {
-    /// RAM: where its byte lies.
-    Ram(*mut u8),
-    /// Something else, at this guest-physical address.
-    Other(u64),
+#[derive(Clone, Copy)]
+struct Place {
+    /// The guest-physical address.
+    physical: u64,
+    /// Where its byte lies, if that is RAM.
+    host: Option<*mut u8>,
 }
 
-/// Finds what is at `address`, for an access of `len` bytes on one page, and remembers it if that is RAM.
-fn resolve<G: Guest>(
-    tlb: &mut Tlb,
+/// Finds what is at `address`, for an access of `len` bytes on one page, and has it remembered.
+fn resolve<G: Guest, M: Mapping>(
+    mapping: &mut M,
     guest: &mut G,
     address: u64,
     len: u64,
     access: Access,
 ) -> Result<Place, Exception> {
     let view = guest.view();
-    if let Some(host) = tlb.find_byte(view, address, access) {
-        return Ok(Place::Ram(host));
+    let ram = guest.physical().ram();
+    if let Some(host) = mapping.host(view, address, access)
+        && let Some(physical) = ram.physical(host)
+    {
+        return Ok(Place { physical, host: Some(host) });
     }
     let translation = guest.translate(address, len, access)?;
-    let ram = guest.physical().ram();
-    tlb.insert(view, address, &translation, ram);
+    if translation.whole_page {
+        mapping.insert(view, address, &translation, ram);
+    }
     // An aligned access lies in one page, as RAM consists of; a misaligned one asks for both its ends.
-    Ok(match ram.host(translation.address, 1) {
-        Some(host) => Place::Ram(host),
-        None => Place::Other(translation.address),
-    })
+    Ok(Place { physical: translation.address, host: ram.host(translation.address, 1) })
 }
 
 fn is_aligned(address: u64, size: Size) -> bool {
@@ -47,24 +50,23 @@ fn is_aligned(address: u64, size: Size) -> bool {
 /// Loads, zero-extended.
 #[cold]
 #[inline(never)]
-pub fn load<G: Guest>(tlb: &mut Tlb, guest: &mut G, address: u64, size: Size) -> Result<u64, Exception> {
+pub fn load<G: Guest, M: Mapping>(
+    mapping: &mut M,
+    guest: &mut G,
+    address: u64,
+    size: Size,
+) -> Result<u64, Exception> {
     if !is_aligned(address, size) {
-        let bytes = bytes(tlb, guest, address, size, Access::Load)?;
+        let pieces = pieces(mapping, guest, address, size, Access::Load)?;
         // SAFETY: each is in RAM.
         let load = |byte| u64::from(unsafe { u8::load(byte) });
-        return Ok(bytes.rev().fold(0, |value, byte| value << 8 | load(byte)));
+        return Ok(pieces.flat_map(Piece::bytes).rev().fold(0, |value, byte| value << 8 | load(byte)));
     }
-    match resolve(tlb, guest, address, size.bytes(), Access::Load)? {
+    let Place { physical, host } = resolve(mapping, guest, address, size.bytes(), Access::Load)?;
+    match host {
         // SAFETY: in RAM, and aligned.
-        Place::Ram(host) => Ok(unsafe {
-            match size {
-                Size::Byte => u64::from(u8::load(host)),
-                Size::Half => u64::from(u16::load(host)),
-                Size::Word => u64::from(u32::load(host)),
-                Size::Double => u64::load(host),
-            }
-        }),
-        Place::Other(physical) => {
+        Some(host) => Ok(unsafe { size.load(host) }),
+        None => {
             guest.physical().read(physical, size).ok_or_else(|| guest.access_fault(address, Access::Load))
         }
     }
@@ -73,81 +75,92 @@ pub fn load<G: Guest>(tlb: &mut Tlb, guest: &mut G, address: u64, size: Size) ->
 /// Stores the low bytes of `value`.
 #[cold]
 #[inline(never)]
-pub fn store<G: Guest>(
-    tlb: &mut Tlb,
+pub fn store<G: Guest, M: Mapping>(
+    mapping: &mut M,
     guest: &mut G,
     address: u64,
     size: Size,
     value: u64,
 ) -> Result<(), Exception> {
     if !is_aligned(address, size) {
-        for (host, byte) in bytes(tlb, guest, address, size, Access::Store)?.zip(value.to_le_bytes()) {
-            // SAFETY: in RAM.
-            unsafe { u8::store(host, byte) };
+        let mut bytes = value.to_le_bytes().into_iter();
+        for piece in pieces(mapping, guest, address, size, Access::Store)? {
+            guest.physical().writing(piece.physical, piece.len, &mut || {
+                for (host, byte) in piece.bytes().zip(&mut bytes) {
+                    // SAFETY: in RAM.
+                    unsafe { u8::store(host, byte) };
+                }
+            });
         }
         return Ok(());
     }
-    match resolve(tlb, guest, address, size.bytes(), Access::Store)? {
-        Place::Ram(host) => {
+    let Place { physical, host } = resolve(mapping, guest, address, size.bytes(), Access::Store)?;
+    match host {
+        Some(host) => {
             // SAFETY: in RAM, and aligned.
-            unsafe {
-                match size {
-                    Size::Byte => u8::store(host, value as u8),
-                    Size::Half => u16::store(host, value as u16),
-                    Size::Word => u32::store(host, value as u32),
-                    Size::Double => u64::store(host, value),
-                }
-            }
+            guest.physical().writing(physical, size.bytes(), &mut || unsafe { size.store(host, value) });
             Ok(())
         }
-        Place::Other(physical) => guest
+        None => guest
             .physical()
             .write(physical, size, value)
             .ok_or_else(|| guest.access_fault(address, Access::Store)),
     }
 }
 
-/// Where the bytes of a misaligned access lie: on one page or two. Finds all exceptions.
-fn bytes<G: Guest>(
-    tlb: &mut Tlb,
-    guest: &mut G,
-    address: u64,
-    size: Size,
-    access: Access,
-) -> Result<impl DoubleEndedIterator<Item = *mut u8> + ExactSizeIterator, Exception> {
-    guest.misaligned(address, size, access, false)?;
-    let on_first = (PAGE - address % PAGE).min(size.bytes());
-    let first = resolve(tlb, guest, address, on_first, access)?;
-    let second = if on_first < size.bytes() {
-        resolve(tlb, guest, address.wrapping_add(on_first), size.bytes() - on_first, access)?
-    } else {
-        Place::Ram(core::ptr::null_mut())
-    };
-    let (Place::Ram(first), Place::Ram(second)) = (first, second) else {
-        // A device is not accessed in pieces.
-        return Err(guest.access_fault(address, access));
-    };
-    Ok((0..size.bytes() as usize).map(move |at| match at.checked_sub(on_first as usize) {
-        None => first.wrapping_add(at),
-        Some(at) => second.wrapping_add(at),
-    }))
+/// What a misaligned access touches on one page.
+#[derive(Clone, Copy)]
+struct Piece {
+    physical: u64,
+    host: *mut u8,
+    len: u64,
 }
 
-/// Where an atomic access goes, and its guest-physical address.
-fn resolve_atomic<G: Guest>(
-    tlb: &mut Tlb,
+impl Piece {
+    /// Where its bytes lie.
+    fn bytes(self) -> impl DoubleEndedIterator<Item = *mut u8> {
+        (0..self.len as usize).map(move |at| self.host.wrapping_add(at))
+    }
+}
+
+/// Where the bytes of a misaligned access lie: on one page or two. Finds all exceptions.
+fn pieces<G: Guest, M: Mapping>(
+    mapping: &mut M,
     guest: &mut G,
     address: u64,
     size: Size,
     access: Access,
-) -> Result<(*mut u8, u64), Exception> {
+) -> Result<impl DoubleEndedIterator<Item = Piece> + use<G, M>, Exception> {
+    guest.misaligned(address, size, access, false)?;
+    let on_first = (PAGE - address % PAGE).min(size.bytes());
+    let on_second = size.bytes() - on_first;
+    let first = resolve(mapping, guest, address, on_first, access)?;
+    let second = match on_second {
+        0 => None,
+        len => Some(resolve(mapping, guest, address.wrapping_add(on_first), len, access)?),
+    };
+    let places = [Some((first, on_first)), second.map(|place| (place, on_second))].into_iter().flatten();
+    if places.clone().any(|(place, _)| place.host.is_none()) {
+        // A device is not accessed in pieces.
+        return Err(guest.access_fault(address, access));
+    }
+    Ok(places.filter_map(|(Place { physical, host }, len)| Some(Piece { physical, host: host?, len })))
+}
+
+/// Where an atomic access goes: the guest-physical address, and where it lies.
+fn resolve_atomic<G: Guest, M: Mapping>(
+    mapping: &mut M,
+    guest: &mut G,
+    address: u64,
+    size: Size,
+    access: Access,
+) -> Result<(u64, *mut u8), Exception> {
     if !is_aligned(address, size) {
         guest.misaligned(address, size, access, true)?;
-    } else if let Place::Ram(host) = resolve(tlb, guest, address, size.bytes(), access)? {
-        let range = guest.physical().ram();
-        if let Some(physical) = range.physical(host) {
-            return Ok((host, physical));
-        }
+    } else if let Place { physical, host: Some(host) } =
+        resolve(mapping, guest, address, size.bytes(), access)?
+    {
+        return Ok((physical, host));
     }
     Err(guest.access_fault(address, access))
 }
@@ -158,13 +171,13 @@ fn sign_extend(value: u64, size: Size) -> u64 {
 
 /// [`Inst::LoadReserved`](crate::ir::Inst::LoadReserved).
 #[inline(never)]
-pub fn load_reserved<G: Guest>(
-    tlb: &mut Tlb,
+pub fn load_reserved<G: Guest, M: Mapping>(
+    mapping: &mut M,
     guest: &mut G,
     address: u64,
     size: Size,
 ) -> Result<u64, Exception> {
-    let (host, physical) = resolve_atomic(tlb, guest, address, size, Access::Load)?;
+    let (_, host) = resolve_atomic(mapping, guest, address, size, Access::Load)?;
     // Sequentially consistent, whatever is asked for: a reservation that acquires must not be read before an earlier store
     // that releases is seen (RVWMO's rule for annotations, Unprivileged ISA, A.3.5), and a fence behind it is too late.
     // SAFETY: in RAM, and aligned; all access it atomically.
@@ -175,52 +188,55 @@ pub fn load_reserved<G: Guest>(
         }
     };
     let [reserved, read] = G::RESERVATION.map(|var| usize::from(var.0));
-    guest.vars()[reserved] = physical | size as u64;
+    guest.vars()[reserved] = address | size as u64;
     guest.vars()[read] = value;
     Ok(value)
 }
 
 /// [`Inst::StoreConditional`](crate::ir::Inst::StoreConditional): 0 if it has stored, else 1.
 #[inline(never)]
-pub fn store_conditional<G: Guest>(
-    tlb: &mut Tlb,
+pub fn store_conditional<G: Guest, M: Mapping>(
+    mapping: &mut M,
     guest: &mut G,
     address: u64,
     size: Size,
     value: u64,
 ) -> Result<u64, Exception> {
-    let (host, physical) = resolve_atomic(tlb, guest, address, size, Access::Store)?;
+    let (physical, host) = resolve_atomic(mapping, guest, address, size, Access::Store)?;
     let [reserved, read] = G::RESERVATION.map(|var| usize::from(var.0));
     let reserved = core::mem::replace(&mut guest.vars()[reserved], NO_RESERVATION);
-    if reserved != physical | size as u64 {
+    if reserved != address | size as u64 {
         return Ok(1);
     }
     let read = guest.vars()[read];
-    // SAFETY: in RAM, and aligned; all others access it atomically, too.
-    let stored = unsafe {
-        match size {
-            Size::Double => AtomicU64::from_ptr(host.cast())
-                .compare_exchange(read, value, Ordering::SeqCst, Ordering::Relaxed)
-                .is_ok(),
-            _ => AtomicU32::from_ptr(host.cast())
-                .compare_exchange(read as u32, value as u32, Ordering::SeqCst, Ordering::Relaxed)
-                .is_ok(),
-        }
-    };
+    let mut stored = false;
+    guest.physical().writing(physical, size.bytes(), &mut || {
+        // SAFETY: in RAM, and aligned; all others access it atomically, too.
+        stored = unsafe {
+            match size {
+                Size::Double => AtomicU64::from_ptr(host.cast())
+                    .compare_exchange(read, value, Ordering::SeqCst, Ordering::Relaxed)
+                    .is_ok(),
+                _ => AtomicU32::from_ptr(host.cast())
+                    .compare_exchange(read as u32, value as u32, Ordering::SeqCst, Ordering::Relaxed)
+                    .is_ok(),
+            }
+        };
+    });
     Ok(u64::from(!stored))
 }
 
 /// [`Inst::Atomic`](crate::ir::Inst::Atomic): what memory held, sign-extended.
 #[inline(never)]
-pub fn atomic<G: Guest>(
-    tlb: &mut Tlb,
+pub fn atomic<G: Guest, M: Mapping>(
+    mapping: &mut M,
     guest: &mut G,
     address: u64,
     size: Size,
     op: AtomicOp,
     value: u64,
 ) -> Result<u64, Exception> {
-    let (host, _) = resolve_atomic(tlb, guest, address, size, Access::Store)?;
+    let (physical, host) = resolve_atomic(mapping, guest, address, size, Access::Store)?;
     macro_rules! apply {
         ($unsigned:ty, $signed:ty, $value:expr) => {{
             // SAFETY: in RAM, and aligned; all others access it atomically, too.
@@ -241,8 +257,12 @@ pub fn atomic<G: Guest>(
             }
         }};
     }
-    Ok(match size {
-        Size::Double => apply!(AtomicU64, AtomicI64, value),
-        _ => sign_extend(u64::from(apply!(AtomicU32, AtomicI32, value as u32)), size),
-    })
+    let mut old = 0;
+    guest.physical().writing(physical, size.bytes(), &mut || {
+        old = match size {
+            Size::Double => apply!(AtomicU64, AtomicI64, value),
+            _ => sign_extend(u64::from(apply!(AtomicU32, AtomicI32, value as u32)), size),
+        };
+    });
+    Ok(old)
 }

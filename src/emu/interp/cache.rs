@@ -36,6 +36,8 @@ pub struct Record {
     pub second: Option<u64>,
     /// At which count of [`Guest::code_epoch`](super::Guest::code_epoch) it was last known to be right.
     pub epoch: u64,
+    /// How often [`Cache::count`] has counted it.
+    executed: u32,
     /// Bytes of guest code, an even number.
     pub len: u16,
     /// Index of its first word.
@@ -147,6 +149,14 @@ impl Cache {
         }
     }
 
+    /// Counts that a block is executed: how often by now, as far as the count goes.
+    pub fn count(&mut self, number: u32) -> u32 {
+        self.records.get_mut(number as usize).map_or(0, |record| {
+            record.executed = record.executed.saturating_add(1);
+            record.executed
+        })
+    }
+
     /// A block is not to be found again.
     pub fn forget(&mut self, number: u32) {
         let Some(Record { key, next, .. }) = self.record(number).copied() else { return };
@@ -224,6 +234,7 @@ impl Cache {
             key,
             second,
             epoch,
+            executed: 0,
             len,
             code: code as u32,
             marks: marks as u32,

@@ -12,9 +12,9 @@ use super::code::{Code, Word, with_computing_codes};
 use super::guest::{Exception, Guest};
 use super::jumps::Jumps;
 use super::lower::ZERO;
-use super::tlb::{self, Tlb};
+use super::mapping::Mapping;
 use crate::ir::{AtomicOp, BinaryOp, Condition, FloatKind, FloatOp, Format, UnaryOp, Width, eval};
-use crate::memory::{Access, Size, Unit};
+use crate::memory::Size;
 
 /// Why execution came to an end. Retired instructions are counted; the program counter is right except after
 /// [`Outcome::Raised`].
@@ -32,11 +32,17 @@ pub enum Outcome {
 
 /// Executes from the word at index `code` in `cache`, which starts a block.
 #[inline(never)]
-pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mut G, code: usize) -> Outcome {
+pub fn execute<G: Guest, M: Mapping>(
+    cache: &Cache,
+    jumps: &Jumps,
+    mapping: &mut M,
+    guest: &mut G,
+    code: usize,
+) -> Outcome {
     let base = cache.base();
     // Where the word lies that is being executed. Words are fetched with pre-increment, which A64 has an addressing mode for.
     let mut ip = base.wrapping_add(code).wrapping_sub(1);
-    let mut view = tlb.view(guest.view());
+    let mut view = mapping.view(guest.view());
     let mut retired: u64 = 0;
     guest.vars()[usize::from(ZERO)] = 0;
 
@@ -106,33 +112,28 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
         }};
     }
     macro_rules! load {
-        ($word:ident, $size:ident, $unit:ty as $($extended:ty)as+) => {{
+        ($word:ident, $size:ident $(, as $extended:ty)*) => {{
             let address = var!($word.a()).wrapping_add($word.imm64());
-            // SAFETY: views stay where they are.
-            let value = match tlb::find(unsafe { &*view }, address, Size::$size, Access::Load) {
-                // SAFETY: the entry's page is RAM, the address is aligned.
-                Some(host) => unsafe { <$unit>::load(host) },
-                None => match access::load(tlb, guest, address, Size::$size) {
-                    Ok(value) => value as $unit,
+            // SAFETY: the view is the mapping's, and the guest's current one.
+            let value = match unsafe { mapping.load(view, address, Size::$size) } {
+                Some(value) => value,
+                None => match access::load(mapping, guest, address, Size::$size) {
+                    Ok(value) => value,
                     Err(exception) => leave!(Outcome::Raised(exception, index!(ip))),
                 },
             };
-            var!($word.d()) = value as $($extended)as+;
+            var!($word.d()) = value $(as $extended)*;
         }};
     }
     macro_rules! store {
-        ($word:ident, $size:ident, $unit:ty) => {{
+        ($word:ident, $size:ident) => {{
             let address = var!($word.a()).wrapping_add($word.imm64());
             let value = var!($word.b());
             // SAFETY: as for loads.
-            match tlb::find(unsafe { &*view }, address, Size::$size, Access::Store) {
-                // SAFETY: as for loads.
-                Some(host) => unsafe { <$unit>::store(host, value as $unit) },
-                None => {
-                    if let Err(exception) = access::store(tlb, guest, address, Size::$size, value) {
-                        leave!(Outcome::Raised(exception, index!(ip)));
-                    }
-                }
+            if unsafe { mapping.store(view, address, Size::$size, value) }.is_none()
+                && let Err(exception) = access::store(mapping, guest, address, Size::$size, value)
+            {
+                leave!(Outcome::Raised(exception, index!(ip)));
             }
         }};
     }
@@ -221,28 +222,28 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
             let (a, b) = (var!(word.b()), var!(word.imm() as u8));
             var!(word.d()) = if var!(word.a()) != 0 { a } else { b };
         }
-        Code::Load8 => load!(word, Byte, u8 as u64),
-        Code::Load16 => load!(word, Half, u16 as u64),
-        Code::Load32 => load!(word, Word, u32 as u64),
-        Code::Load64 => load!(word, Double, u64 as u64),
-        Code::LoadSigned8 => load!(word, Byte, u8 as i8 as u64),
-        Code::LoadSigned16 => load!(word, Half, u16 as i16 as u64),
-        Code::LoadSigned32 => load!(word, Word, u32 as i32 as u64),
-        Code::Store8 => store!(word, Byte, u8),
-        Code::Store16 => store!(word, Half, u16),
-        Code::Store32 => store!(word, Word, u32),
-        Code::Store64 => store!(word, Double, u64),
+        Code::Load8 => load!(word, Byte),
+        Code::Load16 => load!(word, Half),
+        Code::Load32 => load!(word, Word),
+        Code::Load64 => load!(word, Double),
+        Code::LoadSigned8 => load!(word, Byte, as i8, as u64),
+        Code::LoadSigned16 => load!(word, Half, as i16, as u64),
+        Code::LoadSigned32 => load!(word, Word, as i32, as u64),
+        Code::Store8 => store!(word, Byte),
+        Code::Store16 => store!(word, Half),
+        Code::Store32 => store!(word, Word),
+        Code::Store64 => store!(word, Double),
         Code::LoadReserved => {
             let address = var!(word.a());
-            set_or_raise!(word, access::load_reserved(tlb, guest, address, size(word)));
+            set_or_raise!(word, access::load_reserved(mapping, guest, address, size(word)));
         }
         Code::StoreConditional => {
             let (address, value) = (var!(word.a()), var!(word.b()));
-            set_or_raise!(word, access::store_conditional(tlb, guest, address, size(word), value));
+            set_or_raise!(word, access::store_conditional(mapping, guest, address, size(word), value));
         }
         Code::Atomic => {
             let (address, value) = (var!(word.a()), var!(word.b()));
-            set_or_raise!(word, access::atomic(tlb, guest, address, size(word), atomic_op(word), value));
+            set_or_raise!(word, access::atomic(mapping, guest, address, size(word), atomic_op(word), value));
         }
         Code::Fence => fence(Ordering::SeqCst),
         Code::FenceAcquire => fence(Ordering::Acquire),
@@ -258,7 +259,7 @@ pub fn execute<G: Guest>(cache: &Cache, jumps: &Jumps, tlb: &mut Tlb, guest: &mu
                 Ok(value) => var!(word.d()) = value,
                 Err(exception) => return Outcome::CallRaised(exception),
             }
-            view = tlb.view(guest.view());
+            view = enter(mapping, guest);
         }
         Code::Jump => {
             retired += u64::from(word.d());
@@ -299,6 +300,13 @@ fn opaque(mut ip: *const u64) -> *const u64 {
     // SAFETY: this does nothing.
     unsafe { asm!("/* {} */", inout(reg) ip, options(pure, nomem, nostack, preserves_flags)) };
     ip
+}
+
+/// The guest's view, after a call that may have changed it.
+#[inline(never)]
+fn enter<G: Guest, M: Mapping>(mapping: &mut M, guest: &G) -> M::View {
+    mapping.enter(guest.space(), guest.view());
+    mapping.view(guest.view())
 }
 
 /// Of which size an atomic access is.

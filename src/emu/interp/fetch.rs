@@ -1,6 +1,7 @@
 //! Where code lies: translations of fetches.
 
-use super::guest::{Exception, Guest};
+use super::guest::{Exception, Guest, Translation};
+use super::superpages::Superpages;
 use super::tlb::PAGE;
 use crate::memory::{Access, Physical};
 
@@ -13,30 +14,38 @@ const ENTRIES: usize = 256;
 struct Entry {
     page: u64,
     context: u32,
+    level: u8,
+    global: bool,
     physical: u64,
 }
 
 /// No page: its address is not one.
-const EMPTY: Entry = Entry { page: u64::MAX, context: 0, physical: 0 };
+const EMPTY: Entry = Entry { page: u64::MAX, context: 0, level: 0, global: false, physical: 0 };
 
 /// Where an instruction lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The guest-physical address.
     pub physical: u64,
+    /// [`Translation::level`](super::Translation::level).
+    pub level: u8,
+    /// [`Translation::global`](super::Translation::global).
+    pub global: bool,
     /// Whether this is so for the whole page, until it is flushed.
     pub whole_page: bool,
 }
 
-/// Pages of code. By context, since that has what decides about fetches; views are about data.
+/// Pages of code, of one address space. By context, since that has what decides about fetches; views are about data.
 #[derive(Debug)]
 pub struct FetchTlb {
     entries: [Entry; ENTRIES],
+    /// Those that the entries are parts of.
+    superpages: Superpages,
 }
 
 impl FetchTlb {
     pub fn new() -> Self {
-        Self { entries: [EMPTY; ENTRIES] }
+        Self { entries: [EMPTY; ENTRIES], superpages: Superpages::default() }
     }
 
     /// Where the instruction at `pc` lies.
@@ -47,13 +56,16 @@ impl FetchTlb {
         let (page, context) = (pc & !(PAGE - 1), guest.context());
         let entry = &mut self.entries[(pc / PAGE) as usize % ENTRIES];
         if (entry.page, entry.context) == (page, context) {
-            return Ok(Place { physical: entry.physical | (pc % PAGE), whole_page: true });
+            let Entry { level, global, physical, .. } = *entry;
+            return Ok(Place { physical: physical | (pc % PAGE), level, global, whole_page: true });
         }
-        let translation = guest.translate(pc, PARCEL, Access::Fetch)?;
-        if translation.whole_page {
-            *entry = Entry { page, context, physical: translation.address & !(PAGE - 1) };
+        let Translation { address, level, global, whole_page, .. } =
+            guest.translate(pc, PARCEL, Access::Fetch)?;
+        if whole_page {
+            *entry = Entry { page, context, level, global, physical: address & !(PAGE - 1) };
+            self.superpages.add(pc, level);
         }
-        Ok(Place { physical: translation.address, whole_page: translation.whole_page })
+        Ok(Place { physical: address, level, global, whole_page })
     }
 
     /// Reads the 16 bits of code at `pc`, an even address; says where they lie.
@@ -68,6 +80,11 @@ impl FetchTlb {
         }
     }
 
+    /// The superpages that it remembers parts of.
+    pub const fn superpages(&self) -> &Superpages {
+        &self.superpages
+    }
+
     /// Forgets the page of `address`.
     pub fn flush_page(&mut self, address: u64) {
         self.entries[(address / PAGE) as usize % ENTRIES] = EMPTY;
@@ -76,5 +93,6 @@ impl FetchTlb {
     /// Forgets everything.
     pub fn flush(&mut self) {
         self.entries.fill(EMPTY);
+        self.superpages.clear();
     }
 }

@@ -1,5 +1,7 @@
 //! What a back end needs of the hart that it runs: the front end's half of the translator.
 
+use super::flush::Flush;
+use crate::float::Rounding;
 use crate::ir::{Block, FloatOp, Var};
 use crate::memory::{Access, Physical, Size};
 
@@ -23,8 +25,14 @@ pub struct Translation {
     pub store: bool,
     /// Instructions may be fetched from the page.
     pub fetch: bool,
-    /// All this is true of the whole page of 4096 bytes, so that it may be remembered until [`Guest::take_flush`] says
-    /// otherwise.
+    /// The page is user mode's (RISC-V: U). False where nothing is translated, as is `global`.
+    pub user: bool,
+    /// The same is true in every address space (RISC-V: G), whatever the current one is.
+    pub global: bool,
+    /// The size of the page that this is part of: 0 is 4096 bytes, each more is 512 times as much.
+    pub level: u8,
+    /// All this is true of the whole page of 4096 bytes, so that it may be remembered for the view (of data) or the context
+    /// (of code) and the address space, until [`Guest::take_flush`] says otherwise.
     pub whole_page: bool,
 }
 
@@ -39,18 +47,6 @@ pub enum Attention {
     Return,
 }
 
-/// What must be forgotten of translated addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Flush {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// What was remembered of the page of this guest-virtual address.
-    Page(u64),
-    /// Everything.
-    All,
-}
-
 /// A hart, without the back end that executes for it.
 pub trait Guest {
     /// The global that is the program counter. It is exact whenever [`Guest::attend`], [`Guest::raise`] or a
@@ -59,8 +55,8 @@ pub trait Guest {
     /// The global that counts retired instructions. Exact whenever the program counter is.
     const INSTRET: Var;
     /// The globals that hold what [`Inst::LoadReserved`](crate::ir::Inst::LoadReserved) has reserved and read: the
-    /// guest-physical address, with the access's [`Size`] as a number in its low two bits, or all ones if there is no
-    /// reservation; and the value.
+    /// guest-virtual address, with the access's [`Size`] as a number in its low two bits, or all ones if there is no
+    /// reservation; and the value. The guest drops the reservation when the address may come to mean something else.
     const RESERVATION: [Var; 2];
     /// How many views of memory there are (see [`Guest::view`]).
     const VIEWS: usize;
@@ -75,9 +71,29 @@ pub trait Guest {
     /// [`Guest::raise`] and [`Guest::attend`].
     fn context(&self) -> u32;
 
-    /// With which rights and through which tables data is accessed now: below [`Guest::VIEWS`]. What is remembered of
-    /// translated addresses is remembered for each view. Changes when [`Guest::context`] may.
+    /// A context in which what [`Guest::float_ready`] is about is as it mostly is: code that is lifted in it means what it does
+    /// now, where that does not use floating point, or the guest is ready for it. For those to whom translating is dear.
+    fn translation_context(&self) -> u32;
+
+    /// Whether floating-point instructions mean what they do in [`Guest::translation_context`], and round as IEEE 754's
+    /// basic modes do, but for ties away from zero. Changes when [`Guest::context`] may.
+    fn float_ready(&self) -> bool;
+
+    /// How floating-point operations round, unless they say otherwise. Changes when [`Guest::context`] may.
+    fn rounding(&self) -> Rounding;
+
+    /// With which rights data is accessed now: below [`Guest::VIEWS`]. What is remembered of translated addresses is
+    /// remembered for each view. Changes when [`Guest::context`] may.
     fn view(&self) -> usize;
+
+    /// In which address space data is accessed now: the same number, the same space. What is remembered of translated
+    /// addresses holds in the space that it was translated in. Changes when [`Guest::context`] may. Bits 59 to 44 are the
+    /// number by which [`Flush`] names it.
+    fn space(&self) -> u64;
+
+    /// The same of code: in one space, code of one context is found at one address at the same place. It is not that of data
+    /// where data is accessed as another mode would.
+    fn code_space(&self) -> u64;
 
     /// Whether the hart has something to do between two blocks ([`Guest::attend`]). Asked after every block: cheap.
     fn wants_attention(&self) -> bool;
@@ -111,13 +127,27 @@ pub trait Guest {
     /// The exception that the access raises.
     fn misaligned(&self, address: u64, size: Size, access: Access, atomic: bool) -> Result<(), Exception>;
 
-    /// Lifts the code at `pc`. `code(address)` reads the 16 bits there, an even address, or says which exception the fetch
-    /// raises; a front end may ask for more than it uses. At most `max` guest instructions.
+    /// Lifts the code at `pc` in the current context, as [`Guest::lift_in`] does.
     ///
     /// # Errors
     /// The exception that the fetch of the first instruction raises.
     fn lift(
         &mut self,
+        pc: u64,
+        max: usize,
+        code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
+    ) -> Result<Block, Exception> {
+        self.lift_in(self.context(), pc, max, code)
+    }
+
+    /// Lifts the code at `pc` as it is in `context`: the current one or [`Guest::translation_context`]. `code(address)` reads the 16 bits there, an even address, or says which exception the fetch
+    /// raises; a front end may ask for more than it uses. At most `max` guest instructions.
+    ///
+    /// # Errors
+    /// The exception that the fetch of the first instruction raises.
+    fn lift_in(
+        &mut self,
+        context: u32,
         pc: u64,
         max: usize,
         code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,

@@ -16,7 +16,11 @@ struct Jump {
     pc: u64,
     tag: u64,
     code: usize,
+    block: u32,
 }
+
+/// No jump.
+const NOWHERE: Jump = Jump { pc: 0, tag: NEVER, code: 0, block: 0 };
 
 /// Blocks by the guest-virtual addresses at which they start, until translations change.
 ///
@@ -32,9 +36,8 @@ pub struct Jumps {
 
 impl Jumps {
     pub fn new() -> Self {
-        let empty = Jump { pc: 0, tag: NEVER, code: 0 };
         // Never more than a slice on the way: the array is too large for a stack.
-        let Ok(entries) = vec![empty; JUMPS].into_boxed_slice().try_into() else {
+        let Ok(entries) = vec![NOWHERE; JUMPS].into_boxed_slice().try_into() else {
             unreachable!("JUMPS long")
         };
         Self { entries, tag: 1 << 32, filter: [0; PAGES as usize / 64] }
@@ -53,13 +56,24 @@ impl Jumps {
     /// The index of the first word of the block at `pc`.
     #[inline(always)]
     pub fn find(&self, pc: u64) -> Option<usize> {
-        let entry = &self.entries[Self::slot(pc)];
-        (entry.pc == pc && entry.tag == self.tag).then_some(entry.code)
+        self.entry(pc).map(|entry| entry.code)
     }
 
-    /// Remembers a block whose code lies on the pages of `pc` and `last`.
-    pub fn insert(&mut self, pc: u64, last: u64, code: usize) {
-        self.entries[Self::slot(pc)] = Jump { pc, tag: self.tag, code };
+    /// The number of the block at `pc`.
+    pub fn block(&self, pc: u64) -> Option<u32> {
+        self.entry(pc).map(|entry| entry.block)
+    }
+
+    #[inline(always)]
+    fn entry(&self, pc: u64) -> Option<&Jump> {
+        let entry = &self.entries[Self::slot(pc)];
+        (entry.pc == pc && entry.tag == self.tag).then_some(entry)
+    }
+
+    /// Remembers block number `block`, whose first word is at the index `code`, and whose own code lies on the pages of
+    /// `pc` and `last`.
+    pub fn insert(&mut self, pc: u64, last: u64, block: u32, code: usize) {
+        self.entries[Self::slot(pc)] = Jump { pc, tag: self.tag, code, block };
         for address in [pc, last] {
             let (word, bit) = Self::page(address);
             self.filter[word] |= bit;
@@ -85,7 +99,7 @@ impl Jumps {
         match self.tag.checked_add(1 << 32) {
             Some(tag) => self.tag = tag,
             None => {
-                self.entries.fill(Jump { pc: 0, tag: NEVER, code: 0 });
+                self.entries.fill(NOWHERE);
                 self.tag = 1 << 32 | self.tag & u64::from(u32::MAX);
             }
         }

@@ -13,13 +13,13 @@ const CONSTANTS: usize = (ZERO - Var::FIRST_SCRATCH) as usize;
 /// Addresses on one page have these bits in common.
 const PAGE: u64 = !0xfff;
 
-/// How a block is going to be used.
+/// What happens at the end of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
-    /// Others may be linked to it, and it to others.
+pub enum Exits {
+    /// It leads to the next block, which it is linked to.
     Linked,
-    /// It leaves at its end, wherever it goes.
-    Once,
+    /// It leaves the inner loop, wherever it goes.
+    Leaving,
 }
 
 /// Which guest instruction the words from `word` on belong to, for when one raises an exception.
@@ -62,7 +62,7 @@ pub struct Lowering {
 
 impl Lowering {
     /// Lowers `block` into [`Lowering::words`] and [`Lowering::marks`]. `None` if it is too large to count in them.
-    pub fn lower(&mut self, block: &Block, usage: Use) -> Option<()> {
+    pub fn lower(&mut self, block: &Block, exits: Exits) -> Option<()> {
         self.words.clear();
         self.marks.clear();
         self.constants.clear();
@@ -82,7 +82,7 @@ impl Lowering {
         for start in starts {
             self.begin(start.offset);
         }
-        self.end(block, usage);
+        self.end(block, exits);
         // The exits' targets and the marks count words in 16 bits.
         (self.words.len() <= usize::from(u16::MAX)).then_some(())
     }
@@ -238,12 +238,12 @@ impl Lowering {
         }
     }
 
-    fn end(&mut self, block: &Block, usage: Use) {
+    fn end(&mut self, block: &Block, exits: Exits) {
         let retired = (self.begun - self.counted) as u8;
         match block.end {
             Terminator::Leave => self.push(Code::Leave, retired, 0, 0, 0),
             Terminator::Resume { target } => self.leave_to(retired, target),
-            Terminator::Jump { target } if usage == Use::Once => self.leave_to(retired, target),
+            Terminator::Jump { target } if exits == Exits::Leaving => self.leave_to(retired, target),
             Terminator::Jump { target } if leaves_page(block, target) => {
                 self.push(Code::Far, retired, 0, 0, 0);
                 self.words.push(target);
@@ -251,9 +251,9 @@ impl Lowering {
             Terminator::Jump { target } => {
                 let exit = self.words.len();
                 self.push(Code::Jump, retired, 0, 0, 0);
-                self.exit(block, usage, exit, target);
+                self.exit(block, exits, exit, target);
             }
-            Terminator::Indirect { target } if usage == Use::Once => {
+            Terminator::Indirect { target } if exits == Exits::Leaving => {
                 self.push(Code::LeaveToVar, retired, target.0, 0, 0);
             }
             Terminator::Indirect { target } => self.push(Code::Indirect, retired, target.0, 0, 0),
@@ -263,8 +263,8 @@ impl Lowering {
                 self.push(Code::branch(condition), retired, a, b, 0);
                 // Not executed itself: the branch takes its target.
                 self.push(Code::Jump, 0, 0, 0, 0);
-                self.exit(block, usage, exit, taken);
-                self.exit(block, usage, exit + 1, otherwise);
+                self.exit(block, exits, exit, taken);
+                self.exit(block, exits, exit + 1, otherwise);
             }
         }
     }
@@ -275,18 +275,18 @@ impl Lowering {
     }
 
     /// Appends what leads to `target`, and makes the word at index `exit` go there.
-    fn exit(&mut self, block: &Block, usage: Use, exit: usize, target: u64) {
+    fn exit(&mut self, block: &Block, exits: Exits, exit: usize, target: u64) {
         let here = self.words.len();
         if let Some(word) = self.words.get_mut(exit) {
             *word = Word(*word).with_imm(distance(exit, here)).0;
         }
-        match usage {
-            Use::Once => self.leave_to(0, target),
-            Use::Linked if leaves_page(block, target) => {
+        match exits {
+            Exits::Leaving => self.leave_to(0, target),
+            Exits::Linked if leaves_page(block, target) => {
                 self.push(Code::Far, 0, 0, 0, 0);
                 self.words.push(target);
             }
-            Use::Linked => {
+            Exits::Linked => {
                 self.push(Code::Unlinked, 0, 0, 0, distance(here, exit));
                 self.words.push(target);
             }

@@ -8,9 +8,13 @@ mod cache;
 mod code;
 mod execute;
 mod fetch;
+mod flush;
 mod guest;
 mod jumps;
 mod lower;
+mod mapping;
+mod piecewise;
+mod superpages;
 #[cfg(test)]
 mod tests;
 mod tlb;
@@ -18,55 +22,82 @@ mod tlb;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-pub use guest::{Attention, Exception, Flush, Guest, Translation};
+pub use fetch::Place;
+pub use flush::Flush;
+pub use guest::{Attention, Exception, Guest, Translation};
+pub use lower::Exits;
+pub use mapping::Mapping;
+pub use piecewise::Ran;
+pub use superpages::Superpages;
+pub use tlb::Tlb;
 
 use self::cache::{Cache, Key};
 use self::execute::{Outcome, execute};
 use self::fetch::FetchTlb;
 use self::jumps::Jumps;
-use self::lower::{Lowering, Use};
-use self::tlb::{PAGE, Tlb};
+use self::lower::Lowering;
+use self::tlb::PAGE;
 use crate::ir::{Block, Builder, optimise};
 use crate::memory::{Access, Physical};
 
-/// Executes guest code for one hart.
+/// Executes guest code for one hart, whose data it reaches by `M`.
 #[derive(Debug)]
-pub struct Interpreter<G> {
+pub struct Interpreter<G, M = Tlb> {
     cache: Cache,
     jumps: Jumps,
-    tlb: Tlb,
+    mapping: M,
     fetch: FetchTlb,
     lowering: Lowering,
+    exits: Exits,
     /// Buffer for the guest's code of a block.
     code: Vec<u8>,
     /// [`Cache::generation`] when `jumps` was right.
     generation: u64,
+    /// [`Guest::code_space`] that `fetch` and `jumps` are about.
+    space: u64,
     /// [`Guest::code_epoch`] when it was last looked at.
     epoch: u64,
     guest: PhantomData<fn(&mut G)>,
 }
 
-/// What is to be executed next: the index of its first word.
+/// What has changed about all the guest's code and its translations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changes {
+    /// What must be forgotten of translations.
+    pub flush: Flush,
+    /// Code may have been changed: [`Guest::code_epoch`] is another.
+    pub code: bool,
+}
+
+/// What is to be executed next.
 enum Found {
     /// A block that may be remembered: its number in the cache.
     Block(u32),
-    /// A block that is remembered by its virtual address.
-    Code(usize),
-    /// A block for once.
+    /// A block for once: the index of its first word.
     Once(usize),
 }
 
 impl<G: Guest> Interpreter<G> {
-    /// An interpreter that takes about `capacity` bytes for code, and some 150 KiB besides.
+    /// An interpreter with a software TLB. It takes about `capacity` bytes for code, and some 220 KiB besides.
     pub fn new(capacity: usize) -> Self {
+        Self::with(capacity, Tlb::new(G::VIEWS), Exits::Linked)
+    }
+}
+
+impl<G: Guest, M: Mapping> Interpreter<G, M> {
+    /// An interpreter with this mapping, which knows nothing yet, and such blocks. It takes about `capacity` bytes for code,
+    /// and some 140 KiB besides.
+    pub fn with(capacity: usize, mapping: M, exits: Exits) -> Self {
         Self {
             cache: Cache::new(capacity),
             jumps: Jumps::new(),
-            tlb: Tlb::new(G::VIEWS),
+            mapping,
             fetch: FetchTlb::new(),
             lowering: Lowering::default(),
+            exits,
             code: Vec::new(),
             generation: 0,
+            space: 0,
             epoch: 0,
             guest: PhantomData,
         }
@@ -88,70 +119,77 @@ impl<G: Guest> Interpreter<G> {
                     Attention::Return => return,
                 };
             }
-            outcome = self.proceed(guest, outcome, step);
+            outcome = if step {
+                self.step_once(guest);
+                Outcome::Left
+            } else {
+                self.proceed(guest, outcome)
+            };
         }
     }
 
-    /// Forgets what the guest says is not true any more.
-    fn synchronise(&mut self, guest: &mut G) {
-        match guest.take_flush() {
+    /// Forgets what the guest says is not true any more, and tells that. To be called before guest code is executed, after
+    /// any that may have left the block, an exception, and [`Guest::attend`].
+    pub fn synchronise(&mut self, guest: &mut G) -> Changes {
+        let flush = guest.take_flush();
+        self.mapping.flush(flush);
+        self.mapping.enter(guest.space(), guest.view());
+        let space = guest.code_space();
+        let same_space = core::mem::replace(&mut self.space, space) == space;
+        match if same_space { self.fetch.superpages().widen(flush) } else { Flush::All } {
             Flush::Nothing => {}
-            Flush::Page(address) => {
-                self.tlb.flush_page(address);
+            Flush::Page { address, .. } => {
                 self.fetch.flush_page(address);
                 self.jumps.flush_page(address);
             }
-            Flush::All => {
-                self.tlb.flush();
+            // They know no numbers of address spaces.
+            Flush::Space(_) | Flush::All => {
                 self.fetch.flush();
                 self.jumps.flush();
             }
         }
         let epoch = guest.code_epoch();
-        if epoch != self.epoch {
+        let code = core::mem::replace(&mut self.epoch, epoch) != epoch;
+        if code {
             // Every block is looked up again, and then compared with memory.
-            self.epoch = epoch;
             self.cache.unlink_all();
             self.jumps.flush();
         }
         self.jumps.enter(guest.context());
+        Changes { flush, code }
     }
 
-    /// Executes on from the program counter, after `before`; one instruction if `step`.
-    fn proceed(&mut self, guest: &mut G, before: Outcome, step: bool) -> Outcome {
+    /// Executes on from the program counter, after `before`.
+    fn proceed(&mut self, guest: &mut G, before: Outcome) -> Outcome {
         let generation = self.cache.generation();
-        let pc = guest.vars()[usize::from(G::PC.0)];
-        let found = match before {
-            _ if step => self.once(guest, pc),
-            // To be linked, a block must be known by its number.
-            Outcome::Unlinked(_) => self.find(guest, pc),
-            _ => match self.jumps.find(pc) {
-                Some(code) => Ok(Found::Code(code)),
-                None => self.find(guest, pc),
-            },
-        };
-        let (code, once) = match found {
-            Ok(Found::Code(code)) => (code, false),
-            Ok(Found::Once(code)) => (code, true),
+        match self.next(guest) {
+            Ok(Found::Once(code)) => self.carry_out_once(guest, code),
             Ok(Found::Block(number)) => {
-                let code = self.cache.code(number);
-                match before {
-                    Outcome::Unlinked(stub)
-                        if generation == self.cache.generation() && self.lies_on_one_page(number) =>
-                    {
-                        self.cache.link(stub, number);
-                    }
-                    _ => {}
+                if let Outcome::Unlinked(stub) = before
+                    && generation == self.cache.generation()
+                    && self.lies_on_one_page(number)
+                {
+                    self.cache.link(stub, number);
                 }
-                (code, false)
+                return self.carry_out(guest, self.cache.code(number));
             }
-            Err(exception) => {
-                guest.raise(exception);
-                return Outcome::Left;
-            }
-        };
-        let outcome = execute(&self.cache, &self.jumps, &mut self.tlb, guest, code);
-        let outcome = match outcome {
+            Err(exception) => guest.raise(exception),
+        }
+        Outcome::Left
+    }
+
+    /// The block at the program counter.
+    fn next(&mut self, guest: &mut G) -> Result<Found, Exception> {
+        let pc = guest.vars()[usize::from(G::PC.0)];
+        match self.jumps.block(pc) {
+            Some(number) => Ok(Found::Block(number)),
+            None => self.find(guest, pc),
+        }
+    }
+
+    /// Executes from the word at index `code`. Exceptions are raised.
+    fn carry_out(&mut self, guest: &mut G, code: usize) -> Outcome {
+        match execute(&self.cache, &self.jumps, &mut self.mapping, guest, code) {
             Outcome::Raised(exception, index) => {
                 if let Some((pc, retired)) = self.cache.locate(index) {
                     let vars = guest.vars();
@@ -166,13 +204,14 @@ impl<G: Guest> Interpreter<G> {
                 guest.raise(exception);
                 Outcome::Left
             }
-            Outcome::Left | Outcome::Unlinked(_) => outcome,
-        };
-        if once {
-            self.cache.remove_last();
-            return Outcome::Left;
+            outcome => outcome,
         }
-        outcome
+    }
+
+    /// The same with what [`Found::Once`] is about.
+    fn carry_out_once(&mut self, guest: &mut G, code: usize) {
+        self.carry_out(guest, code);
+        self.cache.remove_last();
     }
 
     fn lies_on_one_page(&self, number: u32) -> bool {
@@ -183,7 +222,7 @@ impl<G: Guest> Interpreter<G> {
     fn find(&mut self, guest: &mut G, pc: u64) -> Result<Found, Exception> {
         let place = self.fetch.translate(guest, pc)?;
         if !place.whole_page {
-            return self.once(guest, pc);
+            return self.once(guest, pc).map(Found::Once);
         }
         let key = Key { physical: place.physical, pc, context: guest.context() };
         let number = match self.look_up(guest, key) {
@@ -195,7 +234,7 @@ impl<G: Guest> Interpreter<G> {
         };
         let last =
             pc.wrapping_add(self.cache.record(number).map_or(0, |record| u64::from(record.len)).max(1) - 1);
-        self.jumps.insert(pc, last, self.cache.code(number));
+        self.jumps.insert(pc, last, number, self.cache.code(number));
         Ok(Found::Block(number))
     }
 
@@ -261,8 +300,8 @@ impl<G: Guest> Interpreter<G> {
             second = None;
         }
         let block = optimise(block);
-        if !cacheable || self.lowering.lower(&block, Use::Linked).is_none() {
-            return self.once(guest, key.pc);
+        if !cacheable || self.lowering.lower(&block, self.exits).is_none() {
+            return self.once(guest, key.pc).map(Found::Once);
         }
         let bytes = self.code.get(..len).unwrap_or_default();
         match self.cache.insert(key, second, self.epoch, &self.lowering, bytes) {
@@ -270,19 +309,19 @@ impl<G: Guest> Interpreter<G> {
                 self.forget_indices();
                 Ok(Found::Block(number))
             }
-            None => self.once(guest, key.pc),
+            None => self.once(guest, key.pc).map(Found::Once),
         }
     }
 
-    /// One instruction at `pc`, for this once.
-    fn once(&mut self, guest: &mut G, pc: u64) -> Result<Found, Exception> {
+    /// One instruction at `pc`, for this once: the index of its first word.
+    fn once(&mut self, guest: &mut G, pc: u64) -> Result<usize, Exception> {
         let fetch = &mut self.fetch;
         let block = guest.lift(pc, 1, &mut |guest, address| Ok(fetch.read(guest, address)?.0))?;
         let key = Key { physical: 0, pc, context: guest.context() };
         let number = self.lower_once(key, &block);
         // An instruction without end cannot be fetched.
         let number = number.ok_or_else(|| guest.access_fault(pc, Access::Fetch))?;
-        Ok(Found::Once(self.cache.code(number)))
+        Ok(self.cache.code(number))
     }
 
     /// Forgets remembered indices if they have lost their meaning.
@@ -294,7 +333,7 @@ impl<G: Guest> Interpreter<G> {
     }
 
     fn lower_once(&mut self, key: Key, block: &Block) -> Option<u32> {
-        self.lowering.lower(block, Use::Once)?;
+        self.lowering.lower(block, Exits::Leaving)?;
         let number = self.cache.insert_once(key, &self.lowering)?;
         self.forget_indices();
         Some(number)

@@ -2,7 +2,10 @@
 
 use alloc::{vec, vec::Vec};
 
+use super::flush::Flush;
 use super::guest::Translation;
+use super::mapping::Mapping;
+use super::superpages::Superpages;
 use crate::memory::{Access, Ram, Size};
 
 /// Bytes in a page.
@@ -15,7 +18,7 @@ const INVALID: u64 = u64::MAX;
 /// A page. Direct-mapped by the number of the guest-virtual page.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(32))]
-pub struct Entry {
+struct Entry {
     /// The page's guest-virtual address, if it may be read.
     load: u64,
     /// Add a guest-virtual address of the page to get where its byte lies.
@@ -27,12 +30,16 @@ pub struct Entry {
 const EMPTY: Entry = Entry { load: INVALID, addend: core::ptr::null_mut(), store: INVALID };
 
 /// The pages of one view.
-pub type View = [Entry; ENTRIES];
+type Entries = [Entry; ENTRIES];
+
+/// Where the entries of a view lie.
+#[derive(Debug, Clone, Copy)]
+pub struct View(*const Entries);
 
 /// Where an access of `size` bytes at `address` goes, if the page is known, allows it, and the address is aligned.
 #[inline(always)]
-pub fn find(view: &View, address: u64, size: Size, access: Access) -> Option<*mut u8> {
-    let entry = &view[index(address)];
+fn find(entries: &Entries, address: u64, size: Size, access: Access) -> Option<*mut u8> {
+    let entry = &entries[index(address)];
     let tag = match access {
         Access::Store => entry.store,
         Access::Load | Access::Fetch => entry.load,
@@ -44,60 +51,110 @@ pub fn find(view: &View, address: u64, size: Size, access: Access) -> Option<*mu
 /// The pages of all views.
 #[derive(Debug)]
 pub struct Tlb {
-    /// View after view.
+    /// View after view. They stay where they are.
     entries: Vec<Entry>,
-    /// Whether a view may have entries.
-    used: Vec<bool>,
+    /// What else there is to know of each view.
+    states: Vec<State>,
+}
+
+/// What a view's entries are.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    /// In which address space they are right.
+    space: u64,
+    /// There may be some.
+    used: bool,
+    /// Those that they are parts of.
+    superpages: Superpages,
+}
+
+impl State {
+    /// Forgets the entries, which are these.
+    fn clear(&mut self, entries: &mut Entries) {
+        if core::mem::take(&mut self.used) {
+            entries.fill(EMPTY);
+            self.superpages.clear();
+        }
+    }
 }
 
 impl Tlb {
+    /// One that knows no pages, for so many views.
     pub fn new(views: usize) -> Self {
         let views = views.max(1);
-        Self { entries: vec![EMPTY; views * ENTRIES], used: vec![false; views] }
+        let state = State { space: 0, used: false, superpages: Superpages::default() };
+        Self { entries: vec![EMPTY; views * ENTRIES], states: vec![state; views] }
     }
 
-    /// Where the view's entries lie. They stay there.
-    pub fn view(&mut self, view: usize) -> *const View {
+    /// The entries and the state of each view.
+    fn views(&mut self) -> impl Iterator<Item = (&mut Entries, &mut State)> {
+        let (views, _) = self.entries.as_chunks_mut();
+        views.iter_mut().zip(&mut self.states)
+    }
+}
+
+impl Mapping for Tlb {
+    type View = View;
+
+    #[inline]
+    fn view(&mut self, view: usize) -> View {
         // A front end's views are below their number: the minimum only makes sure.
-        let view = view.min(self.used.len() - 1);
-        self.entries.as_mut_ptr().wrapping_add(view * ENTRIES).cast()
+        let view = view.min(self.states.len() - 1);
+        View(self.entries.as_mut_ptr().wrapping_add(view * ENTRIES).cast())
     }
 
-    /// Where the byte at `address` lies, if its page is known and allows the access.
-    pub fn find_byte(&self, view: usize, address: u64, access: Access) -> Option<*mut u8> {
+    #[inline(always)]
+    unsafe fn load(&self, view: View, address: u64, size: Size) -> Option<u64> {
+        // SAFETY: views stay where they are.
+        let host = find(unsafe { &*view.0 }, address, size, Access::Load)?;
+        // SAFETY: the entry's page is RAM, the address is aligned.
+        Some(unsafe { size.load(host) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(&self, view: View, address: u64, size: Size, value: u64) -> Option<()> {
+        // SAFETY: as for loads.
+        let host = find(unsafe { &*view.0 }, address, size, Access::Store)?;
+        // SAFETY: as for loads.
+        unsafe { size.store(host, value) };
+        Some(())
+    }
+
+    fn host(&self, view: usize, address: u64, access: Access) -> Option<*mut u8> {
         let (views, _) = self.entries.as_chunks();
         find(views.get(view)?, address, Size::Byte, access)
     }
 
-    /// Remembers the page of `address`, if all of it is RAM that `translation` is good for.
-    pub fn insert(&mut self, view: usize, address: u64, translation: &Translation, ram: Ram) {
+    fn insert(&mut self, view: usize, address: u64, translation: &Translation, ram: Ram) -> bool {
         let page = address & !(PAGE - 1);
-        let host = ram.host(translation.address & !(PAGE - 1), PAGE);
-        let (Some(host), true) = (host, translation.whole_page) else { return };
-        let (views, _) = self.entries.as_chunks_mut::<ENTRIES>();
-        let (Some(entries), Some(used)) = (views.get_mut(view), self.used.get_mut(view)) else { return };
+        let Some(host) = ram.host(translation.address & !(PAGE - 1), PAGE) else { return false };
+        let Some((entries, state)) = self.views().nth(view) else { return false };
         let tag = |allowed| if allowed { page } else { INVALID };
         entries[index(page)] = Entry {
             load: tag(translation.load),
             addend: host.wrapping_sub(page as usize),
             store: tag(translation.store),
         };
-        *used = true;
+        state.used = true;
+        state.superpages.add(address, translation.level);
+        true
     }
 
-    /// Forgets the page of `address`.
-    pub fn flush_page(&mut self, address: u64) {
-        let (views, _) = self.entries.as_chunks_mut::<ENTRIES>();
-        for entries in views {
-            entries[index(address)] = EMPTY;
+    fn enter(&mut self, space: u64, view: usize) {
+        if let Some((entries, state)) = self.views().nth(view)
+            && core::mem::replace(&mut state.space, space) != space
+        {
+            state.clear(entries);
         }
     }
 
-    /// Forgets everything.
-    pub fn flush(&mut self) {
-        for (entries, used) in self.entries.chunks_mut(ENTRIES).zip(&mut self.used) {
-            if core::mem::take(used) {
-                entries.fill(EMPTY);
+    /// It knows no numbers of address spaces: what is to be forgotten in some is forgotten in all.
+    fn flush(&mut self, flush: Flush) {
+        for (entries, state) in self.views() {
+            match state.superpages.widen(flush) {
+                Flush::Nothing => {}
+                Flush::Page { address, .. } => entries[index(address)] = EMPTY,
+                Flush::Space(_) | Flush::All => state.clear(entries),
             }
         }
     }

@@ -108,6 +108,34 @@ impl FloatKind {
         Self::RoundExact,
         Self::ToIntegerModulo,
     ];
+
+    /// How many operands it has: a; a and b; or all three.
+    pub const fn operands(self) -> usize {
+        match self {
+            Self::MulAdd | Self::MulSub | Self::NegMulAdd | Self::NegMulSub => 3,
+            Self::Add
+            | Self::Sub
+            | Self::Mul
+            | Self::Div
+            | Self::Min
+            | Self::Max
+            | Self::MinNan
+            | Self::MaxNan
+            | Self::Equal
+            | Self::Less
+            | Self::LessEqual
+            | Self::LessQuiet
+            | Self::LessEqualQuiet => 2,
+            Self::Sqrt
+            | Self::Classify
+            | Self::ToInteger(_)
+            | Self::FromInteger(_)
+            | Self::Convert
+            | Self::Round
+            | Self::RoundExact
+            | Self::ToIntegerModulo => 1,
+        }
+    }
 }
 
 /// A floating-point operation.
@@ -117,4 +145,15 @@ pub struct FloatOp {
     pub kind: FloatKind,
     /// Of which format the operands are, or the result where they are integers.
     pub format: Format,
+}
+
+impl FloatOp {
+    /// The format of the operands, where they are not integers.
+    pub const fn source(self) -> Format {
+        match (self.kind, self.format) {
+            (FloatKind::Convert, Format::Single) => Format::Double,
+            (FloatKind::Convert, Format::Double) => Format::Single,
+            (_, format) => format,
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! devices.
 
 use alloc::sync::Arc;
+use core::ops::Range;
 
 use super::cluster::{Cluster, Shared};
 use super::platform::Platform;
@@ -14,6 +15,8 @@ use crate::memory::{Physical, Ram, Size};
 pub const BASE: u64 = 0x200_0000;
 /// How many bytes it takes.
 pub const SIZE: u64 = 0x1_0000;
+/// Its guest-physical addresses: the only ones that are neither RAM nor a device of the platform's.
+pub const CLINT: Range<u64> = BASE..BASE + SIZE;
 
 /// One register of 32 bits for each hart: bit 0 is its software interrupt.
 const MSIP: u64 = 0;
@@ -138,6 +141,10 @@ const fn mask(size: Size) -> u64 {
 impl<P: Platform> Physical for Bus<P> {
     fn ram(&self) -> Ram {
         self.platform.ram()
+    }
+
+    fn writing(&self, address: u64, len: u64, write: &mut dyn FnMut()) {
+        self.platform.writing(address, len, write);
     }
 
     fn read(&self, address: u64, size: Size) -> Option<u64> {

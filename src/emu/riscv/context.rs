@@ -40,6 +40,10 @@ pub struct Context {
 impl Context {
     const MODE_BITS: u32 = 2;
 
+    /// Of [`Context::bits`] what is set while floating point works without further ado.
+    pub const FLOAT_READY: u32 =
+        Enables::FLOAT.union(Enables::FLOAT_DIRTY).union(Enables::ROUNDING).bits() << Self::MODE_BITS;
+
     /// As [`Guest::context`](crate::interp::Guest::context) has it.
     pub const fn bits(self) -> u32 {
         self.enables.bits() << Self::MODE_BITS | self.mode

@@ -11,37 +11,55 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::cluster::Cluster;
+use crate::interp::Flush;
 
 /// What a hart is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// FENCE.I.
     Code,
-    /// SFENCE.VMA for the page of this address.
-    Page(u64),
-    /// SFENCE.VMA for everything.
-    All,
+    /// SFENCE.VMA: forget this.
+    Translations(Flush),
 }
 
 impl Request {
-    /// A kind and an address.
+    /// A kind, with an ASID above, and an address.
     const fn encode(self) -> (u32, u64) {
         match self {
-            Self::Code => (0, 0),
-            Self::Page(address) => (1, address),
-            Self::All => (2, 0),
+            Self::Code => (CODE, 0),
+            Self::Translations(Flush::Nothing) => (NOTHING, 0),
+            Self::Translations(Flush::Page { address, asid: None }) => (PAGE, address),
+            Self::Translations(Flush::Page { address, asid: Some(asid) }) => {
+                (PAGE_OF_SPACE | (asid as u32) << ASID_SHIFT, address)
+            }
+            Self::Translations(Flush::Space(asid)) => (SPACE | (asid as u32) << ASID_SHIFT, 0),
+            Self::Translations(Flush::All) => (ALL, 0),
         }
     }
 
     const fn decode(kind: u32, address: u64) -> Self {
-        match kind {
-            0 => Self::Code,
-            1 => Self::Page(address),
-            _ => Self::All,
-        }
+        let asid = (kind >> ASID_SHIFT) as u16;
+        Self::Translations(match kind % (1 << ASID_SHIFT) {
+            CODE => return Self::Code,
+            NOTHING => Flush::Nothing,
+            PAGE => Flush::Page { address, asid: None },
+            PAGE_OF_SPACE => Flush::Page { address, asid: Some(asid) },
+            SPACE => Flush::Space(asid),
+            _ => Flush::All,
+        })
     }
 }
 
+// How a request is encoded.
+const CODE: u32 = 0;
+const NOTHING: u32 = 1;
+const PAGE: u32 = 2;
+const PAGE_OF_SPACE: u32 = 3;
+const SPACE: u32 = 4;
+const ALL: u32 = 5;
+const ASID_SHIFT: u32 = 16;
+
+// What a hart does.
 const RUNNING: u32 = 0;
 const PARKED: u32 = 1;
 const PASSED_OVER: u32 = 2;
@@ -149,4 +167,20 @@ const fn bit(hart: usize) -> u32 {
 
 fn bits(mask: u32) -> impl Iterator<Item = usize> {
     (0..32).filter(move |&hart| mask & bit(hart) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_arrive_as_they_were_sent() {
+        let page = |asid| Flush::page(0xffff_ffff_ffff_f000, asid);
+        let flushes =
+            [Flush::Nothing, page(None), page(Some(0)), page(Some(u16::MAX)), Flush::Space(5), Flush::All];
+        for request in flushes.map(Request::Translations).into_iter().chain([Request::Code]) {
+            let (kind, address) = request.encode();
+            assert_eq!(Request::decode(kind, address), request);
+        }
+    }
 }

@@ -9,16 +9,16 @@ use super::csr::{Environment, Status};
 use super::debug::Debugger;
 use super::exception;
 use super::lift::lift_block;
+use super::mmu::Satp;
 use super::mode::Mode;
 use super::platform::Platform;
 use super::pmp::Pmp;
 use super::sbi;
-use super::superpages::Superpages;
 use super::system::Activity;
 use super::translate::View;
 use super::words::{
-    A0, A1, FFLAGS, FRM, INSTRET, MENVCFG, MODE, MSTATUS, PC, RESERVED_ADDRESS, RESERVED_VALUE, SENVCFG,
-    STIMECMP, Words,
+    A0, A1, FFLAGS, FRM, INSTRET, MENVCFG, MODE, MSTATUS, PC, RESERVED_ADDRESS, RESERVED_VALUE, SATP,
+    SENVCFG, STIMECMP, Words,
 };
 use crate::float::{self, NanRule, Rounding};
 use crate::interp::{Attention, Exception, Flush, Guest, Translation};
@@ -27,12 +27,13 @@ use crate::memory::{Access, Physical, Size};
 
 /// A hart of a machine whose surroundings are `P`.
 #[derive(Debug)]
+#[repr(C, align(16))]
 pub struct Hart<P> {
+    /// They come first: translated code has their address in its stack pointer, which is aligned to 16 bytes.
     pub(super) words: Words,
     pub(super) bus: Bus<P>,
     pub(super) activity: Activity,
     pub(super) debugger: Debugger,
-    pub(super) superpages: Superpages,
     pub(super) flush: Flush,
     pub(super) code_epoch: u64,
     /// The deadline that the platform has been given last.
@@ -52,7 +53,6 @@ impl<P: Platform> Hart<P> {
             bus: Bus::new(cluster, platform, index)?,
             activity: Activity::Running,
             debugger: Debugger::default(),
-            superpages: Superpages::new(),
             flush: Flush::All,
             code_epoch: 0,
             deadline: u64::MAX,
@@ -75,7 +75,7 @@ impl<P: Platform> Hart<P> {
         self.words[MODE] = Mode::Machine.bits();
         self.words[MSTATUS] = Status::RESET.bits();
         self.words[STIMECMP] = u64::MAX;
-        self.words[RESERVED_ADDRESS] = u64::MAX;
+        self.drop_reservation();
         if boot.mode == Mode::Supervisor {
             sbi::prepare(&mut self.words);
         }
@@ -101,12 +101,23 @@ impl<P: Platform> Hart<P> {
     /// Computes what follows from the registers anew, after they have changed.
     pub(super) fn refresh(&mut self) {
         let (mode, status) = (self.mode(), self.status());
-        self.view = View::of(mode, status);
+        let view = View::of(mode, status);
+        if view != self.view {
+            self.view = view;
+            self.drop_reservation();
+        }
         let context = Context { mode: mode as u32, enables: self.enables(mode, status) };
         self.context = context.bits() | self.debugger.context_bits();
         if self.deliverable().is_some() {
             self.bus.platform().make_due();
         }
+    }
+
+    /// Makes the next SC fail. It compares addresses as the guest's code sees them, and values with what LR has read: so this
+    /// is done wherever an address may come to mean something else, and where others may have changed memory and changed
+    /// it back.
+    pub(super) fn drop_reservation(&mut self) {
+        self.words[RESERVED_ADDRESS] = u64::MAX;
     }
 
     fn enables(&self, mode: Mode, status: Status) -> Enables {
@@ -154,8 +165,32 @@ impl<P: Platform> Guest for Hart<P> {
         self.context
     }
 
+    fn translation_context(&self) -> u32 {
+        self.context | Context::FLOAT_READY
+    }
+
+    fn rounding(&self) -> Rounding {
+        rounding_of(self.words[FRM])
+    }
+
+    fn float_ready(&self) -> bool {
+        self.context & Context::FLOAT_READY == Context::FLOAT_READY && self.words[FRM] != NEAREST_AWAY
+    }
+
     fn view(&self) -> usize {
         self.view as usize
+    }
+
+    fn space(&self) -> u64 {
+        match self.view {
+            View::Machine => Satp::BARE,
+            _ => self.code_space(),
+        }
+    }
+
+    /// That of modes below machine mode, which the context tells from it.
+    fn code_space(&self) -> u64 {
+        Satp(self.words[SATP]).space()
     }
 
     #[inline]
@@ -168,11 +203,7 @@ impl<P: Platform> Guest for Hart<P> {
     }
 
     fn take_flush(&mut self) -> Flush {
-        let flush = core::mem::take(&mut self.flush);
-        if flush == Flush::All {
-            self.superpages.clear();
-        }
-        flush
+        core::mem::take(&mut self.flush)
     }
 
     fn code_epoch(&self) -> u64 {
@@ -191,16 +222,15 @@ impl<P: Platform> Guest for Hart<P> {
         if atomic { Err(exception::misaligned(address, access)) } else { Ok(()) }
     }
 
-    fn lift(
+    fn lift_in(
         &mut self,
+        context: u32,
         pc: u64,
         max: usize,
         code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
     ) -> Result<Block, Exception> {
         match self.debugged(pc, max) {
-            Ok(max) => {
-                lift_block(pc, max, Context::from_bits(self.context), &mut |address| code(self, address))
-            }
+            Ok(max) => lift_block(pc, max, Context::from_bits(context), &mut |address| code(self, address)),
             Err(block) => Ok(block),
         }
     }
@@ -225,6 +255,9 @@ impl<P: Platform> Guest for Hart<P> {
 /// The rounding mode that says that `frm` has it (Unprivileged ISA, table 25).
 const DYNAMIC: u8 = 7;
 
+/// The rounding mode RMM, which A64 has in single instructions only.
+const NEAREST_AWAY: u64 = 4;
+
 /// The rounding mode of this number. Those that are reserved don't come here: with them, instructions are
 /// illegal.
 const fn rounding_of(number: u64) -> Rounding {
@@ -232,7 +265,7 @@ const fn rounding_of(number: u64) -> Rounding {
         1 => Rounding::TowardZero,
         2 => Rounding::Down,
         3 => Rounding::Up,
-        4 => Rounding::NearestAway,
+        NEAREST_AWAY => Rounding::NearestAway,
         _ => Rounding::NearestEven,
     }
 }

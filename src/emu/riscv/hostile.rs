@@ -274,7 +274,7 @@ fn check(hart: &Hart<Surroundings>) {
     assert_eq!(words[PC] & 1, 0, "the program counter");
     assert!(Mode::from_bits(words[MODE]).is_some(), "the mode");
     assert_eq!(Status::RESET.written(words[MSTATUS]).bits(), words[MSTATUS], "mstatus");
-    assert_eq!(Satp(0).written(words[SATP]).0, words[SATP], "satp");
+    assert_eq!(Satp(0).written(words[SATP], 57).0, words[SATP], "satp");
     assert!(
         words[INSTRET] <= u64::from(BLOCKS) * Builder::MAX_INSTRUCTIONS as u64,
         "the count of instructions"

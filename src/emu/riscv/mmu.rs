@@ -29,6 +29,10 @@ bitflags! {
 
 /// A physical page number, before it is shifted.
 const PPN: u64 = (1 << 44) - 1;
+/// `satp`: the number of the address space.
+const ASID: u64 = 0xffff << 44;
+/// `satp`: the mode.
+const MODE: u64 = 0xf << 60;
 
 /// Why there is no translation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,15 +63,20 @@ impl Satp {
         (self.0 & PPN) << 12
     }
 
-    /// What a write makes of the register: nothing if the mode is reserved.
-    ///
-    /// There are no ASIDs (12.1.11: the field may have no bits). What the back end remembers of translations
-    /// is not tagged with one, so it must be forgotten whenever `satp` changes anyway; and a guest that is
-    /// told so keeps no books about ASIDs, and bothers fewer harts with remote fences.
-    pub fn written(self, value: u64) -> Self {
-        let new = Self(value & (0xf << 60 | PPN));
-        if new.levels().is_some() { new } else { self }
+    /// What a write makes of the register where virtual addresses have up to `bits` bits: nothing if there is no such
+    /// mode.
+    pub fn written(self, value: u64, bits: u32) -> Self {
+        let new = Self(value & (MODE | ASID | PPN));
+        if new.levels().is_some_and(|levels| address_bits(levels) <= bits) { new } else { self }
     }
+
+    /// A number for the address space: [`Satp::BARE`] where nothing is translated.
+    pub fn space(self) -> u64 {
+        if self.levels() == Some(0) { Self::BARE } else { self.0 }
+    }
+
+    /// No `satp` that translates has this value.
+    pub const BARE: u64 = 0;
 }
 
 /// Where an address lies.
@@ -79,6 +88,8 @@ pub struct Leaf {
     pub entry: Entry,
     /// At which level: 0 is a page of 4 KiB, 1 is 2 MiB.
     pub level: u32,
+    /// G is set on the way: the same is in every address space (12.3.1).
+    pub global: bool,
 }
 
 impl Leaf {
@@ -101,6 +112,11 @@ impl Leaf {
     }
 }
 
+/// How many bits of an address so many levels of tables translate.
+const fn address_bits(levels: u32) -> u32 {
+    12 + 9 * levels
+}
+
 /// Looks `address` up. `read` reads an entry of a table by its physical address; `None` if that must not be.
 ///
 /// # Errors
@@ -108,11 +124,12 @@ impl Leaf {
 pub fn walk(satp: Satp, address: u64, mut read: impl FnMut(u64) -> Option<u64>) -> Result<Leaf, Fault> {
     let Some(levels @ 1..) = satp.levels() else { return Err(Fault::Page) };
     // The bits above the address space are all copies of its highest one.
-    let unused = 64 - (12 + 9 * levels);
+    let unused = 64 - address_bits(levels);
     if (address << unused).cast_signed() >> unused != address.cast_signed() {
         return Err(Fault::Page);
     }
     let mut table = satp.root();
+    let mut global = false;
     for level in (0..levels).rev() {
         let shift = 12 + 9 * level;
         let index = (address >> shift) & 0x1ff;
@@ -122,13 +139,14 @@ pub fn walk(satp: Satp, address: u64, mut read: impl FnMut(u64) -> Option<u64>) 
         if !entry.contains(Entry::V) || writable_only || entry.intersects(Entry::RESERVED) {
             return Err(Fault::Page);
         }
+        global |= entry.contains(Entry::G);
         let target = (bits >> 10 & PPN) << 12;
         if entry.intersects(Entry::R | Entry::X) {
             let offset = (1u64 << shift) - 1;
             if target & offset != 0 {
                 return Err(Fault::Page);
             }
-            return Ok(Leaf { address: target | address & offset, entry, level });
+            return Ok(Leaf { address: target | address & offset, entry, level, global });
         }
         // Reserved in entries that point to a table.
         if entry.intersects(Entry::D | Entry::A | Entry::U) {
@@ -202,7 +220,8 @@ mod tests {
 
     #[test]
     fn rights_depend_on_mode_sum_mxr_and_what_is_marked() {
-        let leaf = |flags: u64| Leaf { address: 0, entry: Entry::from_bits_retain(flags), level: 0 };
+        let leaf =
+            |flags: u64| Leaf { address: 0, entry: Entry::from_bits_retain(flags), level: 0, global: false };
         let user_code = leaf(0x59);
         assert_eq!(user_code.rights(Mode::User, false, false), Rights::FETCH);
         assert_eq!(user_code.rights(Mode::User, false, true), Rights::FETCH | Rights::LOAD);
@@ -214,10 +233,36 @@ mod tests {
     }
 
     #[test]
-    fn satp_keeps_legal_modes_only_and_has_no_asids() {
-        assert_eq!(Satp(5).written(SV39 | 0xffff << 44 | 7), Satp(SV39 | 7));
-        assert_eq!(Satp(5).written(11 << 60 | 7), Satp(5));
-        assert_eq!(Satp(SV39 | 5).written(7), Satp(7));
+    fn satp_keeps_modes_that_there_are() {
+        assert_eq!(Satp(5).written(SV39 | 0xffff << 44 | 7, 57), Satp(SV39 | 0xffff << 44 | 7));
+        assert_eq!(Satp(SV39 | 5).written(7, 39), Satp(7));
+        for (mode, bits) in [(8, 39), (9, 48), (10, 57)] {
+            assert_eq!(Satp(5).written(mode << 60 | 7, bits), Satp(mode << 60 | 7));
+            assert_eq!(Satp(5).written(mode << 60 | 7, bits - 1), Satp(5));
+        }
+        assert_eq!(Satp(5).written(11 << 60 | 7, 64), Satp(5));
+    }
+
+    #[test]
+    fn address_spaces_are_told_apart_unless_nothing_is_translated() {
+        assert_eq!(Satp(7).space(), Satp(1 << 44).space());
+        let spaces = [7, SV39 | 7, SV39 | 8, SV39 | 1 << 44 | 7, 9 << 60 | 7].map(|satp| Satp(satp).space());
+        assert_eq!(std::collections::HashSet::from(spaces).len(), spaces.len());
+    }
+
+    #[test]
+    fn a_page_is_global_if_anything_on_the_way_is() {
+        for (flags, global) in
+            [([1, 1, 0xcf], false), ([1, 1, 0xef], true), ([1, 0x21, 0xcf], true), ([0x21, 1, 0xcf], true)]
+        {
+            let [first, second, third] = flags;
+            let tables = [
+                (0x1008, entry(0x2000, first)),
+                (0x2008, entry(0x3000, second)),
+                (0x3008, entry(0x8000_1000, third)),
+            ];
+            assert_eq!(look_up(SV39 | 1, 0x4020_1abc, &tables).unwrap().global, global, "{flags:x?}");
+        }
     }
 
     /// The algorithm of 12.3.2, step by step as it is written there.

@@ -18,13 +18,13 @@ mod hart;
 #[cfg(any(test, fuzzing))]
 pub mod hostile;
 mod interrupt;
+pub mod layout;
 pub mod lift;
 mod mmu;
 mod mode;
 mod platform;
 mod pmp;
 mod sbi;
-mod superpages;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -33,8 +33,10 @@ mod trap;
 mod words;
 
 pub use call::{Call, csr_number};
+pub use clint::CLINT;
 pub use cluster::{Boot, Cluster};
 pub use context::{Context, Enables};
 pub use hart::Hart;
+pub use layout::LAYOUT;
 pub use mode::Mode;
 pub use platform::{Platform, Shutdown};

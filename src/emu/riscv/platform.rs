@@ -15,6 +15,11 @@ pub enum Shutdown {
 
 /// The machine around one hart, as the hart sees it. Each hart has its own; they run in parallel.
 pub trait Platform: Physical {
+    /// How many bits virtual addresses have at most: Sv39, Sv48 and Sv57 are there as far as they fit.
+    fn virtual_bits(&self) -> u32 {
+        57
+    }
+
     /// The `time` counter.
     fn time(&self) -> u64;
 

@@ -11,7 +11,7 @@ use super::interrupt::Interrupts;
 use super::mode::Mode;
 use super::platform::Platform;
 use super::words::{A0, A1, MIP_WRITTEN, MODE, MSTATUS, PC, RESERVED_ADDRESS, SATP};
-use crate::interp::{Attention, Exception};
+use crate::interp::{Attention, Exception, Flush};
 use crate::memory::Access;
 
 /// Whether a hart executes instructions.
@@ -52,9 +52,11 @@ impl<P: Platform> Hart<P> {
                 self.activity = Activity::Waiting;
                 self.bus.platform().make_due();
             }
-            // There are no ASIDs, so every address space is the only one.
-            Call::FenceAll | Call::FenceSpace => self.forget_all(),
-            Call::FencePage | Call::FencePageSpace => self.forget_page(a),
+            // The low bits of `b` are the ASID, the others are reserved and ignored (12.2.1).
+            Call::FenceAll => self.forget(Flush::All),
+            Call::FenceSpace => self.forget(Flush::Space(b as u16)),
+            Call::FencePage => self.forget(Flush::page(a, None)),
+            Call::FencePageSpace => self.forget(Flush::page(a, Some(b as u16))),
             Call::FenceCode => self.code_epoch += 1,
             Call::CacheBlock => self.cache_block(a)?,
             Call::FloatDirty => {
@@ -172,20 +174,14 @@ impl<P: Platform> Hart<P> {
 
     /// Carries out the fences that other harts want of this one.
     fn serve_fences(&mut self) {
-        let (mut all, mut page, mut code) = (false, None, false);
+        let (mut flush, mut code) = (Flush::Nothing, false);
         // They are answered before they are carried out, which is before guest code goes on.
         let bus = &self.bus;
         bus.cluster().serve_fences(bus.index(), |request| match request {
             Request::Code => code = true,
-            Request::Page(address) if page.is_none() => page = Some(address),
-            Request::Page(_) | Request::All => all = true,
+            Request::Translations(wanted) => flush = flush.and(wanted),
         });
-        if all {
-            self.forget_all();
-        }
-        if let Some(address) = page {
-            self.forget_page(address);
-        }
+        self.forget(flush);
         if code {
             self.code_epoch += 1;
         }
@@ -196,8 +192,7 @@ impl<P: Platform> Hart<P> {
         if harts & 1 << self.bus.index() != 0 {
             match request {
                 Request::Code => self.code_epoch += 1,
-                Request::Page(address) => self.forget_page(address),
-                Request::All => self.forget_all(),
+                Request::Translations(flush) => self.forget(flush),
             }
         }
         let index = self.bus.index();

@@ -3,7 +3,7 @@
 use super::csr::Status;
 use super::exception::{access_fault, page_fault};
 use super::hart::Hart;
-use super::mmu::{self, Fault, Satp};
+use super::mmu::{self, Entry, Fault, Leaf, Satp};
 use super::mode::Mode;
 use super::platform::Platform;
 use super::pmp::Rights;
@@ -11,8 +11,8 @@ use super::words::SATP;
 use crate::interp::{Exception, Flush, Translation};
 use crate::memory::{Access, Physical};
 
-/// With which rights data is accessed: what the back end remembers in one view holds while `satp`, MXR and
-/// physical memory protection are what they are.
+/// With which rights data is accessed: what the back end remembers in one view and address space holds while
+/// MXR and physical memory protection are what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
     /// User mode.
@@ -67,10 +67,13 @@ impl<P: Platform> Hart<P> {
         let as_other = self.view == View::MachineAsOther;
         let data = access != Access::Fetch;
         let mode = if as_other && data { status.machine_previous() } else { self.mode() };
-        let (physical, mut rights) = self.look_up(address, mode, status).map_err(|fault| match fault {
+        let leaf = self.look_up(address, mode).map_err(|fault| match fault {
             Fault::Page => page_fault(address, access),
             Fault::Access => access_fault(address, access),
         })?;
+        let physical = leaf.map_or(address, |leaf| leaf.address);
+        let (sum, mxr) = (status.contains(Status::SUM), status.contains(Status::MXR));
+        let mut rights = leaf.map_or(Rights::all(), |leaf| leaf.rights(mode, sum, mxr));
         if as_other {
             // The other kind of access is another mode's.
             rights &= if data { Rights::LOAD | Rights::STORE } else { Rights::FETCH };
@@ -88,43 +91,38 @@ impl<P: Platform> Hart<P> {
             load: rights.contains(Rights::LOAD),
             store: rights.contains(Rights::STORE),
             fetch: rights.contains(Rights::FETCH),
+            user: leaf.is_some_and(|leaf| leaf.entry.contains(Entry::U)),
+            global: leaf.is_some_and(|leaf| leaf.global),
+            level: leaf.map_or(0, |leaf| leaf.level as u8),
             whole_page: of_page.is_some() && !(as_other && data),
         })
     }
 
-    /// The physical address and what the tables permit there.
-    fn look_up(&mut self, address: u64, mode: Mode, status: Status) -> Result<(u64, Rights), Fault> {
+    /// What the tables say of the address; `None` if `mode` uses none.
+    fn look_up(&self, address: u64, mode: Mode) -> Result<Option<Leaf>, Fault> {
         let satp = Satp(self.words[SATP]);
         if mode == Mode::Machine || satp.levels() == Some(0) {
-            return Ok((address, Rights::all()));
+            return Ok(None);
         }
         let ram = self.bus.ram();
         // Entries are read as supervisor mode would (3.7.1).
-        let pmp = &self.pmp;
-        let leaf = mmu::walk(satp, address, |at| {
-            if !pmp.rights(at, 8, Mode::Supervisor).contains(Rights::LOAD) {
-                return None;
-            }
-            ram.read(at)
-        })?;
-        self.superpages.add(address, leaf.level);
-        let rights = leaf.rights(mode, status.contains(Status::SUM), status.contains(Status::MXR));
-        Ok((leaf.address, rights))
+        let read = |at| {
+            let readable = self.pmp.rights(at, 8, Mode::Supervisor).contains(Rights::LOAD);
+            if readable { ram.read(at) } else { None }
+        };
+        mmu::walk(satp, address, read).map(Some)
+    }
+
+    /// The back end is to forget this.
+    pub(super) fn forget(&mut self, flush: Flush) {
+        if flush != Flush::Nothing {
+            self.flush = self.flush.and(flush);
+            self.drop_reservation();
+        }
     }
 
     /// The back end is to forget all translations.
     pub(super) fn forget_all(&mut self) {
-        self.flush = Flush::All;
-    }
-
-    /// The back end is to forget what the leaf entry of `address` has translated.
-    pub(super) fn forget_page(&mut self, address: u64) {
-        let page = address & !0xfff;
-        self.flush = match self.flush {
-            _ if self.superpages.may_contain(address) => Flush::All,
-            Flush::Nothing => Flush::Page(page),
-            Flush::Page(other) if other == page => Flush::Page(page),
-            Flush::Page(_) | Flush::All => Flush::All,
-        };
+        self.forget(Flush::All);
     }
 }

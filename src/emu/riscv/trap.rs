@@ -4,8 +4,7 @@ use super::hart::Hart;
 use super::mode::Mode;
 use super::platform::Platform;
 use super::words::{
-    MCAUSE, MEDELEG, MEPC, MIDELEG, MODE, MSTATUS, MTVAL, MTVEC, PC, RESERVED_ADDRESS, SCAUSE, SEPC, STVAL,
-    STVEC,
+    MCAUSE, MEDELEG, MEPC, MIDELEG, MODE, MSTATUS, MTVAL, MTVEC, PC, SCAUSE, SEPC, STVAL, STVEC,
 };
 
 /// The bit of `mcause` and `scause` that says that the number is an interrupt's.
@@ -42,9 +41,8 @@ impl<P: Platform> Hart<P> {
         let entry =
             if cause & INTERRUPT != 0 && vector & 0x3 == VECTORED { 4 * (cause & !INTERRUPT) } else { 0 };
         self.words[PC] = base.wrapping_add(entry);
-        // A store-conditional compares with the value that was read. What the trap's handler does must not
-        // make it succeed.
-        self.words[RESERVED_ADDRESS] = u64::MAX;
+        // What the trap's handler does must not make an SC succeed.
+        self.drop_reservation();
         self.refresh();
     }
 

@@ -75,8 +75,12 @@ impl Platform for HartPlatform {
             self.questions.set(questions + 1);
             return self.machine.is_kicked(self.index);
         }
-        self.questions.set(0);
-        self.look()
+        // Who was told that it is due may ask again before looking what for.
+        let due = self.look();
+        if !due {
+            self.questions.set(0);
+        }
+        due
     }
 
     fn make_due(&self) {

@@ -64,8 +64,28 @@ impl<G: Guest, S: FnMut(&str)> Guest for Traced<G, S> {
         self.hart.context()
     }
 
+    fn translation_context(&self) -> u32 {
+        self.hart.translation_context()
+    }
+
+    fn rounding(&self) -> polyvisor_emu::float::Rounding {
+        self.hart.rounding()
+    }
+
+    fn float_ready(&self) -> bool {
+        self.hart.float_ready()
+    }
+
     fn view(&self) -> usize {
         self.hart.view()
+    }
+
+    fn space(&self) -> u64 {
+        self.hart.space()
+    }
+
+    fn code_space(&self) -> u64 {
+        self.hart.code_space()
     }
 
     fn wants_attention(&self) -> bool {
@@ -96,8 +116,9 @@ impl<G: Guest, S: FnMut(&str)> Guest for Traced<G, S> {
         self.hart.misaligned(address, size, access, atomic)
     }
 
-    fn lift(
+    fn lift_in(
         &mut self,
+        context: u32,
         pc: u64,
         max: usize,
         code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
@@ -116,7 +137,7 @@ impl<G: Guest, S: FnMut(&str)> Guest for Traced<G, S> {
                 }
             }
         }
-        let block = self.hart.lift(pc, max, &mut |_, address| {
+        let block = self.hart.lift_in(context, pc, max, &mut |_, address| {
             let index = address.wrapping_sub(pc) / 2;
             parcels.get(index as usize).copied().map_or(end, Ok)
         })?;

@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use super::toy::{Function, HANDLER, INSTRET, PC, RAM, ToyGuest, call};
-use crate::interp::{Attention, Exception, Interpreter};
+use crate::interp::{Attention, Exception, Exits, Flush, Guest, Interpreter, Ran, Tlb};
 use crate::ir::{BinaryOp, Condition, Inst, Order, Terminator, UnaryOp, Value, Var, Width};
 use crate::memory::Size;
 
@@ -225,7 +225,7 @@ fn a_flushed_page_is_translated_again() {
     guest.put(RAM + 0x10, &[add(2, 1)], until(2, 2, RAM, RAM + 0x40));
     for (function, expected) in [(Function::FlushPage, 0x202), (Function::FlushAll, 0x202)] {
         guest.map(FAR, FAR);
-        guest.flush = crate::interp::Flush::All;
+        guest.flush = Flush::All;
         guest.vars[1..3].fill(0);
         guest.run(&mut interpreter, RAM);
         assert_eq!(guest.vars[1], 2);
@@ -236,6 +236,20 @@ fn a_flushed_page_is_translated_again() {
         guest.run(&mut interpreter, RAM + 0x80);
         assert_eq!(guest.vars[1], expected, "{function:?}");
     }
+}
+
+#[test]
+fn code_of_another_address_space_is_translated_again() {
+    let (mut guest, mut interpreter) = machine();
+    guest.put(FAR, &[add(1, 1)], jump(RAM + 0x40));
+    guest.put(FAR + 0x1000, &[add(1, 0x100)], jump(RAM + 0x40));
+    guest.put(RAM, &[], jump(FAR));
+    for space in [0, 1, 0, 1] {
+        guest.space = space;
+        guest.map(FAR, FAR + 0x1000 * space);
+        guest.run(&mut interpreter, RAM);
+    }
+    assert_eq!(guest.vars[1], 0x202);
 }
 
 #[test]
@@ -275,14 +289,14 @@ fn an_instruction_on_two_pages_follows_both() {
         assert_eq!(guest.vars[1..4], [3, 3, 3]);
 
         guest.map(FAR + 0x1000, RAM + 0x8000);
-        guest.flush = crate::interp::Flush::Page(FAR + 0x1000);
+        guest.flush = Flush::page(FAR + 0x1000, None);
         guest.vars[2] = 0;
         guest.run(&mut interpreter, RAM);
         assert_eq!(guest.vars[1..4], [0x303, 3, 6]);
 
         // Back: the first block is still there.
         guest.pages.clear();
-        guest.flush = crate::interp::Flush::Page(FAR + 0x1000);
+        guest.flush = Flush::page(FAR + 0x1000, None);
         guest.vars[2] = 0;
         let lifted = guest.lifted.len();
         guest.run(&mut interpreter, RAM);
@@ -290,7 +304,7 @@ fn an_instruction_on_two_pages_follows_both() {
 
         // Not mapped: the instruction before is executed, this one raises.
         guest.pages.insert(FAR + 0x1000, None);
-        guest.flush = crate::interp::Flush::Page(FAR + 0x1000);
+        guest.flush = Flush::page(FAR + 0x1000, None);
         guest.run(&mut interpreter, RAM);
         assert_eq!(guest.vars[3], 10);
         assert_eq!(guest.raised.len(), 1);
@@ -307,6 +321,59 @@ fn pages_that_cannot_be_remembered_are_translated_each_time() {
     guest.run(&mut interpreter, RAM);
     assert_eq!(guest.vars[1..4], [5, 10, 15]);
     assert_eq!(guest.lifted.len(), 7 * 5 + 1);
+}
+
+#[test]
+fn blocks_can_be_executed_one_by_one() {
+    let (mut guest, _) = machine();
+    let mut interpreter = Interpreter::with(1 << 20, Tlb::new(ToyGuest::VIEWS), Exits::Leaving);
+    looping(&mut guest, 3);
+    let blocks = [RAM, RAM + 0x20, FAR, RAM + 0x40];
+    for round in 1..=3 {
+        for pc in blocks {
+            assert_eq!(guest.pc(), pc);
+            interpreter.synchronise(&mut guest);
+            assert_eq!(interpreter.run_block(&mut guest), Ran { physical: Some(pc), executed: round });
+        }
+    }
+    assert_eq!((guest.instret(), guest.vars[1], &guest.lifted[..]), (21, 3, &blocks[..]));
+    // The same at another address, or made anew, is another block.
+    guest.map(FAR, RAM);
+    let mut run = |guest: &mut ToyGuest, pc| {
+        guest.vars[usize::from(PC.0)] = pc;
+        let changes = interpreter.synchronise(guest);
+        (changes.code, interpreter.run_block(guest))
+    };
+    guest.flush = Flush::page(FAR, None);
+    assert_eq!(run(&mut guest, FAR), (false, Ran { physical: Some(RAM), executed: 1 }));
+    guest.epoch += 1;
+    assert_eq!(run(&mut guest, RAM), (true, Ran { physical: Some(RAM), executed: 4 }));
+    guest.put(RAM, &[add(1, 5)], jump(RAM));
+    guest.epoch += 1;
+    assert_eq!(run(&mut guest, RAM), (true, Ran { physical: Some(RAM), executed: 1 }));
+    // What is on two pages, cannot be remembered, or raises.
+    guest.put(RAM + 0x1ffe, &[], jump(RAM));
+    assert_eq!(run(&mut guest, RAM + 0x1ffe).1, Ran { physical: None, executed: 1 });
+    guest.pages.insert(RAM + 0x3000, None);
+    assert_eq!(run(&mut guest, RAM + 0x3000).1, Ran { physical: None, executed: 0 });
+    assert_eq!((guest.pc(), guest.raised.len()), (HANDLER, 1));
+    guest.whole_pages = false;
+    guest.flush = Flush::All;
+    assert_eq!(run(&mut guest, RAM + 0x20).1, Ran { physical: None, executed: 0 });
+    assert_eq!(guest.pc(), RAM + 0x24);
+}
+
+#[test]
+fn an_instruction_can_be_executed_alone() {
+    let (mut guest, mut interpreter) = machine();
+    looping(&mut guest, 1);
+    guest.pages.insert(0x5000, None);
+    guest.put(RAM + 4, &[load(5, 0x5000)], None);
+    interpreter.synchronise(&mut guest);
+    interpreter.step_once(&mut guest);
+    assert_eq!((guest.pc(), guest.instret(), guest.vars[1]), (RAM + 4, 1, 1));
+    interpreter.step_once(&mut guest);
+    assert_eq!((guest.pc(), guest.raised.len()), (HANDLER, 1));
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn a_store_on_two_pages_finds_all_faults_first() {
     }
     // The first page's fault is told first.
     machine.guest.pages.insert(FIRST, None);
-    machine.guest.flush = Flush::Page(FIRST);
+    machine.guest.flush = Flush::page(FIRST, None);
     let fault = machine.store(Size::Double, SECOND - 4, 0);
     assert_eq!(fault, Err(Exception { cause: 12, value: SECOND - 4 }));
     let fault = machine.load(Size::Half, false, SECOND - 1);
@@ -189,7 +189,7 @@ fn pages_are_remembered_until_they_are_flushed() {
     machine.store(Size::Half, FIRST + 9, 1).unwrap();
     assert_eq!(machine.guest.translated, 0);
     machine.guest.map(FIRST, ELSEWHERE);
-    machine.guest.flush = Flush::Page(FIRST + 0x123);
+    machine.guest.flush = Flush::page(FIRST + 0x123, None);
     machine.store(Size::Word, FIRST, 0xabcd).unwrap();
     assert_eq!(machine.guest.translated, 1);
     assert_eq!(machine.load(Size::Word, false, SECOND), Ok(0xabcd));
@@ -206,6 +206,46 @@ fn views_have_pages_of_their_own() {
     assert_eq!(machine.load(Size::Byte, false, FIRST), Ok(0x22));
     machine.guest.context = 0;
     assert_eq!(machine.load(Size::Byte, false, FIRST), Ok(0x11));
+}
+
+#[test]
+fn a_flush_of_one_page_is_one_of_all_if_it_may_be_of_a_larger_one() {
+    for (level, address, expected) in
+        [(0, SECOND, 0), (1, SECOND, 1), (1, SECOND ^ 1 << 21, 0), (2, SECOND ^ 1 << 21, 1)]
+    {
+        let mut machine = Machine::new();
+        machine.guest.level = level;
+        machine.load(Size::Word, false, FIRST).unwrap();
+        machine.guest.flush = Flush::page(address, None);
+        machine.guest.translated = 0;
+        machine.guest.level = 0;
+        machine.load(Size::Word, false, FIRST).unwrap();
+        // Code is translated anew, too.
+        assert_eq!(machine.guest.translated, 2 * expected, "{level} {address:#x}");
+    }
+}
+
+#[test]
+fn another_address_space_is_translated_anew() {
+    let mut machine = Machine::new();
+    machine.guest.machine.ram().write(FIRST, 0x11_u8).unwrap();
+    machine.guest.machine.ram().write(ELSEWHERE, 0x22_u8).unwrap();
+    assert_eq!(machine.load(Size::Byte, false, FIRST), Ok(0x11));
+    machine.guest.space = 1;
+    machine.guest.map(FIRST, ELSEWHERE);
+    assert_eq!(machine.load(Size::Byte, false, FIRST), Ok(0x22));
+    machine.guest.space = 0;
+    machine.guest.pages.remove(&FIRST);
+    assert_eq!(machine.load(Size::Byte, false, FIRST), Ok(0x11));
+    // A view that was not used in the other one.
+    machine.guest.context = 1;
+    assert_eq!(machine.load(Size::Byte, false, FIRST), Ok(0x11));
+    machine.guest.context = 0;
+    machine.guest.space = 2;
+    machine.guest.map(FIRST, ELSEWHERE);
+    assert_eq!(machine.load(Size::Byte, false, FIRST), Ok(0x22));
+    machine.guest.context = 1;
+    assert_eq!(machine.load(Size::Byte, false, FIRST), Ok(0x22));
 }
 
 #[test]
@@ -247,14 +287,46 @@ fn reservations() {
         assert_eq!(machine.guest.vars[2], 1);
         assert_eq!(machine.guest.vars[usize::from(RESERVATION[0].0)], u64::MAX);
     }
-    // The same bytes under another address are the same.
+    // The same bytes under another address are not the same.
     machine.execute(reserve(Size::Double), SECOND);
     machine.execute(conditional(Size::Double, 10), ELSEWHERE);
-    assert_eq!((machine.guest.vars[2], machine.byte(SECOND)), (0, 10));
+    assert_eq!((machine.guest.vars[2], machine.byte(SECOND)), (1, 0));
     let misaligned = machine.execute(reserve(Size::Double), FIRST + 4);
     assert_eq!(misaligned, Some(Exception { cause: 31, value: FIRST + 4 }));
     let device = machine.execute(reserve(Size::Word), DEVICE);
     assert_eq!(device, Some(Exception { cause: 21, value: DEVICE }));
+}
+
+#[test]
+fn what_is_written_past_the_mapping_is_told() {
+    let mut machine = Machine::new();
+    let address = Value::Var(ADDRESS);
+    let order = Order::Relaxed;
+    let atomic = Inst::Atomic {
+        op: AtomicOp::Add,
+        size: Size::Word,
+        order,
+        dst: RESULT,
+        address,
+        value: VALUE.into(),
+    };
+    machine.execute(atomic, SECOND + 4);
+    machine.execute(Inst::LoadReserved { size: Size::Double, order, dst: RESULT, address }, SECOND);
+    let conditional =
+        Inst::StoreConditional { size: Size::Double, order, dst: RESULT, address, value: VALUE.into() };
+    machine.execute(conditional, SECOND);
+    assert_eq!(machine.guest.vars[2], 0);
+    // Reserved no longer: not written.
+    machine.execute(conditional, SECOND);
+    machine.store(Size::Half, SECOND + 1, 0).unwrap();
+    machine.store(Size::Double, SECOND - 3, 0).unwrap();
+    machine.store(Size::Byte, SECOND, 0).unwrap();
+    machine.guest.flush = Flush::All;
+    machine.store(Size::Byte, SECOND, 0).unwrap();
+    machine.store(Size::Word, DEVICE, 0).unwrap();
+    let pieces = [(SECOND - 3, 3), (ELSEWHERE, 5)];
+    let written = [&[(ELSEWHERE + 4, 4), (ELSEWHERE, 8), (ELSEWHERE + 1, 2)][..], &pieces, &[(ELSEWHERE, 1)]];
+    assert_eq!(*machine.guest.machine.written.borrow(), written.concat());
 }
 
 #[test]

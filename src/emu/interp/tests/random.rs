@@ -6,7 +6,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::toy::{Function, INSTRET, PC, RAM, ToyGuest};
-use crate::interp::{Attention, Exception, Guest, Interpreter};
+use crate::interp::{Attention, Exception, Exits, Guest, Interpreter, Tlb};
 use crate::ir::{
     AtomicOp, BinaryOp, Condition, FloatKind, FloatOp, Format, Inst, Order, Terminator, UnaryOp, Value, Var,
     Width, eval,
@@ -356,6 +356,17 @@ proptest! {
         let mut whole = guest(&program, &registers);
         Interpreter::new(1 << 16).run(&mut whole);
         check_same(&whole, &naive.0)?;
+
+        let mut piecewise = guest(&program, &registers);
+        let mut interpreter = Interpreter::with(1 << 16, Tlb::new(ToyGuest::VIEWS), Exits::Leaving);
+        loop {
+            interpreter.synchronise(&mut piecewise);
+            if piecewise.wants_attention() {
+                break;
+            }
+            interpreter.run_block(&mut piecewise);
+        }
+        check_same(&piecewise, &naive.0)?;
 
         let mut stepped = guest(&program, &registers);
         stepped.attention = std::vec![Attention::Step; naive.0.instret() as usize + naive.0.raised.len()];

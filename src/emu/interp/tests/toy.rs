@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::vec::Vec;
 
+use crate::float::Rounding;
 use crate::interp::{Attention, Exception, Flush, Guest, Interpreter, Translation};
 use crate::ir::{Block, Builder, FloatOp, Inst, Terminator, Value, Var};
 use crate::memory::{Access, Physical, Ram, Size};
@@ -65,11 +66,18 @@ pub struct Machine {
     _memory: Vec<u64>,
     ram: Ram,
     pub device: RefCell<Vec<(u64, Size, Option<u64>)>>,
+    /// What [`Physical::writing`] was told.
+    pub written: RefCell<Vec<(u64, u64)>>,
 }
 
 impl Physical for Machine {
     fn ram(&self) -> Ram {
         self.ram
+    }
+
+    fn writing(&self, address: u64, len: u64, write: &mut dyn FnMut()) {
+        self.written.borrow_mut().push((address, len));
+        write();
     }
 
     fn read(&self, address: u64, size: Size) -> Option<u64> {
@@ -91,6 +99,7 @@ pub struct ToyGuest {
     /// Pages that are not mapped to themselves.
     pub pages: HashMap<u64, Option<Page>>,
     pub context: u32,
+    pub space: u64,
     pub epoch: u64,
     pub flush: Flush,
     pub stop: bool,
@@ -104,6 +113,8 @@ pub struct ToyGuest {
     pub translated: usize,
     pub misaligned: bool,
     pub whole_pages: bool,
+    /// [`Translation::level`] of all pages.
+    pub level: u8,
     /// Whether a block ends where a page does.
     pub respects_pages: bool,
 }
@@ -115,10 +126,16 @@ impl ToyGuest {
         let ram = unsafe { Ram::new(RAM, RAM_LEN, memory.as_mut_ptr().cast()) };
         let mut guest = Self {
             vars: [0; 256],
-            machine: Machine { _memory: memory, ram, device: RefCell::default() },
+            machine: Machine {
+                _memory: memory,
+                ram,
+                device: RefCell::default(),
+                written: RefCell::default(),
+            },
             instructions: Vec::new(),
             pages: HashMap::new(),
             context: 0,
+            space: 0,
             epoch: 0,
             flush: Flush::Nothing,
             stop: false,
@@ -130,6 +147,7 @@ impl ToyGuest {
             translated: 0,
             misaligned: true,
             whole_pages: true,
+            level: 0,
             respects_pages: true,
         };
         guest.vars[usize::from(PC.0)] = RAM;
@@ -207,8 +225,28 @@ impl Guest for ToyGuest {
         self.context
     }
 
+    fn translation_context(&self) -> u32 {
+        self.context
+    }
+
+    fn rounding(&self) -> Rounding {
+        Rounding::NearestEven
+    }
+
+    fn float_ready(&self) -> bool {
+        true
+    }
+
     fn view(&self) -> usize {
         self.context as usize % 2
+    }
+
+    fn space(&self) -> u64 {
+        self.space
+    }
+
+    fn code_space(&self) -> u64 {
+        self.space
     }
 
     fn wants_attention(&self) -> bool {
@@ -248,6 +286,9 @@ impl Guest for ToyGuest {
             load,
             store,
             fetch,
+            user: false,
+            global: false,
+            level: self.level,
             whole_page: self.whole_pages,
         })
     }
@@ -260,8 +301,9 @@ impl Guest for ToyGuest {
         if self.misaligned && !atomic { Ok(()) } else { Err(exception(30 + access as u64, address)) }
     }
 
-    fn lift(
+    fn lift_in(
         &mut self,
+        _: u32,
         pc: u64,
         max: usize,
         code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
@@ -309,7 +351,7 @@ impl Guest for ToyGuest {
         match FUNCTIONS[usize::from(function)] {
             Function::Add => return Ok(a.wrapping_add(b)),
             Function::Raise => return Err(exception(a, b)),
-            Function::FlushPage => self.flush = Flush::Page(a),
+            Function::FlushPage => self.flush = Flush::page(a, None),
             Function::FlushAll => self.flush = Flush::All,
             Function::FenceCode => self.epoch += 1,
             Function::Context => self.context = a as u32,

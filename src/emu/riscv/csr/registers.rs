@@ -138,7 +138,7 @@ impl<P: Platform> Hart<P> {
                 self.find_interrupts();
             }
             SENVCFG => self.write_environment(words::SENVCFG, value, Environment::SUPERVISOR),
-            SATP => self.set_satp(Satp(self.words[words::SATP]).written(value)),
+            SATP => self.set_satp(value),
             PMPCFG0..=PMPCFG14 => {
                 let register = usize::from((number - PMPCFG0) / 2);
                 if register < pmp::ENTRIES / 8 {
@@ -168,7 +168,8 @@ impl<P: Platform> Hart<P> {
             self.words[plain.word] &= plain.writable;
         }
         self.words[words::MSTATUS] = Status::RESET.written(self.words[words::MSTATUS]).bits();
-        self.words[words::SATP] = Satp(0).written(self.words[words::SATP]).0;
+        let bits = self.bus.platform().virtual_bits();
+        self.words[words::SATP] = Satp(0).written(self.words[words::SATP], bits).0;
         for (word, fields) in
             [(words::MENVCFG, Environment::MACHINE), (words::SENVCFG, Environment::SUPERVISOR)]
         {
@@ -190,11 +191,11 @@ impl<P: Platform> Hart<P> {
         self.words[words::MSTATUS] = self.status().float_dirty().bits();
     }
 
-    fn set_satp(&mut self, satp: Satp) {
-        if satp.0 != self.words[words::SATP] {
-            self.words[words::SATP] = satp.0;
-            self.forget_all();
-        }
+    /// Changes the address space. What is known of others stays known (Privileged ISA, 12.1.11).
+    fn set_satp(&mut self, value: u64) {
+        let bits = self.bus.platform().virtual_bits();
+        self.words[words::SATP] = Satp(self.words[words::SATP]).written(value, bits).0;
+        self.drop_reservation();
     }
 
     fn write_masked(&mut self, word: usize, value: u64, mask: u64) {

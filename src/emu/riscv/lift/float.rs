@@ -4,7 +4,7 @@
 
 use super::{Lifter, f};
 use crate::float::{Double, Single, load_immediate};
-use crate::ir::{BinaryOp, FloatKind, Format, Terminator, UnaryOp, Value, Width};
+use crate::ir::{BinaryOp, FloatOp, Format, Terminator, UnaryOp, Value, Var, Width};
 use crate::memory::Size;
 use crate::riscv::decode::{F, Instruction, Rounding, SignOp, X};
 use crate::riscv::{Call, Enables};
@@ -27,30 +27,24 @@ impl Lifter {
                 return None;
             }
             Instruction::FloatCompute { op, rounding, rd, sources } => {
-                let format = match (op.kind, op.format) {
-                    (FloatKind::Convert, Format::Single) => Format::Double,
-                    (FloatKind::Convert, Format::Double) => Format::Single,
-                    (_, format) => format,
-                };
-                let operands = sources.map(|source| self.operand(format, source));
-                let result = self.block.temporary();
+                let operands = self.operands(op, sources);
+                let result = self.result(op.format, rd);
                 self.block.float(op, rounding.bits(), result, operands);
-                self.float_result(op.format, rd, result.into());
+                self.put_in_box(op.format, rd, result);
             }
             Instruction::FloatToX { op, rounding, rd, sources: [a, b] } => {
-                let operands = [self.operand(op.format, a), self.operand(op.format, b), Value::ZERO];
+                let operands = self.operands(op, [a, b, a]);
                 let rd = self.x_result(rd);
                 self.block.float(op, rounding.bits(), rd, operands);
             }
             Instruction::FloatFromX { op, rounding, rd, rs1 } => {
-                let result = self.block.temporary();
                 let operands = [self.x(rs1), Value::ZERO, Value::ZERO];
+                let result = self.result(op.format, rd);
                 self.block.float(op, rounding.bits(), result, operands);
-                self.float_result(op.format, rd, result.into());
+                self.put_in_box(op.format, rd, result);
             }
             Instruction::FloatSign { op, format, rd, rs1, rs2 } => {
-                let (a, b) = (self.operand(format, rs1), self.operand(format, rs2));
-                self.sign(op, format, rd, a, b);
+                self.sign(op, format, rd, rs1, rs2);
             }
             Instruction::MoveToX { format, rd, rs1 } => {
                 let width = if format == Format::Single { Width::S32 } else { Width::W64 };
@@ -59,15 +53,14 @@ impl Lifter {
                 return None;
             }
             Instruction::MoveFromX { format, rd, rs1 } => {
+                let width = if format == Format::Single { Width::U32 } else { Width::W64 };
                 let bits = self.x(rs1);
-                let bits = match format {
-                    Format::Single => self.step_unary(UnaryOp::Move, Width::U32, bits),
-                    Format::Double => bits,
-                };
-                self.float_result(format, rd, bits);
+                let result = self.result(format, rd);
+                self.block.unary(UnaryOp::Move, width, result, bits);
+                self.put_in_box(format, rd, result);
             }
             Instruction::FloatConstant { format, rd, index } => {
-                self.float_result(format, rd, Value::Const(constant(format, index)));
+                self.block.set(f(rd), constant(format, index));
             }
             _ => return self.illegal(),
         }
@@ -76,31 +69,45 @@ impl Lifter {
 
     fn float_load(&mut self, format: Format, rd: F, rs1: X, offset: i32) {
         let base = self.x(rs1);
-        let loaded = self.block.temporary();
-        self.block.load(size(format), false, loaded, base, offset);
-        self.float_result(format, rd, loaded.into());
+        let result = self.result(format, rd);
+        self.block.load(size(format), false, result, base, offset);
+        self.put_in_box(format, rd, result);
     }
 
-    fn sign(&mut self, op: SignOp, format: Format, rd: F, a: Value, b: Value) {
+    /// FSGNJ, FSGNJN, FSGNJX. With the same register twice they are FMV, FNEG and FABS.
+    fn sign(&mut self, op: SignOp, format: Format, rd: F, rs1: F, rs2: F) {
         let sign = Value::Const(match format {
             Format::Single => 1 << 31,
             Format::Double => 1 << 63,
         });
-        let result = match op {
-            SignOp::Xor => {
-                let flip = self.step(BinaryOp::And, b, sign);
-                self.step(BinaryOp::Xor, a, flip)
-            }
-            SignOp::Copy | SignOp::Negate => {
+        let a = self.operand(format, rs1);
+        let b = if rs1 == rs2 { a } else { self.operand(format, rs2) };
+        let (op, a, b) = match op {
+            SignOp::Copy if rs1 == rs2 => return self.copy(format, rd, a),
+            SignOp::Negate if rs1 == rs2 => (BinaryOp::Xor, a, sign),
+            SignOp::Xor if rs1 == rs2 => (BinaryOp::AndNot, a, sign),
+            SignOp::Xor => (BinaryOp::Xor, a, self.step(BinaryOp::And, b, sign)),
+            SignOp::Copy => {
                 let magnitude = self.step(BinaryOp::AndNot, a, sign);
-                let sign = match op {
-                    SignOp::Negate => self.step(BinaryOp::AndNot, sign, b),
-                    _ => self.step(BinaryOp::And, sign, b),
-                };
-                self.step(BinaryOp::Or, magnitude, sign)
+                (BinaryOp::Or, magnitude, self.step(BinaryOp::And, b, sign))
+            }
+            SignOp::Negate => {
+                let magnitude = self.step(BinaryOp::AndNot, a, sign);
+                (BinaryOp::Or, magnitude, self.step(BinaryOp::AndNot, sign, b))
             }
         };
-        self.float_result(format, rd, result);
+        let result = self.result(format, rd);
+        self.block.binary(op, Width::W64, result, a, b);
+        self.put_in_box(format, rd, result);
+    }
+
+    /// As many operands as the operation has.
+    fn operands(&mut self, op: FloatOp, sources: [F; 3]) -> [Value; 3] {
+        let mut operands = [Value::ZERO; 3];
+        for (operand, source) in operands.iter_mut().zip(sources).take(op.kind.operands()) {
+            *operand = self.operand(op.source(), source);
+        }
+        operands
     }
 
     /// The operand that a register holds.
@@ -112,11 +119,26 @@ impl Lifter {
         }
     }
 
-    /// `rd = bits`, boxed if need be.
-    fn float_result(&mut self, format: Format, rd: F, bits: Value) {
+    /// Where the bits of a result for `rd` go first.
+    fn result(&mut self, format: Format, rd: F) -> Var {
+        match format {
+            Format::Single => self.block.temporary(),
+            Format::Double => f(rd),
+        }
+    }
+
+    /// `rd` = the operand `bits`.
+    fn copy(&mut self, format: Format, rd: F, bits: Value) {
         match format {
             Format::Single => self.block.binary(BinaryOp::Or, Width::W64, f(rd), bits, BOX),
             Format::Double => self.block.set(f(rd), bits),
+        }
+    }
+
+    /// What [`Self::result`] has said is put into `rd`, if it is not there.
+    fn put_in_box(&mut self, format: Format, rd: F, result: Var) {
+        if format == Format::Single {
+            self.copy(format, rd, result.into());
         }
     }
 
@@ -146,10 +168,10 @@ fn size(format: Format) -> Size {
     }
 }
 
-/// What FLI loads.
+/// What FLI makes of a register.
 fn constant(format: Format, index: u8) -> u64 {
     match format {
-        Format::Single => load_immediate::<Single>(index).map_or(0, u64::from),
+        Format::Single => BOX | load_immediate::<Single>(index).map_or(0, u64::from),
         Format::Double => load_immediate::<Double>(index).unwrap_or(0),
     }
 }

@@ -62,7 +62,9 @@ impl<P: Platform> Hart<P> {
     fn console_read(&self, (address, len): (u64, u64)) -> Answer {
         for done in 0..len {
             let Some(byte) = self.console_get() else { return Ok(done) };
-            self.bus.ram().write(address + done, byte).ok_or(Error::InvalidParam)?;
+            let (at, mut written) = (address + done, None);
+            self.bus.writing(at, 1, &mut || written = self.bus.ram().write(at, byte));
+            written.ok_or(Error::InvalidParam)?;
         }
         Ok(len)
     }

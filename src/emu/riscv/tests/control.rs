@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ir::Inst;
 use crate::riscv::csr::number::*;
 use crate::riscv::words::{FFLAGS as FFLAGS_WORD, FRM as FRM_WORD, INSTRET as INSTRET_WORD};
 
@@ -153,6 +154,39 @@ fn exits_need_their_enables() {
     assert!(!enables(&hart).intersects(Enables::CBO_ZERO | Enables::WFI | Enables::SRET));
     hart.set(SENVCFG, 0x80);
     assert!(enables(&hart).contains(Enables::CBO_ZERO) && !enables(&hart).contains(Enables::CBO_CLEAN));
+}
+
+#[test]
+fn what_is_lifted_for_translation_has_floating_point() {
+    const FADD_D: u32 = 0x0220_f053;
+    let mut hart = hart(Mode::Machine);
+    let lift = |hart: &mut TestHart, context| {
+        let code = |_: &mut TestHart, address| Ok((FADD_D >> (8 * (address & 2))) as u16);
+        hart.lift_in(context, RAM, 1, &mut { code }).unwrap()
+    };
+    for (status, frm, ready) in [
+        (0, 0, false),
+        (1, 0, false),
+        (3, 0, true),
+        (3, 3, true),
+        (3, 4, false),
+        (3, 5, false),
+        (3, 7, false),
+    ] {
+        hart.set(MSTATUS, 3 << 13);
+        hart.set(FRM, frm);
+        hart.set(MSTATUS, status << 13);
+        assert_eq!(hart.float_ready(), ready, "{status} {frm}");
+        let context = hart.translation_context();
+        let translated = lift(&mut hart, context);
+        assert!(matches!(translated.insts[..], [Inst::Float { .. }]), "{:?}", translated.insts);
+        // Rounding to nearest, ties away, is no other code.
+        let context = hart.context();
+        assert_eq!(lift(&mut hart, context) == translated, ready || frm == 4, "{status} {frm}");
+    }
+    let context = hart.translation_context();
+    hart.enter(Mode::User);
+    assert_ne!(hart.translation_context(), context);
 }
 
 proptest! {

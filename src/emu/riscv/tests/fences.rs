@@ -3,6 +3,7 @@
 use core::sync::atomic::AtomicBool;
 
 use super::*;
+use crate::interp::Flush;
 use crate::riscv::fence::Request;
 
 const HARTS: usize = 4;
@@ -36,7 +37,7 @@ fn no_fence_is_lost_or_answered_too_early() {
         };
         for round in 1..=ROUNDS {
             published[own].store(round, Ordering::Relaxed);
-            cluster.ask_fence(own, u32::MAX, Request::Page(round), |_| ());
+            cluster.ask_fence(own, u32::MAX, Request::Translations(Flush::page(round, None)), |_| ());
             while !cluster.is_fenced(own) {
                 cluster.serve_fences(own, |_| known = look());
                 std::thread::yield_now();

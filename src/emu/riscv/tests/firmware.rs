@@ -156,7 +156,7 @@ fn fences_reach_harts_that_are_asleep_when_they_wake() {
     assert_eq!(one.take_flush(), Flush::Nothing, "not asked");
     assert!(two.bus.shared().fences.unpark());
     assert_eq!(ecall(&mut one, RFENCE, 2, &[1, 0, 0x1000, 0x1000, 9]), (0, 0));
-    assert_eq!(one.take_flush(), Flush::Page(0x1000));
+    assert_eq!(one.take_flush(), Flush::page(0x1000, Some(9)));
     assert_eq!(ecall(&mut one, RFENCE, 3, &[1, 0, 0, 0]).0, -2);
     assert_eq!(ecall(&mut one, RFENCE, 0, &[4, 0]).0, -3);
 }

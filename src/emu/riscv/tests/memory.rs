@@ -4,6 +4,7 @@ use super::*;
 use crate::interp::{Flush, Translation};
 use crate::memory::Access;
 use crate::riscv::csr::number::*;
+use crate::riscv::words::RESERVED_ADDRESS;
 
 const TABLE: u64 = RAM + 0x1000;
 const SV39: u64 = 8 << 60;
@@ -76,11 +77,28 @@ fn views_are_told_apart_and_other_modes_data_is_not_remembered() {
     assert!(view(&mut hart, Mode::Machine, 0) && !view(&mut hart, Mode::Machine, MPRV | 3 << 11));
     assert!(view(&mut hart, Mode::Machine, MPRV));
     let data = hart.translate(USER_PAGE + 8, 2, Access::Load).unwrap();
-    let page =
-        Translation { address: RAM + 0x8008, load: true, store: true, fetch: false, whole_page: false };
+    let page = Translation {
+        address: RAM + 0x8008,
+        load: true,
+        store: true,
+        fetch: false,
+        user: true,
+        global: false,
+        level: 0,
+        whole_page: false,
+    };
     assert_eq!(data, page);
     let code = hart.translate(USER_PAGE, 2, Access::Fetch).unwrap();
-    let same = Translation { address: USER_PAGE, load: false, store: false, fetch: true, whole_page: true };
+    let same = Translation {
+        address: USER_PAGE,
+        load: false,
+        store: false,
+        fetch: true,
+        user: false,
+        global: false,
+        level: 0,
+        whole_page: true,
+    };
     assert_eq!(code, same);
 }
 
@@ -134,21 +152,20 @@ fn what_must_be_forgotten() {
     let page = |hart: &mut TestHart, address| hart.call(Call::FencePage.number(), address, 0).unwrap();
     page(&mut hart, 0x1234);
     page(&mut hart, 0x1000);
-    assert_eq!((hart.take_flush(), hart.take_flush()), (Flush::Page(0x1000), Flush::Nothing));
+    assert_eq!((hart.take_flush(), hart.take_flush()), (Flush::page(0x1000, None), Flush::Nothing));
     page(&mut hart, 0x1000);
     page(&mut hart, 0x2000);
     assert_eq!(hart.take_flush(), Flush::All);
-    // A page of a superpage stands for all of it.
-    hart.translate(KERNEL + 0x3000, 2, Access::Load).unwrap();
-    page(&mut hart, KERNEL);
+    hart.call(Call::FencePageSpace.number(), 0x1234, 0xa_0003).unwrap();
+    assert_eq!(hart.take_flush(), Flush::page(0x1000, Some(3)));
+    hart.call(Call::FenceSpace.number(), 0, 0xa_0003).unwrap();
+    assert_eq!(hart.take_flush(), Flush::Space(3));
+    hart.execute(Call::FenceAll).unwrap();
     assert_eq!(hart.take_flush(), Flush::All);
-    page(&mut hart, KERNEL);
-    assert_eq!(hart.take_flush(), Flush::Page(KERNEL));
     for (number, value, forget) in [
         (SSTATUS, SUM, Flush::Nothing),
         (SSTATUS, MXR, Flush::All),
         (SSTATUS, MXR, Flush::Nothing),
-        (SATP, SV39 | 0xff, Flush::All),
         (SATP, SV39 | 0xff, Flush::Nothing),
         (PMPADDR0, 0, Flush::All),
     ] {
@@ -158,6 +175,60 @@ fn what_must_be_forgotten() {
     let epoch = hart.code_epoch();
     hart.execute(Call::FenceCode).unwrap();
     assert_ne!(hart.code_epoch(), epoch);
+}
+
+#[test]
+fn pages_tell_whose_they_are_and_how_large() {
+    let mut hart = paged();
+    hart.poke(TABLE + 0x2008, (RAM + 0x8000) >> 12 << 10 | 0xff);
+    let mut of = |mode, address| {
+        hart.enter(mode);
+        let page = hart.translate(address, 2, Access::Fetch).unwrap();
+        (page.user, page.global, page.level)
+    };
+    assert_eq!(of(Mode::User, USER_PAGE), (true, true, 0));
+    assert_eq!(of(Mode::User, USER_CODE), (true, false, 0));
+    assert_eq!(of(Mode::Supervisor, KERNEL), (false, false, 1));
+    assert_eq!(of(Mode::Machine, KERNEL), (false, false, 0));
+}
+
+#[test]
+fn address_spaces_are_those_of_the_mode_that_accesses() {
+    let mut hart = paged();
+    let satp = SV39 | TABLE >> 12;
+    let mut of = |mode, status, satp| {
+        hart.enter(Mode::Machine);
+        hart.set(MSTATUS, status);
+        hart.set(SATP, satp);
+        hart.enter(mode);
+        (hart.space(), hart.code_space())
+    };
+    let user = of(Mode::User, 0, satp);
+    assert_eq!(user.0, user.1);
+    assert_eq!(of(Mode::Supervisor, SUM, satp), user);
+    assert_ne!(of(Mode::User, 0, satp | 1 << 44).0, user.0);
+    let machine = of(Mode::Machine, 0, satp);
+    // Code of machine mode is told from others by the context.
+    assert_eq!((machine.0 == user.0, machine.1), (false, user.1));
+    assert_eq!(of(Mode::Machine, MPRV, satp), user);
+    // Without translation all are the same, whatever else is in satp.
+    assert_eq!(of(Mode::User, 0, 1 << 44), (machine.0, machine.0));
+}
+
+#[test]
+fn a_reservation_ends_where_its_address_may_mean_something_else() {
+    let mut hart = paged();
+    hart.enter(Mode::Supervisor);
+    let mut keeps = |call: Call, number, value| {
+        hart.words[RESERVED_ADDRESS] = KERNEL | 3;
+        hart.call(call.number(), value, word(number)).unwrap();
+        hart.words[RESERVED_ADDRESS] != u64::MAX
+    };
+    let mut keeps_written = |number, value| keeps(Call::CsrWrite, number, value);
+    assert!(keeps_written(SSTATUS, 3 << 13) && keeps_written(FCSR, 1));
+    assert!(!keeps_written(SSTATUS, SUM) && keeps_written(SSTATUS, SUM) && !keeps_written(SSTATUS, MXR));
+    assert!(!keeps_written(SATP, SV39 | 1 << 44 | TABLE >> 12));
+    assert!(keeps(Call::FenceCode, 0, 0) && !keeps(Call::FenceAll, 0, 0) && !keeps(Call::Sret, 0, 0));
 }
 
 #[test]
