@@ -9,8 +9,11 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod a64;
 pub mod float;
 pub mod interp;
 pub mod ir;
+pub mod jit;
 pub mod memory;
 pub mod riscv;
+pub mod shadow;

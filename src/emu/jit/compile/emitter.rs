@@ -1,0 +1,177 @@
+//! What emits the steps of a trace, one after the other.
+
+use super::exits::{Joint, Way};
+use super::extension::Facts;
+use super::float::{Float, Needs};
+use super::layout::{Layout, RETIRED, TEMPORARIES, WORDS};
+use super::op::Op;
+use super::registers::{Need, Registers};
+use super::trace::{Step, Trace};
+use super::{ExitKind, Features, Output};
+use crate::a64::{Assembler, Barrier, Ext, Label, Mode};
+use crate::ir::{UnaryOp, Width};
+use crate::memory::Size;
+
+/// The bit of the count of retired instructions that says that the hart is wanted.
+pub const DUE: u8 = 63;
+
+/// Emits a trace.
+pub struct Emitter<'a> {
+    pub layout: &'a Layout,
+    pub features: Features,
+    pub trace: &'a Trace,
+    pub asm: &'a mut Assembler,
+    pub output: &'a mut Output,
+    /// `None` while it compiles an operation.
+    pub float: Option<&'a mut Float>,
+    /// Which slot of the table of far targets a target has.
+    pub slot: &'a mut dyn FnMut(u64) -> Option<u32>,
+    pub registers: Registers,
+    pub facts: Facts,
+    /// The one that is being emitted.
+    pub step: Step,
+    declined: bool,
+}
+
+impl<'a> Emitter<'a> {
+    pub fn new(
+        layout: &'a Layout,
+        features: Features,
+        trace: &'a Trace,
+        asm: &'a mut Assembler,
+        output: &'a mut Output,
+        float: &'a mut Float,
+        slot: &'a mut dyn FnMut(u64) -> Option<u32>,
+    ) -> Self {
+        let step = Step { op: Op::Nothing, retired: 0, uses: 0, shown: false };
+        let (registers, facts) = (Registers::new(), Facts::new());
+        let float = Some(float);
+        Self { layout, features, trace, asm, output, float, slot, registers, facts, step, declined: false }
+    }
+
+    /// Emits all of it. `Err`: it must be tried again with at most so many guest instructions.
+    pub fn run(mut self) -> Result<(), usize> {
+        let pc = self.trace.parts.first().copied().unwrap_or(0);
+        let attention = self.asm.label();
+        self.asm.tbnz(RETIRED, DUE, attention);
+        if let Some(float) = &mut self.float {
+            float.start(pc);
+        }
+        let not_ready = self.check_float();
+        self.joint(pc);
+        let trace = self.trace;
+        for &step in &trace.steps {
+            self.step = step;
+            self.emit();
+            self.release();
+            if self.declined {
+                return Err(usize::from(step.retired));
+            }
+        }
+        self.output.main = self.asm.here();
+        self.emit_out_of_line();
+        if let Some(float) = &mut self.float {
+            float.out_of_line(self.asm);
+        }
+        self.asm.bind(attention);
+        self.exit(None, ExitKind::Attention { pc });
+        if let Some((at, label)) = not_ready {
+            self.asm.bind(label);
+            self.exit(None, ExitKind::Float { pc });
+            self.require(at);
+        }
+        match self.asm.finish() {
+            Ok(()) if self.asm.here() <= usize::from(u16::MAX) => Ok(()),
+            _ => Err(trace.guests.len() / 2),
+        }
+    }
+
+    /// If there is floating-point code: checks that it may run. Where, and what for if not.
+    fn check_float(&mut self) -> Option<(usize, Label)> {
+        if !self.trace.steps.iter().any(|step| matches!(step.op, Op::Float(_))) {
+            return None;
+        }
+        self.output.uses_float = true;
+        let [temporary, ..] = TEMPORARIES;
+        let offset = 8 * i64::from(self.layout.float_ready);
+        self.asm.load(Mode::Normal, Size::Double, Ext::Zero, temporary, WORDS, offset);
+        let (at, label) = (self.asm.here(), self.asm.label());
+        self.asm.tbz(temporary, 0, label);
+        Some((at, label))
+    }
+
+    /// What the check at word `at` has to ask is known now: it tests bit 0 so far.
+    fn require(&mut self, at: usize) {
+        const NEXT_BIT: u32 = 1 << 19;
+        if self.float.as_ref().is_some_and(|float| float.needs() == Needs::Nearest)
+            && let Some(&word) = self.asm.words().get(at)
+        {
+            self.asm.patch(at, word | NEXT_BIT);
+        }
+    }
+
+    /// The guest instruction cannot be translated after all: it and those behind it are for the interpreter.
+    pub fn decline(&mut self) {
+        self.declined = true;
+    }
+
+    /// The guest-virtual address of the current guest instruction.
+    pub fn pc(&self) -> u64 {
+        let leaves = matches!(
+            self.step.op,
+            Op::Side { .. } | Op::Guard { .. } | Op::Jump { .. } | Op::Branch { .. } | Op::Indirect { .. }
+        );
+        let index = usize::from(self.step.retired).saturating_sub(usize::from(leaves));
+        self.trace.guests.get(index).copied().unwrap_or(0)
+    }
+
+    /// From here on, code may also come from elsewhere in the trace that goes on at `pc`, in the state that is known now.
+    fn joint(&mut self, pc: u64) {
+        let label = self.asm.label();
+        self.asm.bind(label);
+        self.output.joints.push(Joint { pc, label, retired: self.step.retired, facts: self.facts });
+    }
+
+    fn emit(&mut self) {
+        match self.step.op {
+            Op::Nothing | Op::Part(_) => {}
+            Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, a } => self.copy_value(dst, a),
+            Op::Unary { op, width, dst, a } => self.unary(op, width, dst, a),
+            Op::Binary { op, width, dst, a, b } => self.binary(op, width, dst, a, b),
+            Op::Shifted { op, width, dst, a, b, shift, amount } => {
+                self.shifted(op, width, dst, a, b, shift, amount);
+            }
+            Op::Extended { subtract, dst, a, b, low, amount } => {
+                self.extended(subtract, dst, a, b, low, amount);
+            }
+            Op::Extract { dst, a, low, at } => self.extract(dst, a, low, at),
+            Op::Insert { dst, a, low, to } => self.insert(dst, a, low, to),
+            Op::MulAdd { subtract, width, dst, a, b, c } => self.multiply_add(subtract, width, dst, a, b, c),
+            Op::Set { dst, test } => self.set_if(dst, test),
+            Op::Select { dst, test, a, b } => self.select(dst, test, a, b),
+            Op::Load { size, signed, order, dst, base, offset } => {
+                self.load(size, signed, order, dst, base, offset);
+            }
+            Op::Store { size, order, base, offset, value } => self.store(size, order, base, offset, value),
+            Op::LoadReserved { size, order, dst, address } => self.load_reserved(size, order, dst, address),
+            Op::StoreConditional { size, order, dst, address, value } => {
+                self.store_conditional(size, order, dst, address, value);
+            }
+            Op::Atomic { op, size, order, dst, address, value } => {
+                self.atomic(op, size, order, dst, address, value);
+            }
+            Op::Fence => self.asm.dmb(Barrier::Ish),
+            Op::Float(operation) => self.float_operation(&operation),
+            Op::Foreign { .. } => self.decline(),
+            Op::Stop { pc } => self.leave(Way::Interpret(pc), self.state()),
+            Op::Side { test, target } => self.side(test, target),
+            Op::Guard { target, masked, expected } => self.guard(target, masked, expected),
+            Op::Jump { target } => self.leave(Way::To(target), self.state()),
+            Op::Branch { test, taken, otherwise } => self.branch(test, taken, otherwise),
+            Op::Indirect { target, masked } => {
+                let x = self.source(target.into(), Need::Full);
+                self.leave(Way::Indirect { x, masked }, self.state());
+            }
+        }
+    }
+}

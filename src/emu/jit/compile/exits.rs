@@ -1,0 +1,262 @@
+//! Ways out of a trace, and back to its own parts.
+
+use super::emitter::{DUE, Emitter};
+use super::extension::Facts;
+use super::float::Float;
+use super::layout::{RETIRED, TABLES};
+use super::op::Test;
+use super::registers::Need;
+use super::{Exit, ExitKind};
+use crate::a64::{Alu, Bits, Cond, Ext, Index, Label, Mode, Shift, X, branch};
+use crate::ir::{Value, Var};
+use crate::memory::Size;
+
+/// The registers that guests' registers may live in.
+pub const PINNED: u32 = 0x0ff8_ffff;
+/// Addresses on one page have these bits in common.
+const PAGE: u64 = !0xfff;
+/// Which bits of a target choose its entry in the cache of indirect branches, which has 16 bytes for each.
+const HASH: u64 = 0x7fe;
+
+/// Where a way out leads.
+#[derive(Debug, Clone, Copy)]
+pub enum Way {
+    /// To this guest-virtual address.
+    To(u64),
+    /// To the one in a register; if `masked`, the lowest bit does not count.
+    Indirect { x: X, masked: bool },
+    /// The interpreter executes the instruction at this address.
+    Interpret(u64),
+}
+
+/// What is so where a way out branches off.
+#[derive(Debug, Clone, Copy)]
+pub struct State {
+    pub facts: Facts,
+    /// SIMD&FP registers that are not in their boxes yet.
+    pub boxes: u32,
+    /// Guest instructions of the trace that are complete.
+    pub retired: u16,
+    /// The guest instruction that leaves.
+    pub pc: u64,
+}
+
+/// A place that code of the same trace may branch to.
+#[derive(Debug, Clone, Copy)]
+pub struct Joint {
+    /// Where the guest is.
+    pub pc: u64,
+    pub label: Label,
+    /// As many guest instructions are not counted yet.
+    pub retired: u16,
+    /// What must be so.
+    pub facts: Facts,
+}
+
+/// Code that lies behind that of the steps.
+#[derive(Debug, Clone, Copy)]
+pub enum OutOfLine {
+    Leave {
+        label: Label,
+        way: Way,
+        state: State,
+    },
+    /// `x` = all ones, then on at `back`.
+    Ones {
+        label: Label,
+        bits: Bits,
+        x: X,
+        back: Label,
+    },
+}
+
+impl Emitter<'_> {
+    /// What is so now.
+    pub fn state(&self) -> State {
+        State { facts: self.facts, boxes: self.boxes(), retired: self.step.retired, pc: self.pc() }
+    }
+
+    /// A label for a way out that branches off here.
+    pub fn out_of_line(&mut self, way: Way) -> Label {
+        self.out_of_line_from(way, self.state())
+    }
+
+    /// [`Emitter::out_of_line`] in another state than the current one.
+    pub fn out_of_line_from(&mut self, way: Way, state: State) -> Label {
+        let label = self.asm.label();
+        self.output.out_of_line.push(OutOfLine::Leave { label, way, state });
+        label
+    }
+
+    /// Emits what has been put out of line.
+    pub fn emit_out_of_line(&mut self) {
+        let mut next = 0;
+        while let Some(&item) = self.output.out_of_line.get(next) {
+            next += 1;
+            match item {
+                OutOfLine::Leave { label, way, state } => {
+                    self.asm.bind(label);
+                    self.leave(way, state);
+                }
+                OutOfLine::Ones { label, bits, x, back } => {
+                    self.asm.bind(label);
+                    self.asm.movn(bits, x, 0, 0);
+                    self.asm.b(back);
+                }
+            }
+        }
+    }
+
+    /// Leaves on this way.
+    pub fn leave(&mut self, way: Way, state: State) {
+        match way {
+            Way::To(target) => {
+                if let Some(joint) = self.find_joint(target, &state) {
+                    return self.join(joint, state);
+                }
+                self.settle(state, 0, 0);
+                self.jump(target, state.pc);
+            }
+            Way::Indirect { x, masked } => {
+                self.settle(state, 0, 0);
+                self.indirect(x, masked, ExitKind::Indirect);
+            }
+            Way::Interpret(pc) => {
+                self.settle(state, 0, 0);
+                self.exit(None, ExitKind::Interpret { pc });
+            }
+        }
+    }
+
+    /// Makes the guest's registers what the guest sees, but for those in `pending`, and counts the instructions from number
+    /// `counted` on.
+    fn settle(&mut self, state: State, pending: u32, counted: u16) {
+        self.extend_all(state.facts.pending & !pending);
+        Float::settle(self.asm, state.boxes);
+        let retired = i64::from(state.retired) - i64::from(counted);
+        if retired != 0 {
+            self.asm.alu_imm(Alu::Add, Bits::W64, RETIRED, RETIRED, retired as u64);
+        }
+    }
+
+    fn extend_all(&mut self, pending: u32) {
+        let mut pending = pending & PINNED;
+        while pending != 0 {
+            let x = X::new(pending.trailing_zeros() as u8);
+            pending &= pending - 1;
+            self.asm.sxtw(x, x);
+        }
+    }
+
+    /// The best place in this trace to go on at `target`.
+    fn find_joint(&self, target: u64, state: &State) -> Option<Joint> {
+        let fits = |joint: &&Joint| {
+            joint.pc == target
+                && joint.facts.narrow & !state.facts.narrow == 0
+                && joint.facts.small & !state.facts.small == 0
+        };
+        self.output.joints.iter().rev().find(fits).copied()
+    }
+
+    /// Goes on at a joint that lies behind, unless the hart is wanted.
+    fn join(&mut self, joint: Joint, state: State) {
+        self.settle(state, joint.facts.pending, joint.retired);
+        self.asm.tbz(RETIRED, DUE, joint.label);
+        self.extend_all(joint.facts.pending);
+        self.exit(None, ExitKind::Attention { pc: joint.pc });
+    }
+
+    /// On at `target`, which a jump at `from` leads to.
+    fn jump(&mut self, target: u64, from: u64) {
+        let page = self.trace.parts.first().map_or(0, |pc| pc & PAGE);
+        if target & PAGE == page {
+            let at = self.asm.here();
+            self.asm.word(branch(0, 1).unwrap_or(0));
+            return self.exit(Some(at as u16), ExitKind::Jump { target, backward: target <= from });
+        }
+        let [x, ..] = super::layout::TEMPORARIES;
+        match (self.slot)(target) {
+            Some(slot)
+                if self.asm.load(Mode::Normal, Size::Double, Ext::Zero, x, TABLES, 8 * i64::from(slot)) =>
+            {
+                let stub = self.asm.here();
+                self.asm.blr(x);
+                self.number_exit(None, stub, ExitKind::FarMiss { target, slot: Some(slot) });
+            }
+            _ => {
+                self.asm.mov_imm(x, target);
+                self.indirect(x, false, ExitKind::FarMiss { target, slot: None });
+            }
+        }
+    }
+
+    /// On at what the cache of indirect branches has for `x`, or out with that in x16.
+    fn indirect(&mut self, x: X, masked: bool, kind: ExitKind) {
+        let [target, entry, _, code] = super::layout::TEMPORARIES;
+        let mut x = x;
+        if x == entry || x == code {
+            self.asm.mov(Bits::W64, target, x);
+            x = target;
+        }
+        let miss = self.asm.label();
+        self.asm.alu_imm(Alu::And, Bits::W64, entry, x, HASH);
+        self.asm.alu_shift(Alu::Sub, Bits::W64, entry, TABLES, entry, Shift::Lsl, 3);
+        self.asm.ldp(entry, code, entry, -16, Index::Offset);
+        self.asm.cmp(Bits::W64, entry, x);
+        self.asm.b_cond(Cond::Ne, miss);
+        self.asm.br(code);
+        self.asm.bind(miss);
+        if masked {
+            self.asm.alu_imm(Alu::And, Bits::W64, target, x, !1);
+        } else if x != target {
+            self.asm.mov(Bits::W64, target, x);
+        }
+        self.exit(None, kind);
+    }
+
+    /// Out, by a call of the common exit.
+    pub fn exit(&mut self, branch: Option<u16>, kind: ExitKind) {
+        const CALL: u32 = 0x9400_0000;
+        let stub = self.asm.here();
+        self.output.calls.push(stub as u16);
+        self.asm.word(CALL);
+        self.number_exit(branch, stub, kind);
+    }
+
+    fn number_exit(&mut self, branch: Option<u16>, stub: usize, kind: ExitKind) {
+        self.asm.word(self.output.exits.len() as u32);
+        self.output.exits.push(Exit { branch, stub: stub as u16, kind });
+    }
+
+    /// Out to `target` if the test holds.
+    pub fn side(&mut self, test: Test, target: u64) {
+        // What the decision extends needs no extension out of line.
+        let decision = self.decide(test);
+        let label = self.out_of_line(Way::To(target));
+        self.branch_if(decision, label);
+    }
+
+    /// The end of a trace with two ways.
+    pub fn branch(&mut self, test: Test, taken: u64, otherwise: u64) {
+        let state = self.state();
+        // A loop stays in line.
+        let (test, out, on) = match self.find_joint(taken, &state) {
+            Some(_) => (test.invert(), otherwise, taken),
+            None => (test, taken, otherwise),
+        };
+        self.side(test, out);
+        self.leave(Way::To(on), self.state());
+    }
+
+    /// Out unless the target is the expected one, where the trace goes on.
+    pub fn guard(&mut self, target: Var, masked: bool, expected: u64) {
+        let x = self.source(target.into(), Need::Full);
+        if self.known_constant(target.into()) == Some(expected) {
+            return;
+        }
+        let way = self.out_of_line(Way::Indirect { x, masked });
+        let expected = self.source(Value::Const(expected), Need::Full);
+        self.asm.cmp(Bits::W64, x, expected);
+        self.asm.b_cond(Cond::Ne, way);
+    }
+}

@@ -1,0 +1,140 @@
+//! Loads and stores.
+//!
+//! There is no unprivileged load of a SIMD&FP register. So these are privileged ones, of addresses that cannot be the
+//! engine's: in the translation table that the engine is in, its addresses have bit 47 set, and those of the guest have it
+//! clear; the other table's have bit 63 set. One bit of the base register is tested, once for all accesses from about there:
+//! around the engine's half of the table there is nothing mapped for as far as an access gets from a base that has been
+//! tested.
+
+use super::{Float, Origin, Surroundings, T0, format, registers::V29};
+use crate::a64::{Alu, Bits, F, X};
+use crate::ir::{Format, Value, Var};
+
+/// Bytes at both ends of the engine's addresses that are not mapped: [2^47, 2^47 + `GUARD`) and [2^48 - `GUARD`, 2^48).
+pub const GUARD: u64 = 16 << 10;
+/// How far a base may move before it is tested again: with the offset and the size of an access, less than [`GUARD`].
+const REACH: i32 = 8 << 10;
+
+/// The largest offset: what [`REACH`] leaves, and can be added in one instruction.
+const FARTHEST: i64 = 4 << 10;
+
+/// The base registers that have been tested, and how far they have moved since.
+#[derive(Debug)]
+pub struct Tested {
+    moved: [Option<i32>; Var::FIRST_TEMPORARY as usize],
+    /// The code's own addresses, and most likely its data's, have bit 63 set.
+    high: bool,
+}
+
+impl Tested {
+    pub const fn new() -> Self {
+        Self { moved: [None; Var::FIRST_TEMPORARY as usize], high: false }
+    }
+
+    /// Forgets all, for a block at this address.
+    pub fn start(&mut self, pc: u64) {
+        self.moved.fill(None);
+        self.high = pc >> 63 != 0;
+    }
+
+    /// See [`Float::changed`].
+    pub fn changed(&mut self, var: Var, by: Option<i64>) {
+        if let Some(moved) = self.moved.get_mut(usize::from(var.0)) {
+            *moved = moved.zip(by).and_then(|(moved, by)| moved.checked_add(i32::try_from(by).ok()?));
+            *moved = moved.filter(|moved| (-REACH..=REACH).contains(moved));
+        }
+    }
+
+    /// Whether `var` need not be tested; it counts as tested then.
+    fn test(&mut self, var: Var) -> bool {
+        match self.moved.get_mut(usize::from(var.0)) {
+            Some(moved) => moved.replace(moved.unwrap_or(0)).is_some(),
+            None => false,
+        }
+    }
+}
+
+/// Whether an address is one of the engine's half.
+const fn is_engines(address: u64) -> bool {
+    address >> 47 == 1
+}
+
+impl Float {
+    pub(super) fn load(
+        &mut self,
+        c: &mut impl Surroundings,
+        of: Format,
+        dst: Var,
+        base: Value,
+        offset: i32,
+    ) -> bool {
+        let f = format(of);
+        let Some((base, offset)) = self.address(c, f, base, offset) else { return false };
+        let v = Self::result(c, dst, V29);
+        c.may_fault(self.pending);
+        c.asm().fload(f, v, base, offset);
+        self.put(c, f, dst, v);
+        true
+    }
+
+    pub(super) fn store(
+        &mut self,
+        c: &mut impl Surroundings,
+        of: Format,
+        base: Value,
+        offset: i32,
+        value: Var,
+    ) -> bool {
+        let f = format(of);
+        let Some((base, offset)) = self.address(c, f, base, offset) else { return false };
+        let value = match of {
+            Format::Double => self.whole(c, value),
+            Format::Single => Origin::of(c, value),
+        };
+        let v = value.bring(c.asm(), f, V29);
+        c.may_fault(self.pending);
+        c.asm().fstore(f, v, base, offset);
+        true
+    }
+
+    /// A base and an offset that can be encoded. `None`, with nothing emitted, if the address is not the guest's.
+    fn address(&mut self, c: &mut impl Surroundings, f: F, base: Value, offset: i32) -> Option<(X, i64)> {
+        let offset = i64::from(offset);
+        if !(-FARTHEST..FARTHEST).contains(&offset) {
+            return None;
+        }
+        let var = match base {
+            Value::Const(base) => {
+                let address = base.wrapping_add_signed(offset);
+                if is_engines(address) || is_engines(address.wrapping_add(8)) {
+                    return None;
+                }
+                return Some((c.source(Value::Const(address), Bits::W64, T0), 0));
+            }
+            Value::Var(var) => var,
+        };
+        let register = c.source(base, Bits::W64, T0);
+        if !self.tested.test(var) {
+            let engines = c.interpret(self.pending);
+            if self.tested.high {
+                c.asm().tbz(register, 63, engines);
+            } else {
+                c.asm().tbnz(register, 47, engines);
+            }
+        }
+        if encodable(f, offset) {
+            return Some((register, offset));
+        }
+        c.asm().alu_imm(Alu::Add, Bits::W64, T0, register, offset.cast_unsigned());
+        Some((T0, 0))
+    }
+}
+
+/// Whether a load or store has room for the offset (DDI 0487, C6.2, LDR and LDUR).
+fn encodable(f: F, offset: i64) -> bool {
+    let bytes = match f {
+        F::S => 4,
+        F::D => 8,
+    };
+    (-256..256).contains(&offset) || offset % bytes == 0 && (0..4096 * bytes).contains(&offset)
+}

@@ -1,0 +1,123 @@
+//! Moves and signs.
+
+use super::{
+    Float, Operand, Origin, Sign, Surroundings, T0, T1, format,
+    registers::{V29, constant, word},
+};
+use crate::a64::{Alu, Assembler, Bits, Ext, F, Mode, V, X};
+use crate::ir::{Format, Value, Var};
+use crate::memory::Size;
+
+/// What is above a binary32 in its register.
+const BOX: u64 = 0xffff_ffff_0000_0000;
+
+/// An integer of the same width.
+const fn bits(format: Format) -> Bits {
+    match format {
+        Format::Single => Bits::W32,
+        Format::Double => Bits::W64,
+    }
+}
+
+impl Float {
+    pub(super) fn move_to_float(&mut self, c: &mut impl Surroundings, of: Format, dst: Var, a: Operand) {
+        match a.value {
+            Value::Const(value) if of == Format::Single || value & BOX == BOX => {
+                self.set_constant(c, F::S, dst, value & !BOX);
+            }
+            Value::Const(value) => self.set_constant(c, F::D, dst, value),
+            Value::Var(var) if self.is_register(var) => {
+                let f = if a.boxed || self.is_boxed(var) { F::S } else { F::D };
+                let scratch = Self::result(c, dst, V29);
+                let v = self.find(c, a).bring(c.asm(), f, scratch);
+                self.put(c, f, dst, v);
+            }
+            integer => {
+                let x = c.source(integer, bits(of), T0);
+                let v = Self::result(c, dst, V29);
+                c.asm().fmov_from_x(format(of), v, x);
+                self.put(c, format(of), dst, v);
+            }
+        }
+    }
+
+    fn set_constant(&mut self, c: &mut impl Surroundings, f: F, dst: Var, value: u64) {
+        let v = Self::result(c, dst, V29);
+        constant(c.asm(), f, v, value);
+        self.put(c, f, dst, v);
+    }
+
+    pub(super) fn move_to_integer(&mut self, c: &mut impl Surroundings, of: Format, dst: Var, a: Var) {
+        let x = c.target(dst, T0);
+        match of {
+            Format::Double => self.read(c, a, x),
+            Format::Single => match Origin::of(c, a) {
+                Origin::V(v) => c.asm().fmov_to_x(F::S, x, v),
+                _ => {
+                    c.asm().load(Mode::Normal, Size::Word, Ext::Zero, x, X::SP, word(a));
+                }
+            },
+        }
+        c.computed(dst, x, bits(of));
+        self.changed(dst, None);
+    }
+
+    /// Moves a floating-point register to a general one, as an operand of integer code.
+    pub fn read(&mut self, c: &mut impl Surroundings, var: Var, to: X) {
+        match self.whole(c, var) {
+            Origin::V(v) => c.asm().fmov_to_x(F::D, to, v),
+            _ => {
+                c.asm().load(Mode::Normal, Size::Double, Ext::Zero, to, X::SP, word(var));
+            }
+        }
+    }
+
+    /// Negates, or takes the magnitude.
+    pub(super) fn change_sign(
+        &mut self,
+        c: &mut impl Surroundings,
+        f: F,
+        dst: Var,
+        a: Operand,
+        change: fn(&mut Assembler, F, V, V),
+    ) {
+        let n = self.find(c, a).bring(c.asm(), f, V29);
+        let v = Self::result(c, dst, V29);
+        change(c.asm(), f, v, n);
+        self.put(c, f, dst, v);
+    }
+
+    /// The bits are put together in general registers: there is no instruction that takes a sign from elsewhere.
+    pub(super) fn sign(
+        &mut self,
+        c: &mut impl Surroundings,
+        sign: Sign,
+        of: Format,
+        dst: Var,
+        [a, b]: [Operand; 2],
+    ) {
+        let (f, bits) = (format(of), bits(of));
+        let n = self.find(c, a).bring(c.asm(), f, V29);
+        let m = self.find(c, b).bring(c.asm(), f, super::registers::V30);
+        let asm = c.asm();
+        asm.fmov_to_x(f, T0, n);
+        asm.fmov_to_x(f, T1, m);
+        let sign_bit = 1 << (bits.count() - 1);
+        match sign {
+            Sign::Copy | Sign::Negate => {
+                // BFI: the magnitude into the other one.
+                asm.bfm(bits, T1, T0, 0, bits.count() - 2);
+                if sign == Sign::Negate {
+                    asm.alu_imm(Alu::Eor, bits, T1, T1, sign_bit);
+                }
+            }
+            Sign::Xor => {
+                asm.alu_imm(Alu::And, bits, T1, T1, sign_bit);
+                asm.alu(Alu::Eor, bits, T1, T1, T0);
+            }
+        }
+        let v = Self::result(c, dst, V29);
+        c.asm().fmov_from_x(f, v, T1);
+        self.put(c, f, dst, v);
+    }
+}

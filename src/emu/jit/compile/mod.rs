@@ -1,0 +1,220 @@
+//! From a trace of blocks to A64 code. `docs/jit-code.md` has the conventions on one page.
+//!
+//! | module | is about |
+//! |---|---|
+//! | [`layout`] | where the guest's state is |
+//! | `op`, `trace`, `fuse` | the trace as one list of steps, of which some become one |
+//! | `registers`, `extension` | operands and results, and what is known of them |
+//! | `emitter` | the steps, one after the other |
+//! | `arithmetic`, `multiply`, `bits`, `compare`, `memory`, `atomics` | the code of each |
+//! | `exits` | ways out |
+//! | [`float`] | floating point |
+
+mod arithmetic;
+mod atomics;
+mod bits;
+mod compare;
+mod emitter;
+mod exits;
+mod extension;
+pub mod float;
+mod fuse;
+pub mod layout;
+mod memory;
+mod multiply;
+mod op;
+mod registers;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use alloc::vec::Vec;
+
+pub use layout::{Home, Layout};
+
+use crate::a64::Assembler;
+use crate::ir::Block;
+use emitter::Emitter;
+use exits::{Joint, OutOfLine};
+use float::Float;
+use trace::Trace;
+
+/// What the CPU has beyond Armv8.0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Features {
+    /// FEAT_LSE: atomic accesses in one instruction.
+    pub lse: bool,
+}
+
+/// An instruction that may fault: what the guest's state is then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// Index of the instruction's word.
+    pub word: u16,
+    /// The guest instruction that it belongs to: its address on the page.
+    pub offset: u16,
+    /// How many guest instructions are complete that the count does not have yet.
+    pub retired: u16,
+    /// The general registers whose low 32 bits are to be sign-extended.
+    pub pending: u32,
+    /// The SIMD&FP registers whose high 32 bits are to become ones.
+    pub boxes: u32,
+}
+
+/// A way out of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// Index of the branch that may be made to lead to another block: a `b`. It leads to the stub yet.
+    pub branch: Option<u16>,
+    /// Index of the `bl` or `blr` by which the block is left; the word behind it is the number of the exit.
+    pub stub: u16,
+    /// Where it leads.
+    pub kind: ExitKind,
+}
+
+/// Where a way out leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitKind {
+    /// To `target`, on the same page. `backward` ones are linked to the checked entry.
+    Jump {
+        /// The guest-virtual address.
+        target: u64,
+        /// Whether it lies before the jump, or is it.
+        backward: bool,
+    },
+    /// To `target` on another page, if the table's slot does not know it; `None`: if there is no slot, and the cache of
+    /// indirect branches does not know it.
+    FarMiss {
+        /// The guest-virtual address.
+        target: u64,
+        /// The slot.
+        slot: Option<u32>,
+    },
+    /// To the guest-virtual address in x16, if the cache of indirect branches does not know it.
+    Indirect,
+    /// The interpreter is to execute the instruction at `pc`.
+    Interpret {
+        /// Its guest-virtual address.
+        pc: u64,
+    },
+    /// The hart is wanted.
+    Attention {
+        /// Where it is to go on.
+        pc: u64,
+    },
+    /// The floating-point registers are not ready.
+    Float {
+        /// The guest-virtual address of the block.
+        pc: u64,
+    },
+}
+
+/// A compiled trace.
+#[derive(Debug)]
+pub struct Compiled<'a> {
+    /// The code. Word 0 is the checked entry, word 1 the unchecked one.
+    pub words: &'a [u32],
+    /// Instructions that may fault, in order.
+    pub faults: &'a [Fault],
+    /// Ways out.
+    pub exits: &'a [Exit],
+    /// Indices of the `bl`s that are to lead to the common exit. All else does not depend on where the code lies.
+    pub calls: &'a [u16],
+    /// How many guest instructions it stands for.
+    pub guest_instructions: u32,
+    /// Whether it checks that the floating-point registers are ready.
+    pub uses_float: bool,
+}
+
+/// What is collected beside the code.
+#[derive(Debug, Default)]
+struct Output {
+    faults: Vec<Fault>,
+    exits: Vec<Exit>,
+    calls: Vec<u16>,
+    joints: Vec<Joint>,
+    out_of_line: Vec<OutOfLine>,
+    uses_float: bool,
+    /// How many words come before those out of line.
+    main: usize,
+}
+
+impl Output {
+    fn clear(&mut self) {
+        self.faults.clear();
+        self.exits.clear();
+        self.calls.clear();
+        self.joints.clear();
+        self.out_of_line.clear();
+        self.uses_float = false;
+    }
+}
+
+/// Compiles traces. One is kept for its buffers.
+#[derive(Debug)]
+pub struct Compiler {
+    layout: Layout,
+    features: Features,
+    trace: Trace,
+    asm: Assembler,
+    output: Output,
+    float: Float,
+}
+
+impl Compiler {
+    /// A compiler for guests whose state is where `layout` says, and for CPUs with `features`.
+    pub fn new(layout: Layout, features: Features) -> Self {
+        let float = Float::new(layout.floats.clone(), layout.float_flags);
+        Self {
+            layout,
+            features,
+            trace: Trace::default(),
+            asm: Assembler::new(),
+            output: Output::default(),
+            float,
+        }
+    }
+
+    /// Compiles a trace: `parts` lie on one page of the guest, and the end of each but the last leads to the next one on one
+    /// of its ways. `slot` gives the table's slot for a target on another page. `None`: the first instruction is for the
+    /// interpreter.
+    pub fn compile(
+        &mut self,
+        parts: &[Block],
+        slot: &mut dyn FnMut(u64) -> Option<u32>,
+    ) -> Option<Compiled<'_>> {
+        let mut limit = usize::MAX;
+        loop {
+            self.trace.build(parts, limit, &self.layout);
+            if self.trace.guests.is_empty() {
+                return None;
+            }
+            self.trace.count_uses();
+            self.trace.fuse();
+            self.trace.count_uses();
+            self.asm.clear();
+            self.output.clear();
+            let emitter = Emitter::new(
+                &self.layout,
+                self.features,
+                &self.trace,
+                &mut self.asm,
+                &mut self.output,
+                &mut self.float,
+                slot,
+            );
+            match emitter.run() {
+                Ok(()) => break,
+                Err(fewer) => limit = fewer,
+            }
+        }
+        Some(Compiled {
+            words: self.asm.words(),
+            faults: &self.output.faults,
+            exits: &self.output.exits,
+            calls: &self.output.calls,
+            guest_instructions: self.trace.guests.len() as u32,
+            uses_float: self.output.uses_float,
+        })
+    }
+}

@@ -1,0 +1,290 @@
+//! What is emitted: the intermediate representation's instructions, and what A64 does in one instruction where it takes
+//! several.
+
+use super::float::Operation;
+use crate::a64::Shift;
+use crate::ir::{AtomicOp, BinaryOp, Condition, Inst, Order, UnaryOp, Value, Var, Width};
+use crate::memory::Size;
+
+/// What a branch or a selection asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Test {
+    /// Whether the comparison holds.
+    Compare {
+        /// Which one.
+        condition: Condition,
+        /// The left operand.
+        a: Value,
+        /// The right operand.
+        b: Value,
+    },
+    /// Whether the operands have a bit in common, or none.
+    Bits {
+        /// Whether it asks for one.
+        any: bool,
+        /// One operand.
+        a: Value,
+        /// The other one.
+        b: Value,
+    },
+}
+
+impl Test {
+    /// The test that holds where this one does not.
+    pub fn invert(self) -> Self {
+        match self {
+            Self::Compare { condition, a, b } => Self::Compare { condition: invert(condition), a, b },
+            Self::Bits { any, a, b } => Self::Bits { any: !any, a, b },
+        }
+    }
+
+    /// If all it asks is whether a variable is not zero, or is zero: the variable, and whether not.
+    pub fn of_zero(self) -> Option<(Var, bool)> {
+        let Self::Compare { condition, a, b } = self else { return None };
+        match (condition, a, b) {
+            (Condition::NotEqual, Value::Var(var), Value::ZERO)
+            | (Condition::NotEqual | Condition::Below, Value::ZERO, Value::Var(var))
+            | (Condition::AboveEqual, Value::Var(var), Value::Const(1)) => Some((var, true)),
+            (Condition::Equal, Value::Var(var), Value::ZERO)
+            | (Condition::Equal | Condition::AboveEqual, Value::ZERO, Value::Var(var))
+            | (Condition::Below, Value::Var(var), Value::Const(1)) => Some((var, false)),
+            _ => None,
+        }
+    }
+
+    fn operands(self) -> [Value; 2] {
+        match self {
+            Self::Compare { a, b, .. } | Self::Bits { a, b, .. } => [a, b],
+        }
+    }
+}
+
+const fn invert(condition: Condition) -> Condition {
+    match condition {
+        Condition::Equal => Condition::NotEqual,
+        Condition::NotEqual => Condition::Equal,
+        Condition::Less => Condition::GreaterEqual,
+        Condition::GreaterEqual => Condition::Less,
+        Condition::Below => Condition::AboveEqual,
+        Condition::AboveEqual => Condition::Below,
+    }
+}
+
+/// One step of a trace. Fields that [`Inst`] has, too, mean the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Op {
+    /// Nothing: another one does what this one did.
+    Nothing,
+    /// `dst = op(a)`.
+    Unary { op: UnaryOp, width: Width, dst: Var, a: Value },
+    /// `dst = op(a, b)`.
+    Binary { op: BinaryOp, width: Width, dst: Var, a: Value, b: Value },
+    /// `dst = op(a, b shifted by amount)`.
+    Shifted { op: BinaryOp, width: Width, dst: Var, a: Value, b: Value, shift: Shift, amount: u8 },
+    /// `dst = a ± (the low bits of b, extended, << amount)`, all of 64 bits.
+    Extended { subtract: bool, dst: Var, a: Value, b: Value, low: Low, amount: u8 },
+    /// `dst` = the `low` bits of `a` from bit `at` on, extended.
+    Extract { dst: Var, a: Value, low: Low, at: u8 },
+    /// `dst` = the `low` bits of `a`, extended, `<< to`.
+    Insert { dst: Var, a: Value, low: Low, to: u8 },
+    /// `dst = c ± a * b`.
+    MulAdd { subtract: bool, width: Width, dst: Var, a: Value, b: Value, c: Value },
+    /// `dst` = 1 if the test holds, else 0.
+    Set { dst: Var, test: Test },
+    /// `dst` = `a` if the test holds, else `b`.
+    Select { dst: Var, test: Test, a: Value, b: Value },
+    /// [`Inst::Load`].
+    Load { size: Size, signed: bool, order: Order, dst: Var, base: Value, offset: i32 },
+    /// [`Inst::Store`].
+    Store { size: Size, order: Order, base: Value, offset: i32, value: Value },
+    /// [`Inst::LoadReserved`].
+    LoadReserved { size: Size, order: Order, dst: Var, address: Value },
+    /// [`Inst::StoreConditional`].
+    StoreConditional { size: Size, order: Order, dst: Var, address: Value, value: Value },
+    /// [`Inst::Atomic`].
+    Atomic { op: AtomicOp, size: Size, order: Order, dst: Var, address: Value, value: Value },
+    /// [`Inst::Fence`].
+    Fence,
+    /// A guest instruction of floating point.
+    Float(Operation),
+    /// For the interpreter: a step that is not translated.
+    Foreign { dst: Var },
+    /// The interpreter goes on at `pc`.
+    Stop { pc: u64 },
+    /// The part of this number begins.
+    Part(u16),
+    /// Leaves for `target` if the test holds.
+    Side { test: Test, target: u64 },
+    /// Leaves for where `target` says unless that is `expected`; if `masked`, the lowest bit of `target` does not count.
+    Guard { target: Var, masked: bool, expected: u64 },
+    /// Leaves for `target`.
+    Jump { target: u64 },
+    /// Leaves for `taken` if the test holds, else for `otherwise`.
+    Branch { test: Test, taken: u64, otherwise: u64 },
+    /// Leaves for where `target` says; if `masked`, the lowest bit does not count.
+    Indirect { target: Var, masked: bool },
+}
+
+/// How many low bits count of an operand, and how they are extended to 64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Low {
+    /// How many: 1 to 64.
+    pub bits: u8,
+    /// By the highest of them, or by zeros.
+    pub signed: bool,
+}
+
+impl From<Inst> for Op {
+    fn from(inst: Inst) -> Self {
+        match inst {
+            Inst::Unary { op, width, dst, a } => Self::Unary { op, width, dst, a },
+            Inst::Binary { op, width, dst, a, b } => Self::Binary { op, width, dst, a, b },
+            Inst::Compare { condition, dst, a, b } => {
+                Self::Set { dst, test: Test::Compare { condition, a, b } }
+            }
+            Inst::Select { dst, test, a, b } => {
+                let test = Test::Compare { condition: Condition::NotEqual, a: test.into(), b: Value::ZERO };
+                Self::Select { dst, test, a, b }
+            }
+            Inst::Load { size, signed, order, dst, base, offset } => {
+                Self::Load { size, signed, order, dst, base, offset }
+            }
+            Inst::Store { size, order, base, offset, value } => {
+                Self::Store { size, order, base, offset, value }
+            }
+            Inst::LoadReserved { size, order, dst, address } => {
+                Self::LoadReserved { size, order, dst, address }
+            }
+            Inst::StoreConditional { size, order, dst, address, value } => {
+                Self::StoreConditional { size, order, dst, address, value }
+            }
+            Inst::Atomic { op, size, order, dst, address, value } => {
+                Self::Atomic { op, size, order, dst, address, value }
+            }
+            Inst::Fence => Self::Fence,
+            Inst::Float { dst, .. } | Inst::Call { dst, .. } => Self::Foreign { dst },
+        }
+    }
+}
+
+impl Op {
+    /// The variable that gets the result.
+    pub fn dst(&self) -> Option<Var> {
+        match *self {
+            Self::Float(operation) => operation.dst(),
+            mut other => other.dst_mut().copied(),
+        }
+    }
+
+    /// The variable that gets the result, to be replaced: not of floating-point operations.
+    pub fn dst_mut(&mut self) -> Option<&mut Var> {
+        match self {
+            Self::Unary { dst, .. }
+            | Self::Binary { dst, .. }
+            | Self::Shifted { dst, .. }
+            | Self::Extended { dst, .. }
+            | Self::Extract { dst, .. }
+            | Self::Insert { dst, .. }
+            | Self::MulAdd { dst, .. }
+            | Self::Set { dst, .. }
+            | Self::Select { dst, .. }
+            | Self::Load { dst, .. }
+            | Self::LoadReserved { dst, .. }
+            | Self::StoreConditional { dst, .. }
+            | Self::Atomic { dst, .. }
+            | Self::Foreign { dst } => Some(dst),
+            Self::Nothing
+            | Self::Float(_)
+            | Self::Stop { .. }
+            | Self::Store { .. }
+            | Self::Fence
+            | Self::Part(_)
+            | Self::Side { .. }
+            | Self::Guard { .. }
+            | Self::Jump { .. }
+            | Self::Branch { .. }
+            | Self::Indirect { .. } => None,
+        }
+    }
+
+    /// The operands; constants in the places that are not used.
+    pub fn operands(&self) -> [Value; 4] {
+        const NONE: Value = Value::ZERO;
+        match *self {
+            Self::Nothing
+            | Self::Fence
+            | Self::Foreign { .. }
+            | Self::Stop { .. }
+            | Self::Part(_)
+            | Self::Jump { .. } => [NONE; 4],
+            Self::Unary { a, .. } | Self::Extract { a, .. } | Self::Insert { a, .. } => [a, NONE, NONE, NONE],
+            Self::Binary { a, b, .. } | Self::Shifted { a, b, .. } | Self::Extended { a, b, .. } => {
+                [a, b, NONE, NONE]
+            }
+            Self::MulAdd { a, b, c, .. } => [a, b, c, NONE],
+            Self::Set { test, .. } | Self::Side { test, .. } | Self::Branch { test, .. } => {
+                let [a, b] = test.operands();
+                [a, b, NONE, NONE]
+            }
+            Self::Select { test, a, b, .. } => {
+                let [c, d] = test.operands();
+                [a, b, c, d]
+            }
+            Self::Load { base, .. } => [base, NONE, NONE, NONE],
+            Self::Store { base, value, .. } => [base, value, NONE, NONE],
+            Self::LoadReserved { address, .. } => [address, NONE, NONE, NONE],
+            Self::StoreConditional { address, value, .. } | Self::Atomic { address, value, .. } => {
+                [address, value, NONE, NONE]
+            }
+            Self::Float(operation) => {
+                let [a, b, c] = operation.operands();
+                [a, b, c, NONE]
+            }
+            Self::Guard { target, .. } | Self::Indirect { target, .. } => [target.into(), NONE, NONE, NONE],
+        }
+    }
+
+    /// The operands that are variables.
+    pub fn vars(&self) -> impl Iterator<Item = Var> {
+        self.operands().into_iter().filter_map(|operand| match operand {
+            Value::Var(var) => Some(var),
+            Value::Const(_) => None,
+        })
+    }
+
+    /// Whether all it does is to set its `dst`.
+    pub fn is_pure(&self) -> bool {
+        matches!(
+            self,
+            Self::Unary { .. }
+                | Self::Binary { .. }
+                | Self::Shifted { .. }
+                | Self::Extended { .. }
+                | Self::Extract { .. }
+                | Self::Insert { .. }
+                | Self::MulAdd { .. }
+                | Self::Set { .. }
+                | Self::Select { .. }
+        )
+    }
+
+    /// Whether the guest's state before it may be seen: it may raise an exception, or leave.
+    pub fn shows_state(&self) -> bool {
+        matches!(
+            self,
+            Self::Load { .. }
+                | Self::Store { .. }
+                | Self::LoadReserved { .. }
+                | Self::StoreConditional { .. }
+                | Self::Atomic { .. }
+                | Self::Foreign { .. }
+                | Self::Stop { .. }
+                | Self::Side { .. }
+                | Self::Guard { .. }
+                | Self::Jump { .. }
+                | Self::Branch { .. }
+                | Self::Indirect { .. }
+                | Self::Float(Operation::Load { .. } | Operation::Store { .. })
+        )
+    }
+}

@@ -1,0 +1,460 @@
+//! Operands and results in host registers.
+//!
+//! Globals are where the layout says. The IR's temporaries, constants, and what instructions need in between, share the four
+//! registers of [`TEMPORARIES`]; what was there stays known until somebody else needs the register. If all are taken, one of
+//! the IR's temporaries goes to its word in memory.
+
+use super::emitter::Emitter;
+use super::extension::Shape;
+use super::layout::{Home, TEMPORARIES, WORDS};
+use crate::a64::{Alu, Bits, Ext, Mode, X};
+use crate::ir::{Value, Var};
+use crate::memory::Size;
+
+/// How much of an operand is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The low 32 bits; those above may be anything.
+    Low,
+    /// All that is known of it: it may be pending ([`Facts`](super::extension::Facts)).
+    Raw,
+    /// All 64.
+    Full,
+}
+
+/// Who has one of the registers in [`TEMPORARIES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Nobody,
+    /// The step that is being emitted.
+    Step,
+    /// A temporary of the IR.
+    Temporary(Var),
+}
+
+/// What one of the registers in [`TEMPORARIES`] holds a copy of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    /// A global whose home is memory.
+    Global(Var),
+    /// The sum of a register and a constant.
+    Sum(X, i64),
+}
+
+/// Where a temporary of the IR is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    Register(X),
+    /// In its word, extended.
+    Memory,
+}
+
+/// What the registers are used for.
+#[derive(Debug)]
+pub struct Registers {
+    owners: [Owner; TEMPORARIES.len()],
+    holds: [Holds; TEMPORARIES.len()],
+    /// By the number of the temporary.
+    places: [Place; 128],
+    /// How often each will still be used.
+    uses: [u8; 128],
+    /// By the number of the register: the constant that it holds, if `known` has its bit.
+    constants: [u64; 32],
+    known: u32,
+    /// Which one to take next.
+    turn: usize,
+}
+
+impl Registers {
+    pub const fn new() -> Self {
+        Self {
+            owners: [Owner::Nobody; TEMPORARIES.len()],
+            holds: [Holds::Nothing; TEMPORARIES.len()],
+            places: [Place::Nowhere; 128],
+            uses: [0; 128],
+            constants: [0; 32],
+            known: 0,
+            turn: 0,
+        }
+    }
+
+    fn place(&mut self, temporary: Var) -> &mut Place {
+        &mut self.places[usize::from(temporary.0 & 127)]
+    }
+
+    fn constant(&self, x: X) -> Option<u64> {
+        let number = usize::from(x.number() & 31);
+        (self.known >> number & 1 != 0).then(|| self.constants[number])
+    }
+
+    /// A register that holds a constant which `fits`.
+    fn find_constant(&self, mut fits: impl FnMut(u64) -> bool) -> Option<X> {
+        let mut known = self.known;
+        while known != 0 {
+            let number = known.trailing_zeros();
+            known &= known - 1;
+            if fits(self.constants[number as usize & 31]) {
+                return Some(X::new(number as u8));
+            }
+        }
+        None
+    }
+
+    fn index(x: X) -> Option<usize> {
+        TEMPORARIES.iter().position(|&temporary| temporary == x)
+    }
+}
+
+impl Emitter<'_> {
+    /// One of [`TEMPORARIES`], until the end of the step. What it held is lost.
+    pub fn claim(&mut self) -> X {
+        let index = self.free_register();
+        let x = TEMPORARIES[index % TEMPORARIES.len()];
+        self.forget_register(x);
+        self.registers.owners[index % TEMPORARIES.len()] = Owner::Step;
+        x
+    }
+
+    /// Ends the claim on a register before the step does.
+    pub fn unclaim(&mut self, x: X) {
+        if let Some(index) = Registers::index(x)
+            && self.registers.owners[index] == Owner::Step
+        {
+            self.registers.owners[index] = Owner::Nobody;
+        }
+    }
+
+    /// What the registers in [`TEMPORARIES`] hold is not known any more.
+    pub fn forget_temporaries(&mut self) {
+        TEMPORARIES.into_iter().for_each(|x| self.forget_register(x));
+    }
+
+    fn free_register(&mut self) -> usize {
+        let registers = &mut self.registers;
+        let count = TEMPORARIES.len();
+        let free = |&index: &usize| registers.owners[index] == Owner::Nobody;
+        // Such as nobody has use for, if there is one.
+        let empty = |&index: &usize| {
+            registers.holds[index] == Holds::Nothing && registers.constant(TEMPORARIES[index]).is_none()
+        };
+        let order = || (0..count).map(|step| (registers.turn + step) % count);
+        if let Some(index) = (0..count).filter(free).find(empty).or_else(|| order().find(free)) {
+            registers.turn = (index + 1) % count;
+            return index;
+        }
+        let op = self.step.op;
+        for (index, &register) in TEMPORARIES.iter().enumerate().take(count) {
+            if let Owner::Temporary(var) = self.registers.owners[index]
+                && !op.vars().any(|operand| operand == var)
+            {
+                self.spill(register, var);
+                return index;
+            }
+        }
+        self.decline();
+        0
+    }
+
+    fn spill(&mut self, x: X, var: Var) {
+        self.extend(x);
+        self.store_word(x, var);
+        *self.registers.place(var) = Place::Memory;
+    }
+
+    /// Ends what `x` was known to hold.
+    pub fn forget_register(&mut self, x: X) {
+        self.facts.set(x, Shape::Wide);
+        self.registers.known &= !(1 << (x.number() & 31));
+        if let Some(index) = Registers::index(x) {
+            self.registers.holds[index] = Holds::Nothing;
+        }
+        for holds in &mut self.registers.holds {
+            if matches!(*holds, Holds::Sum(base, _) if base == x) {
+                *holds = Holds::Nothing;
+            }
+        }
+    }
+
+    /// Ends the step: what it claimed is free again, and so are temporaries that nobody uses any more.
+    pub fn release(&mut self) {
+        let dst = self.step.op.dst();
+        let op = self.step.op;
+        for var in op.vars().filter(|&var| var.is_temporary() && Some(var) != dst) {
+            let uses = &mut self.registers.uses[usize::from(var.0 & 127)];
+            *uses = uses.saturating_sub(1);
+            if *uses == 0 {
+                self.drop_temporary(var);
+            }
+        }
+        self.release_claims();
+    }
+
+    /// Ends all claims, before the step does.
+    pub fn release_claims(&mut self) {
+        for owner in &mut self.registers.owners {
+            if *owner == Owner::Step {
+                *owner = Owner::Nobody;
+            }
+        }
+    }
+
+    fn drop_temporary(&mut self, var: Var) {
+        if let Place::Register(x) = core::mem::replace(self.registers.place(var), Place::Nowhere)
+            && let Some(index) = Registers::index(x)
+        {
+            self.registers.owners[index] = Owner::Nobody;
+            self.registers.holds[index] = Holds::Nothing;
+        }
+    }
+
+    /// A register with the operand.
+    pub fn source(&mut self, value: Value, need: Need) -> X {
+        let x = match value {
+            Value::Const(constant) => return self.constant(constant, need),
+            Value::Var(var) if var.is_temporary() => self.temporary(var),
+            Value::Var(var) => match self.layout.home(var) {
+                Home::X(x) => x,
+                Home::Memory | Home::V(_) => self.copy(var),
+            },
+        };
+        if need == Need::Full {
+            self.extend(x);
+        }
+        x
+    }
+
+    /// [`Emitter::source`], if the register need not hold the operand any more.
+    fn temporary(&mut self, var: Var) -> X {
+        match *self.registers.place(var) {
+            Place::Register(x) => x,
+            // Not set yet: then anything will do.
+            Place::Memory | Place::Nowhere => {
+                let x = self.claim();
+                self.load_word(x, var);
+                self.own(x, var);
+                x
+            }
+        }
+    }
+
+    fn own(&mut self, x: X, var: Var) {
+        if let Some(index) = Registers::index(x) {
+            self.registers.owners[index] = Owner::Temporary(var);
+            *self.registers.place(var) = Place::Register(x);
+        }
+    }
+
+    /// A copy of a global whose home is memory.
+    fn copy(&mut self, var: Var) -> X {
+        let held = self.registers.holds.iter().position(|&holds| holds == Holds::Global(var));
+        if let Some(index) = held {
+            self.hold(index);
+            return TEMPORARIES[index];
+        }
+        let x = self.claim();
+        self.load_word(x, var);
+        self.remember(x, Holds::Global(var));
+        x
+    }
+
+    /// Keeps a register from being claimed during this step.
+    fn hold(&mut self, index: usize) {
+        if let Some(owner) = self.registers.owners.get_mut(index)
+            && *owner == Owner::Nobody
+        {
+            *owner = Owner::Step;
+        }
+    }
+
+    fn remember(&mut self, x: X, holds: Holds) {
+        if let Some(index) = Registers::index(x) {
+            self.registers.holds[index] = holds;
+        }
+    }
+
+    /// Sign-extends what `x` holds, if that is pending.
+    pub fn extend(&mut self, x: X) {
+        if self.facts.is_pending(x) {
+            self.asm.sxtw(x, x);
+            self.facts.extended(x);
+        }
+    }
+
+    /// A register with a constant, perhaps the zero register.
+    fn constant(&mut self, constant: u64, need: Need) -> X {
+        let low = constant & 0xffff_ffff;
+        if constant == 0 || need == Need::Low && low == 0 {
+            return X::ZR;
+        }
+        let held = match need {
+            Need::Full | Need::Raw => self.registers.find_constant(|held| held == constant),
+            Need::Low => self.registers.find_constant(|held| held & 0xffff_ffff == low),
+        };
+        if let Some(x) = held {
+            if let Some(index) = Registers::index(x) {
+                self.hold(index);
+            }
+            return x;
+        }
+        let x = self.claim();
+        self.set_constant(x, if need == Need::Low { low } else { constant });
+        x
+    }
+
+    /// `x = constant`: by one instruction.
+    pub fn set_constant(&mut self, x: X, constant: u64) {
+        if !self.asm.mov_short(x, constant) {
+            let near = |held: u64| constant.wrapping_sub(held).wrapping_add(0xfff) < 0x1fff;
+            let base = self.registers.find_constant(near);
+            let distance = base.and_then(|base| Some((base, self.registers.constant(base)?)));
+            match distance {
+                Some((base, held)) => {
+                    self.asm.alu_imm(Alu::Add, Bits::W64, x, base, constant.wrapping_sub(held));
+                }
+                None => self.asm.ldr_literal(x, constant),
+            }
+        }
+        self.forget_register(x);
+        self.facts.set(x, shape_of(constant));
+        self.know(x, constant);
+    }
+
+    /// `x` holds a constant.
+    pub fn know(&mut self, x: X, constant: u64) {
+        let number = x.number() & 31;
+        self.registers.constants[usize::from(number)] = constant;
+        self.registers.known |= 1 << number;
+    }
+
+    /// The constant that a register which holds `value` is known to hold.
+    pub fn known_constant(&self, value: Value) -> Option<u64> {
+        match value {
+            Value::Const(constant) => Some(constant),
+            Value::Var(var) if var.is_temporary() => None,
+            Value::Var(var) => match self.layout.home(var) {
+                Home::X(x) => self.registers.constant(x),
+                _ => None,
+            },
+        }
+    }
+
+    /// A register and an offset in -256..=255 whose sum is an address.
+    pub fn address(&mut self, base: Value, offset: i64) -> (X, i64) {
+        const REACH: i64 = 256;
+        let near = |offset: i64| (-REACH..REACH).contains(&offset);
+        if let Value::Const(base) = base {
+            let address = base.wrapping_add(offset as u64);
+            let reaches = |held: u64| near(address.wrapping_sub(held) as i64);
+            if let Some(x) = self.registers.find_constant(reaches)
+                && let Some(held) = self.registers.constant(x)
+            {
+                if let Some(index) = Registers::index(x) {
+                    self.hold(index);
+                }
+                return (x, address.wrapping_sub(held) as i64);
+            }
+            let x = self.claim();
+            self.set_constant(x, address);
+            return (x, 0);
+        }
+        let base = self.source(base, Need::Full);
+        if near(offset) {
+            return (base, offset);
+        }
+        // A neighbour may be near, too.
+        let step = (offset + REACH) & !(2 * REACH - 1);
+        let held = self.registers.holds.iter().position(|&holds| holds == Holds::Sum(base, step));
+        if let Some(index) = held {
+            self.hold(index);
+            return (TEMPORARIES[index], offset - step);
+        }
+        let x = self.claim();
+        if !self.asm.alu_imm(Alu::Add, Bits::W64, x, base, step as u64) {
+            self.set_constant(x, step as u64);
+            self.asm.alu(Alu::Add, Bits::W64, x, x, base);
+            self.forget_register(x);
+        }
+        if Registers::index(base).is_none() {
+            self.remember(x, Holds::Sum(base, step));
+        }
+        (x, offset - step)
+    }
+
+    /// The register of a variable's own, if it is a global that has one.
+    pub fn home(&self, var: Var) -> Option<X> {
+        match self.layout.home(var) {
+            Home::X(x) if !var.is_temporary() => Some(x),
+            _ => None,
+        }
+    }
+
+    /// Where the result for `dst` is to be computed; then [`Emitter::finish`].
+    pub fn target(&mut self, dst: Var) -> X {
+        self.home(dst).unwrap_or_else(|| self.claim())
+    }
+
+    /// `x`, which [`Emitter::target`] has given, holds the result for `dst`.
+    pub fn finish(&mut self, dst: Var, x: X, shape: Shape) {
+        self.forget_register(x);
+        self.facts.set(x, shape);
+        if dst.is_temporary() {
+            self.drop_temporary(dst);
+            if self.step.uses > 0 {
+                self.own(x, dst);
+                self.registers.uses[usize::from(dst.0 & 127)] = self.step.uses;
+            }
+        } else if self.home(dst).is_none() {
+            self.extend(x);
+            self.store_global(x, dst);
+        }
+    }
+
+    /// `dst`, a global whose home is memory, = `x`.
+    pub fn store_global(&mut self, x: X, dst: Var) {
+        for holds in &mut self.registers.holds {
+            if *holds == Holds::Global(dst) {
+                *holds = Holds::Nothing;
+            }
+        }
+        self.store_word(x, dst);
+        self.remember(x, Holds::Global(dst));
+    }
+
+    /// Whether a variable is in memory only.
+    pub fn is_in_memory(&self, var: Var) -> bool {
+        !var.is_temporary() && self.home(var).is_none() && !self.registers.holds.contains(&Holds::Global(var))
+    }
+
+    /// `dst = constant`.
+    pub fn set(&mut self, dst: Var, constant: u64) {
+        if !dst.is_temporary() && self.home(dst).is_none() {
+            let x = self.constant(constant, Need::Full);
+            return self.store_global(x, dst);
+        }
+        let x = self.target(dst);
+        self.set_constant(x, constant);
+        self.finish(dst, x, shape_of(constant));
+        self.know(x, constant);
+    }
+
+    /// `x` = the word of a variable.
+    pub fn load_word(&mut self, x: X, var: Var) {
+        self.asm.load(Mode::Normal, Size::Double, Ext::Zero, x, WORDS, 8 * i64::from(var.0));
+    }
+
+    /// The word of a variable = `x`.
+    pub fn store_word(&mut self, x: X, var: Var) {
+        self.asm.store(Mode::Normal, Size::Double, x, WORDS, 8 * i64::from(var.0));
+    }
+}
+
+/// What a register with a constant holds.
+fn shape_of(constant: u64) -> Shape {
+    match constant {
+        0..0x8000_0000 => Shape::Small,
+        _ if constant as i32 as u64 == constant => Shape::Narrow,
+        _ => Shape::Wide,
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests: what code is emitted ([`budget`]), and that it does what the intermediate representation says ([`random`]).
+
+mod budget;
+mod machine;
+mod programs;
+mod random;
+mod reference;

@@ -1,0 +1,193 @@
+//! A trace as one list of steps.
+
+use alloc::vec::Vec;
+
+use super::float::Operation;
+use super::layout::Layout;
+use super::op::{Op, Test};
+use crate::ir::{BinaryOp, Block, Inst, Terminator, UnaryOp, Value, Var, Width};
+
+/// A step, and what is known of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// What to do.
+    pub op: Op,
+    /// How many guest instructions of the trace are complete: before the step, or, if it leaves, with it.
+    pub retired: u16,
+    /// How often the result is used before it is overwritten; 255 stands for all above.
+    pub uses: u8,
+    /// Whether the result may be seen otherwise: the guest's state is shown before it is overwritten.
+    pub shown: bool,
+}
+
+/// The steps of a trace.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// In order. The last one leaves.
+    pub steps: Vec<Step>,
+    /// The guest-virtual addresses of its instructions, in order.
+    pub guests: Vec<u64>,
+    /// The guest-virtual addresses of its parts, in order.
+    pub parts: Vec<u64>,
+    /// How many steps and guest instructions come before the last place where it may stop.
+    exact: (usize, usize),
+}
+
+impl Trace {
+    /// Makes one list of `parts`, up to the first guest instruction that is not translated, or that is the one with the
+    /// number `limit`.
+    pub fn build(&mut self, parts: &[Block], limit: usize, layout: &Layout) {
+        self.steps.clear();
+        self.guests.clear();
+        self.parts.clear();
+        self.parts.extend(parts.iter().map(|part| part.pc));
+        for (index, part) in parts.iter().enumerate() {
+            if index > 0 {
+                self.push(Op::Part(index as u16));
+            }
+            self.exact = (self.steps.len(), self.guests.len());
+            // A debugger's breakpoint leaves without an instruction.
+            let leaves = matches!(part.end, Terminator::Leave | Terminator::Resume { .. });
+            if self.instructions(part, limit, layout).is_err() || leaves {
+                return self.stop(part);
+            }
+            let Some(op) = self.link(part.end, parts.get(index + 1)) else { continue };
+            self.push(op);
+            if matches!(op, Op::Jump { .. } | Op::Branch { .. } | Op::Indirect { .. }) {
+                return;
+            }
+        }
+    }
+
+    /// Ends it at the last place where the guest's state is what the guest's instructions before have made it: at the start
+    /// of a part, or before an instruction that shows it. The optimiser has taken away what nobody sees elsewhere.
+    fn stop(&mut self, part: &Block) {
+        let (steps, guests) = self.exact;
+        let first = self.guests.get(guests).copied();
+        self.steps.truncate(steps);
+        self.guests.truncate(guests);
+        self.push(Op::Stop { pc: first.unwrap_or(part.pc) });
+    }
+
+    fn push(&mut self, op: Op) {
+        self.steps.push(Step { op, retired: self.guests.len() as u16, uses: 0, shown: false });
+    }
+
+    /// Appends a step of the last guest instruction, which is not complete.
+    fn push_step(&mut self, op: Op) {
+        let retired = self.guests.len().saturating_sub(1) as u16;
+        self.steps.push(Step { op, retired, uses: 0, shown: false });
+    }
+
+    /// Appends the steps of a part. `Err`: the interpreter takes over on the way.
+    fn instructions(&mut self, part: &Block, limit: usize, layout: &Layout) -> Result<(), Stopped> {
+        let leaves = matches!(part.end, Terminator::Leave | Terminator::Resume { .. });
+        for (index, start) in part.starts.iter().enumerate() {
+            let pc = part.pc.wrapping_add(u64::from(start.offset));
+            let next = part.starts.get(index + 1);
+            let end = next.map_or(part.insts.len(), |next| usize::from(next.inst));
+            let insts = part.insts.get(usize::from(start.inst)..end).unwrap_or_default();
+            if insts.iter().any(|inst| inst.may_raise() || inst.touches_globals()) {
+                self.exact = (self.steps.len(), self.guests.len());
+            }
+            // Also of one that is not translated: where to stop may be before it.
+            self.guests.push(pc);
+            let is_last = next.is_none();
+            if self.guests.len() > limit || leaves && is_last || !self.instruction(insts, layout) {
+                return Err(Stopped);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the steps of a guest instruction. `false`: nothing was appended, since it is not translated.
+    fn instruction(&mut self, insts: &[Inst], layout: &Layout) -> bool {
+        if insts.iter().any(|inst| touches_float(inst, layout)) {
+            let operation = Operation::of(&layout.floats, insts);
+            operation.into_iter().for_each(|operation| self.push_step(Op::Float(operation)));
+            return operation.is_some();
+        }
+        let translates = insts.iter().all(translates);
+        if translates {
+            insts.iter().for_each(|&inst| self.push_step(inst.into()));
+        }
+        translates
+    }
+
+    /// What there is to do between a part that ends with `end` and the next one: `None` if nothing.
+    fn link(&self, end: Terminator, next: Option<&Block>) -> Option<Op> {
+        let next = next.map(|next| next.pc);
+        match end {
+            Terminator::Jump { target } if next == Some(target) => None,
+            Terminator::Branch { taken, otherwise, .. } if next == Some(taken) && taken == otherwise => None,
+            Terminator::Branch { condition, a, b, taken, otherwise } => {
+                let test = Test::Compare { condition, a, b };
+                match next {
+                    Some(next) if next == otherwise => Some(Op::Side { test, target: taken }),
+                    Some(next) if next == taken => Some(Op::Side { test: test.invert(), target: otherwise }),
+                    _ => Some(Op::Branch { test, taken, otherwise }),
+                }
+            }
+            Terminator::Indirect { target } => Some(match next {
+                Some(expected) => Op::Guard { target, masked: false, expected },
+                None => Op::Indirect { target, masked: false },
+            }),
+            Terminator::Jump { target } | Terminator::Resume { target } => Some(Op::Jump { target }),
+            // `instructions` has stopped before.
+            Terminator::Leave => None,
+        }
+    }
+
+    /// Counts the uses of each result, and removes what only computes something that nobody uses.
+    pub fn count_uses(&mut self) {
+        let mut uses = [0_u8; 256];
+        let mut shown: u128 = 0;
+        for step in self.steps.iter_mut().rev() {
+            if let Some(dst) = step.op.dst() {
+                let count = &mut uses[usize::from(dst.0)];
+                let bit = if dst.is_temporary() { 0 } else { 1 << dst.0 };
+                step.uses = *count;
+                step.shown = shown & bit != 0;
+                let dead = step.uses == 0 && !step.shown || is_nothing(&step.op);
+                if dead && step.op.is_pure() {
+                    step.op = Op::Nothing;
+                    continue;
+                }
+                *count = 0;
+                shown &= !bit;
+            }
+            if step.op.shows_state() {
+                shown = u128::MAX;
+            }
+            for var in step.op.vars() {
+                let count = &mut uses[usize::from(var.0)];
+                *count = count.saturating_add(1);
+            }
+        }
+    }
+}
+
+/// A guest instruction is not translated.
+struct Stopped;
+
+/// Whether it copies a variable to itself.
+fn is_nothing(op: &Op) -> bool {
+    matches!(op, Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: Value::Var(a) } if a == dst)
+}
+
+/// Whether it computes with floating-point numbers or moves them.
+fn touches_float(inst: &Inst, layout: &Layout) -> bool {
+    let is_float = |var: Var| layout.floats.contains(&var.0);
+    let mut touches = matches!(inst, Inst::Float { .. }) || inst.dst().is_some_and(is_float);
+    let mut copy = *inst;
+    copy.visit_operands(|operand| touches |= matches!(*operand, Value::Var(var) if is_float(var)));
+    touches
+}
+
+/// Whether the code generator knows it.
+fn translates(inst: &Inst) -> bool {
+    !matches!(
+        inst,
+        Inst::Call { .. } | Inst::Binary { op: BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh, .. }
+    )
+}

@@ -1,0 +1,24 @@
+//! The A64 back end: hot guest code becomes code of the CPU.
+//!
+//! | module | is about |
+//! |---|---|
+//! | `trace` | which code is translated as one |
+//! | [`compile`] | from the intermediate representation to A64 |
+//! | [`cache`] | where code lies, how it is found, linked, invalidated |
+//! | [`tables`] | jumps that cannot be linked |
+//! | [`runtime`] | the loop around it all: translated code, the interpreter, and what happens between them |
+//! | [`words`] | memory that translated code and the runtime share |
+//!
+//! `docs/jit.md` is the tour.
+
+pub mod cache;
+pub mod compile;
+mod heat;
+pub mod lockstep;
+pub mod runtime;
+pub mod shared;
+pub mod tables;
+#[cfg(test)]
+mod tests;
+mod trace;
+pub mod words;

@@ -1,0 +1,476 @@
+//! The loop around translated code: enters it, and does what it leaves for.
+//!
+//! Code that is not hot, and what the compiler does not know, is the interpreter's: one block at a time. Both execute on the
+//! same variables. Floating-point registers are the exception: once translated code has used them they stay in the CPU's
+//! until somebody else wants to see them.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
+
+use spin::relax::RelaxStrategy;
+
+use super::cache::{CodeMemory, ExitId, Key};
+use super::compile::{ExitKind, Home, Layout};
+use super::lockstep::{self, Mismatch};
+use super::shared::{Protection, Shared, Translated, count};
+use super::tables::{Memory, SHARED, TableKey, Tables};
+use super::{trace, words};
+use crate::float::Rounding;
+use crate::interp::{Attention, Guest, Interpreter, Mapping};
+use crate::ir::optimise;
+use crate::memory::{Access, Physical};
+
+/// How often the interpreter executes a block before it is translated.
+const HOT: u32 = 16;
+/// The bit of the count of retired instructions that says that the hart is due.
+const DUE: u64 = 1 << 63;
+/// From the checked entry of a block to the unchecked one.
+const BEHIND_CHECK: u64 = 4;
+const PAGE: u64 = 4096;
+/// What the high 32 bits of a variable are that holds a boxed number.
+const BOX: u64 = 0xffff_ffff_0000_0000;
+/// Bits of [`words::FLOAT_READY`]: it is so, and the guest rounds to nearest.
+const FLOAT_READY: u64 = 1 << 0;
+const FLOAT_NEAREST: u64 = 1 << 1;
+
+/// Why translated code was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// By an exit: the address at which its number lies. The variables are up to date.
+    Exit(u64),
+    /// An access to guest memory was not possible: [`words::FRAME`] and the words behind it say all.
+    Fault {
+        /// It was a store.
+        store: bool,
+        /// It is about the address's translation.
+        mappable: bool,
+    },
+}
+
+/// The CPU that executes translated code.
+pub trait Cpu {
+    /// Executes translated code at `code` on a guest's variables.
+    fn enter(&mut self, vars: &mut [u64; 256], code: u64) -> Left;
+
+    /// Goes on where a fault was.
+    fn resume(&mut self, vars: &mut [u64; 256]) -> Left;
+
+    /// The address of the routine that leaves, for [`words::LEAVE`].
+    fn leave_routine(&self) -> u64;
+
+    /// Brings the guest's floating-point registers into the CPU's, which then computes as the guest has it.
+    fn load_float(&mut self, vars: &[u64; 256], rounding: Rounding);
+
+    /// Brings them back, and the exceptions that have been raised.
+    fn save_float(&mut self, vars: &mut [u64; 256]);
+
+    /// The guest has said that code may have been changed: what has been written without the MMU is to be passed to
+    /// [`Shared::written`].
+    fn code_changed(&mut self, time: u64);
+
+    /// Makes another hart look after its affairs.
+    fn kick(&self, hart: usize);
+
+    /// In lock-step, the block of this key has done something else than it must.
+    fn mismatch(&self, key: Key, mismatch: Mismatch);
+}
+
+/// How the last exit would like to be connected with the block that comes next.
+#[derive(Debug, Clone, Copy)]
+enum Connect {
+    Nothing,
+    Link(ExitId),
+    Slot(u32),
+    Indirect,
+}
+
+/// What comes after translated code.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    /// To look at what there is.
+    Look,
+    /// An instruction for the interpreter.
+    Instruction,
+    /// A block for the interpreter.
+    Block,
+    /// A block for the interpreter, which has not been translated.
+    Cold(Key),
+}
+
+/// Executes guest code for one hart, by translating it.
+pub struct Runtime<G, M, C, K, P, R> {
+    interpreter: Interpreter<G, M>,
+    cpu: K,
+    shared: Arc<Shared<C, P, R>>,
+    layout: &'static Layout,
+    hart: usize,
+    tables: Tables,
+    generation: u64,
+    connect: Connect,
+    /// What [`words::FLOAT_READY`] is to be: not 0 while floating-point registers are the CPU's.
+    float_ready: u64,
+    /// What translated code does is compared with what it must do.
+    lockstep: bool,
+}
+
+impl<G, M, C, K, P, R> Runtime<G, M, C, K, P, R>
+where
+    G: Guest,
+    M: Mapping,
+    C: CodeMemory,
+    K: Cpu,
+    P: Protection,
+    R: RelaxStrategy,
+{
+    /// For hart `hart`, whose interpreter does not link blocks; in lock-step, if that is wanted.
+    pub fn new(
+        interpreter: Interpreter<G, M>,
+        cpu: K,
+        shared: Arc<Shared<C, P, R>>,
+        layout: &'static Layout,
+        hart: usize,
+        lockstep: bool,
+    ) -> Self {
+        let tables = Tables::new(shared.miss());
+        Self {
+            interpreter,
+            cpu,
+            shared,
+            layout,
+            hart,
+            tables,
+            generation: 0,
+            connect: Connect::Nothing,
+            float_ready: 0,
+            lockstep,
+        }
+    }
+
+    /// Executes until [`Guest::attend`] wants to return.
+    pub fn run(&mut self, guest: &mut G) {
+        let mut step = false;
+        loop {
+            self.synchronise(guest);
+            if step || guest.wants_attention() {
+                self.connect = Connect::Nothing;
+                self.save_float(guest);
+                let attention = guest.attend();
+                self.synchronise(guest);
+                step = match attention {
+                    Attention::Go => false,
+                    Attention::Step => true,
+                    Attention::Return => return,
+                };
+            }
+            if step {
+                self.interpreter.step_once(guest);
+                continue;
+            }
+            let Some(generation) = self.shared.enter(self.hart) else {
+                R::relax();
+                continue;
+            };
+            let next = self.proceed(guest, generation);
+            self.shared.leave(self.hart);
+            // What the interpreter executes may wait for other harts, which may wait for this one to be outside.
+            match next {
+                Next::Look => {}
+                Next::Instruction => self.interpret_one(guest),
+                Next::Block => {
+                    self.interpret(guest);
+                }
+                Next::Cold(key) => self.interpret_or_translate(guest, key),
+            }
+        }
+    }
+}
+
+impl<G, M, C, K, P, R> Runtime<G, M, C, K, P, R>
+where
+    G: Guest,
+    M: Mapping,
+    C: CodeMemory,
+    K: Cpu,
+    P: Protection,
+    R: RelaxStrategy,
+{
+    /// Forgets what the guest says is not true any more.
+    fn synchronise(&mut self, guest: &mut G) {
+        let changes = self.interpreter.synchronise(guest);
+        if let Some(memory) = self.shared.tables(self.hart) {
+            self.tables.flush(memory, changes.flush);
+        }
+        if changes.code {
+            let time = guest.vars()[usize::from(G::INSTRET.0)];
+            self.cpu.code_changed(time);
+        }
+    }
+
+    /// Executes translated code from the program counter on, if there is any.
+    fn proceed(&mut self, guest: &mut G, generation: u64) -> Next {
+        if generation != self.generation {
+            self.generation = generation;
+            self.connect = Connect::Nothing;
+            if let Some(memory) = self.shared.tables(self.hart) {
+                self.tables.clear_all(memory);
+            }
+        }
+        let mut connect = core::mem::replace(&mut self.connect, Connect::Nothing);
+        if self.lockstep {
+            // Each block comes by here.
+            connect = Connect::Nothing;
+        }
+        let pc = guest.vars()[usize::from(G::PC.0)];
+        let place = match self.interpreter.fetch_place(guest, pc) {
+            Ok(place) => place,
+            Err(exception) => {
+                guest.raise(exception);
+                return Next::Look;
+            }
+        };
+        if !place.whole_page {
+            return Next::Instruction;
+        }
+        let key = Key { physical: place.physical, pc, context: guest.translation_context() };
+        let space = if place.global { SHARED } else { guest.code_space() };
+        let table = TableKey { context: key.context, space };
+        let (tables, shared, hart) = (&mut self.tables, &self.shared, self.hart);
+        // What leads to a block is changed while it cannot become invalid.
+        let found = shared.with(|cache| {
+            let block = cache.find(key)?;
+            let (entry, instructions) = (cache.entry(block), cache.block(block)?.instructions);
+            if let Connect::Link(exit) = connect {
+                cache.link(exit, block);
+            }
+            if instructions != 0
+                && let Some(memory) = shared.tables(hart)
+            {
+                let address = connect_tables(tables, memory, table, (pc, place.level), entry, connect);
+                guest.vars()[words::TABLE] = address;
+            }
+            Some((entry, instructions))
+        });
+        match found {
+            Some((_, 0)) => Next::Block,
+            Some((entry, instructions)) if self.execute(guest, key, entry, instructions as usize) => {
+                Next::Block
+            }
+            Some(_) => Next::Look,
+            None => Next::Cold(key),
+        }
+    }
+
+    fn interpret_one(&mut self, guest: &mut G) {
+        self.save_float(guest);
+        self.interpreter.step_once(guest);
+    }
+
+    fn interpret(&mut self, guest: &mut G) -> u32 {
+        self.save_float(guest);
+        let before = guest.vars()[usize::from(G::INSTRET.0)];
+        let ran = self.interpreter.run_block(guest);
+        let retired = guest.vars()[usize::from(G::INSTRET.0)].wrapping_sub(before);
+        let statistics = self.shared.statistics();
+        count(&statistics.interpreted_blocks);
+        statistics.interpreted.fetch_add(retired, Relaxed);
+        ran.executed
+    }
+
+    /// Interprets what is cold, and translates what is not.
+    fn interpret_or_translate(&mut self, guest: &mut G, key: Key) {
+        if self.interpret(guest) < HOT {
+            return;
+        }
+        let time = guest.vars()[usize::from(G::INSTRET.0)];
+        let shared = self.shared.clone();
+        let translated = shared.translate(key, time, || Self::lift(guest, key));
+        if translated == Translated::Full {
+            let cpu = &self.cpu;
+            shared.recycle(|hart| cpu.kick(hart));
+        }
+    }
+
+    /// The trace from `key` on.
+    fn lift(guest: &mut G, key: Key) -> alloc::vec::Vec<crate::ir::Block> {
+        let physical = key.physical & !(PAGE - 1);
+        trace::collect(key.pc, |pc, max| {
+            let block = guest.lift_in(key.context, pc, max, &mut |guest, address| {
+                let on_page = (address ^ key.pc) & !(PAGE - 1) == 0;
+                let code = guest.physical().ram().read::<u16>(physical | address & (PAGE - 1));
+                // What goes on on another page is the interpreter's.
+                code.filter(|_| on_page).ok_or_else(|| guest.access_fault(address, Access::Fetch))
+            });
+            block.ok().map(optimise)
+        })
+    }
+
+    /// Executes the block of `key`, whose entry is at `entry`, and what it leads to. Whether the interpreter is to go on.
+    fn execute(&mut self, guest: &mut G, key: Key, mut entry: u64, instructions: usize) -> bool {
+        let prediction = self.lockstep.then(|| {
+            self.show_float(guest);
+            let prediction = lockstep::predict(guest, key.context, key.physical, instructions);
+            // One pass: in front of its own head, the trace sees that the hart is due.
+            guest.vars()[usize::from(G::INSTRET.0)] |= DUE;
+            entry += BEHIND_CHECK;
+            prediction
+        });
+        let vars = guest.vars();
+        vars[words::LEAVE] = self.cpu.leave_routine();
+        vars[words::FLOAT_READY] = self.float_ready;
+        let statistics = self.shared.statistics();
+        count(&statistics.entries);
+        let mut left = self.cpu.enter(vars, entry);
+        let interpret = loop {
+            match left {
+                Left::Exit(stub) => break self.exit(guest, stub),
+                Left::Fault { store, mappable } => {
+                    if !mappable || !self.fill(guest, store) {
+                        count(&self.shared.statistics().faults_interpreted);
+                        self.fault(guest);
+                        break true;
+                    }
+                    count(&self.shared.statistics().faults_filled);
+                    left = self.cpu.resume(guest.vars());
+                }
+            }
+        };
+        if let Some(prediction) = prediction {
+            self.show_float(guest);
+            let compared = prediction.compare(guest);
+            if compared.is_some() {
+                count(&self.shared.statistics().comparisons);
+            }
+            if let Some(Err(mismatch)) = compared {
+                count(&self.shared.statistics().mismatches);
+                self.cpu.mismatch(key, mismatch);
+            }
+        }
+        interpret
+    }
+
+    /// Does what an exit is for; whether the interpreter is to go on.
+    fn exit(&mut self, guest: &mut G, stub: u64) -> bool {
+        let exit = self.shared.with(|cache| {
+            let id = cache.exit_at(stub)?;
+            Some((id, cache.exit(id)?))
+        });
+        let Some((id, kind)) = exit else { return true };
+        let statistics = self.shared.statistics();
+        count(match kind {
+            ExitKind::Jump { .. } => &statistics.unlinked,
+            ExitKind::FarMiss { .. } => &statistics.far_misses,
+            ExitKind::Indirect => &statistics.indirect_misses,
+            ExitKind::Interpret { .. } | ExitKind::Float { .. } => &statistics.interpret,
+            ExitKind::Attention { .. } => &statistics.attention,
+        });
+        let vars = guest.vars();
+        let pc = match kind {
+            ExitKind::Jump { target, .. } => {
+                self.connect = Connect::Link(id);
+                target
+            }
+            ExitKind::FarMiss { target, slot } => {
+                self.connect = slot.map_or(Connect::Indirect, Connect::Slot);
+                target
+            }
+            ExitKind::Indirect => {
+                self.connect = Connect::Indirect;
+                vars[words::TARGET]
+            }
+            ExitKind::Interpret { pc } | ExitKind::Attention { pc } | ExitKind::Float { pc } => pc,
+        };
+        vars[usize::from(G::PC.0)] = pc;
+        match kind {
+            ExitKind::Interpret { .. } => true,
+            ExitKind::Float { .. } if self.float_ready != 0 || !guest.float_ready() => true,
+            ExitKind::Float { .. } => {
+                let rounding = guest.rounding();
+                self.cpu.load_float(guest.vars(), rounding);
+                let nearest = if rounding == Rounding::NearestEven { FLOAT_NEAREST } else { 0 };
+                self.float_ready = FLOAT_READY | nearest;
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// Tries to map what an access has not found.
+    fn fill(&mut self, guest: &mut G, store: bool) -> bool {
+        let address = guest.vars()[words::FAULT_ADDRESS];
+        let access = if store { Access::Store } else { Access::Load };
+        let Ok(translation) = guest.translate(address, 1, access) else { return false };
+        if store && self.shared.protection().is_protected(translation.address) {
+            let time = guest.vars()[words::FRAME + 18] & !DUE;
+            self.shared.written(translation.address, time);
+        }
+        let ram = guest.physical().ram();
+        self.interpreter.mapping().insert(guest.view(), address, &translation, ram)
+    }
+
+    /// The instruction that has faulted is for the interpreter: makes the variables what they are in front of it.
+    fn fault(&mut self, guest: &mut G) {
+        let host = guest.vars()[words::FRAME_PC];
+        let place = self.shared.with(|cache| cache.locate(host));
+        let vars = guest.vars();
+        for (global, home) in self.layout.homes.iter().enumerate() {
+            if let Home::X(register) = home {
+                let number = usize::from(register.number());
+                let value = vars[words::FRAME + number];
+                let pending = place.is_some_and(|place| place.pending >> number & 1 != 0);
+                vars[global] = if pending { value as i32 as u64 } else { value };
+            }
+        }
+        let Some(place) = place else { return };
+        vars[usize::from(G::INSTRET.0)] = (vars[words::FRAME + 18] & !DUE).wrapping_add(place.retired);
+        vars[usize::from(G::PC.0)] = place.pc;
+        if place.boxes != 0 {
+            self.save_float(guest);
+            for (global, home) in self.layout.homes.iter().enumerate() {
+                if let Home::V(register) = home
+                    && place.boxes >> register.number() & 1 != 0
+                {
+                    guest.vars()[global] |= BOX;
+                }
+            }
+        }
+    }
+
+    /// Floating-point registers are wanted among the variables, too.
+    fn show_float(&mut self, guest: &mut G) {
+        if self.float_ready != 0 {
+            let rounding = guest.rounding();
+            self.cpu.save_float(guest.vars());
+            self.cpu.load_float(guest.vars(), rounding);
+        }
+    }
+
+    /// Floating-point registers are wanted among the variables.
+    fn save_float(&mut self, guest: &mut G) {
+        if core::mem::take(&mut self.float_ready) != 0 {
+            self.cpu.save_float(guest.vars());
+        }
+    }
+}
+
+/// Makes `table` the current one, for the block at `place`, and lets the jump that has led to it find it there. The table's
+/// address.
+fn connect_tables(
+    tables: &mut Tables,
+    memory: &Memory,
+    table: TableKey,
+    place: (u64, u8),
+    entry: u64,
+    connect: Connect,
+) -> u64 {
+    // A jump's table is that of the block it is in. It leads to this one if both are of the same.
+    let before = tables.current();
+    let address = tables.enter(memory, table);
+    if before == tables.current() {
+        match connect {
+            Connect::Slot(slot) => tables.fill_slot(memory, slot, place, entry),
+            Connect::Indirect => tables.fill_indirect(memory, place, entry),
+            Connect::Nothing | Connect::Link(_) => {}
+        }
+    }
+    address
+}

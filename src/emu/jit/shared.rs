@@ -1,0 +1,262 @@
+//! What all harts of a machine share: the cache, and who may be in its code.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
+
+use polyvisor_cell_abi::{JitStatistics, MAX_HARTS};
+use spin::{mutex::SpinMutex, relax::RelaxStrategy};
+
+use super::cache::{BlockId, Cache, CodeMemory, Key};
+use super::compile::Compiler;
+use super::heat::Heat;
+use super::tables::{Memory, SLOTS};
+use crate::ir::Block;
+
+/// Keeps pages with translated code from being written.
+pub trait Protection {
+    /// From here on no hart writes the guest-physical page of `address`, until [`Protection::unprotect`]; all that was
+    /// written can be seen.
+    fn protect(&self, address: u64);
+
+    /// Harts may write the page again.
+    fn unprotect(&self, address: u64);
+
+    /// Whether the page is protected.
+    fn is_protected(&self, address: u64) -> bool;
+}
+
+/// Numbers of the slots of jump tables: each target has its own, in each context.
+#[derive(Debug, Default)]
+struct Slots(BTreeMap<(u64, u32), u32>);
+
+impl Slots {
+    fn get(&self, target: u64, context: u32) -> Option<u32> {
+        self.0.get(&(target, context)).copied()
+    }
+
+    fn get_or_assign(&mut self, target: u64, context: u32) -> Option<u32> {
+        let next = self.0.len();
+        match self.get(target, context) {
+            None if next < SLOTS => {
+                self.0.insert((target, context), next as u32);
+                Some(next as u32)
+            }
+            known => known,
+        }
+    }
+}
+
+/// What is behind the lock.
+#[derive(Debug)]
+struct State<C> {
+    cache: Cache<C>,
+    compiler: Compiler,
+    slots: Slots,
+    heat: Heat,
+}
+
+/// What harts share.
+pub struct Shared<C, P, R> {
+    state: SpinMutex<State<C>, R>,
+    protection: P,
+    tables: Vec<Memory>,
+    /// Which harts are in translated code, or hold addresses of it.
+    inside: [AtomicBool; MAX_HARTS],
+    recycling: AtomicBool,
+    /// [`Cache::generation`].
+    generation: AtomicU64,
+    /// Where jumps go of which the tables know nothing.
+    miss: u64,
+    statistics: JitStatistics,
+}
+
+/// Counts one more.
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+/// What came of an attempt to translate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Translated {
+    /// A block.
+    Block(BlockId),
+    /// The code is not to be translated.
+    No,
+    /// There is no room.
+    Full,
+}
+
+impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
+    /// For `harts` harts. Jumps that tables do not know go to `miss`.
+    pub fn new(cache: Cache<C>, compiler: Compiler, protection: P, harts: usize, miss: u64) -> Self {
+        let state = State { cache, compiler, slots: Slots::default(), heat: Heat::default() };
+        Self {
+            state: SpinMutex::new(state),
+            protection,
+            tables: (0..harts.min(MAX_HARTS)).map(|_| Memory::new(miss)).collect(),
+            inside: [const { AtomicBool::new(false) }; MAX_HARTS],
+            recycling: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+            miss,
+            statistics: JitStatistics::default(),
+        }
+    }
+
+    /// What is counted.
+    pub const fn statistics(&self) -> &JitStatistics {
+        &self.statistics
+    }
+
+    /// Brings what the cache counts up to date.
+    fn publish(&self, cache: &Cache<C>) {
+        let (counts, (code, capacity)) = (cache.counts(), cache.bytes());
+        let JitStatistics { blocks, instructions, invalidated_blocks, recycles, links, .. } =
+            &self.statistics;
+        for (counter, value) in [
+            (blocks, counts.blocks),
+            (instructions, counts.instructions),
+            (&self.statistics.code, code),
+            (&self.statistics.capacity, capacity),
+            (invalidated_blocks, counts.invalidated),
+            (recycles, counts.recycled),
+            (links, counts.links),
+        ] {
+            counter.store(value, Relaxed);
+        }
+    }
+
+    /// The memory of a hart's tables.
+    pub fn tables(&self, hart: usize) -> Option<&Memory> {
+        self.tables.get(hart)
+    }
+
+    /// Where jumps go of which the tables know nothing.
+    pub const fn miss(&self) -> u64 {
+        self.miss
+    }
+
+    /// Keeps pages from being written.
+    pub const fn protection(&self) -> &P {
+        &self.protection
+    }
+
+    /// Does something with the cache.
+    pub fn with<T>(&self, what: impl FnOnce(&mut Cache<C>) -> T) -> T {
+        what(&mut self.state.lock().cache)
+    }
+
+    /// The hart is going to use addresses of translated code, until [`Shared::leave`]. The cache's generation; `None` while
+    /// somebody waits for all harts to stay away.
+    pub fn enter(&self, hart: usize) -> Option<u64> {
+        let inside = self.inside.get(hart)?;
+        inside.store(true, SeqCst);
+        if self.recycling.load(SeqCst) {
+            inside.store(false, SeqCst);
+            return None;
+        }
+        Some(self.generation.load(Relaxed))
+    }
+
+    /// The hart uses none any more.
+    pub fn leave(&self, hart: usize) {
+        if let Some(inside) = self.inside.get(hart) {
+            inside.store(false, SeqCst);
+        }
+    }
+
+    /// Forgets all translated code. The hart that asks is not inside; `kick` makes another one look after its affairs.
+    pub fn recycle(&self, kick: impl Fn(usize)) {
+        if self.recycling.swap(true, SeqCst) {
+            // Somebody else does it.
+            return;
+        }
+        for (hart, inside) in self.inside.iter().enumerate() {
+            if inside.load(SeqCst) {
+                kick(hart);
+            }
+            while inside.load(SeqCst) {
+                R::relax();
+            }
+        }
+        let mut state = self.state.lock();
+        let State { cache, slots, .. } = &mut *state;
+        cache.clear();
+        slots.0.clear();
+        self.generation.store(cache.generation(), Relaxed);
+        self.publish(cache);
+        drop(state);
+        self.recycling.store(false, SeqCst);
+    }
+
+    /// Translates what `lift` collects for `key`, if its page may be translated at `time`.
+    pub fn translate(&self, key: Key, time: u64, lift: impl FnOnce() -> Vec<Block>) -> Translated {
+        let mut state = self.state.lock();
+        let State { cache, compiler, slots, heat } = &mut *state;
+        // Another hart may have been faster.
+        if let Some(block) = cache.find(key) {
+            return Translated::Block(block);
+        }
+        if heat.is_hot(key.physical, time) {
+            return Translated::No;
+        }
+        self.protection.protect(key.physical);
+        // Only now is the code what it will be.
+        let parts = lift();
+        let compiled = compiler.compile(&parts, &mut |target| slots.get_or_assign(target, key.context));
+        let Some(compiled) = compiled else {
+            return cache.insert_untranslated(key).map_or(Translated::Full, Translated::Block);
+        };
+        let translated = cache.insert(key, &compiled).map_or(Translated::Full, Translated::Block);
+        self.publish(cache);
+        translated
+    }
+
+    /// The slot for a target.
+    pub fn slot(&self, target: u64, context: u32) -> Option<u32> {
+        self.state.lock().slots.get(target, context)
+    }
+
+    /// Writes `len` bytes of the guest's RAM at `address` by `write`: translations of what lies there are forgotten.
+    pub fn writing(&self, address: u64, len: u64, time: u64, write: &mut dyn FnMut()) {
+        let mut state = self.state.lock();
+        let last = address.saturating_add(len.max(1) - 1);
+        for page in [address, last] {
+            self.forget(&mut state, page, time);
+        }
+        write();
+    }
+
+    /// The guest-physical page of `address` has been written, or is about to be.
+    pub fn written(&self, address: u64, time: u64) {
+        self.forget(&mut self.state.lock(), address, time);
+    }
+
+    fn forget(&self, state: &mut State<C>, address: u64, time: u64) {
+        if !self.protection.is_protected(address) {
+            return;
+        }
+        let State { cache, slots, heat, .. } = state;
+        heat.add(address, time);
+        count(&self.statistics.invalidated_pages);
+        cache.invalidate_page(address, |block, entry| {
+            let Key { pc, context, .. } = block.key;
+            let slot = slots.get(pc, context);
+            for tables in &self.tables {
+                tables.forget(pc, slot, entry, self.miss);
+            }
+        });
+        self.protection.unprotect(address);
+    }
+
+    /// All guest RAM may have been written.
+    pub fn all_written(&self, time: u64) {
+        let mut state = self.state.lock();
+        let pages: Vec<u64> = state.cache.pages_with_blocks().collect();
+        for page in pages {
+            self.forget(&mut state, page, time);
+        }
+    }
+}

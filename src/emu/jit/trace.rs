@@ -1,0 +1,103 @@
+//! Which pieces of code are translated as one.
+
+use alloc::vec::Vec;
+
+use crate::ir::{Block, Terminator};
+
+/// How many guest instructions a trace has at most, but for what the last block adds.
+const MAX_INSTRUCTIONS: usize = 64;
+/// How many blocks a trace has at most.
+const MAX_PARTS: usize = 12;
+/// Up to how many instructions a loop is unrolled to.
+const UNROLLED: usize = 40;
+/// Addresses on one page have these bits in common.
+const PAGE: u64 = !0xfff;
+
+/// Collects the blocks from `pc` on that are likely to be executed in this order: `lift` gives the block at an address of
+/// the same page, of at most so many instructions. Conditional branches are expected to go back, and not forward.
+pub fn collect(pc: u64, mut lift: impl FnMut(u64, usize) -> Option<Block>) -> Vec<Block> {
+    let mut parts: Vec<Block> = Vec::new();
+    let (mut at, mut count) = (pc, 0);
+    // How many instructions there are until the loop's head comes again.
+    while parts.len() < MAX_PARTS && count < MAX_INSTRUCTIONS {
+        let Some(block) = lift(at, MAX_INSTRUCTIONS) else { break };
+        let branch = block.starts.last().map_or(at, |start| at.wrapping_add(u64::from(start.offset)));
+        count += block.starts.len();
+        let next = match block.end {
+            Terminator::Jump { target } => Some(target),
+            Terminator::Branch { taken, .. } if is_backward(branch, taken) => Some(taken),
+            Terminator::Branch { otherwise, .. } => Some(otherwise),
+            Terminator::Indirect { .. } | Terminator::Leave | Terminator::Resume { .. } => None,
+        };
+        parts.push(block);
+        let Some(next) = next.filter(|next| (next ^ pc) & PAGE == 0) else { break };
+        let seen = parts.iter().any(|part| part.pc == next);
+        // A loop's body is repeated as long as the whole stays small; a loop that does not begin at the head is left to a
+        // trace of its own.
+        if seen && (next != pc || count + count / repetitions(&parts, pc) > UNROLLED) {
+            break;
+        }
+        at = next;
+    }
+    parts
+}
+
+fn is_backward(from: u64, to: u64) -> bool {
+    from.wrapping_sub(to) < 4096
+}
+
+/// How often the loop that starts at `pc` is there.
+fn repetitions(parts: &[Block], pc: u64) -> usize {
+    parts.iter().filter(|part| part.pc == pc).count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+    use crate::ir::{Builder, Condition, Value, Var};
+
+    fn block(pc: u64, instructions: usize, end: Terminator) -> Block {
+        let mut builder = Builder::new(pc);
+        (0..instructions).for_each(|_| builder.instruction(4));
+        builder.finish(end)
+    }
+
+    fn branch(taken: u64, otherwise: u64) -> Terminator {
+        let condition = Condition::NotEqual;
+        Terminator::Branch { condition, a: Var(1).into(), b: Value::ZERO, taken, otherwise }
+    }
+
+    fn addresses(pc: u64, blocks: &[Block]) -> Vec<u64> {
+        let parts = collect(pc, |at, _| blocks.iter().find(|block| block.pc == at).cloned());
+        parts.iter().map(|part| part.pc).collect()
+    }
+
+    #[test]
+    fn a_trace_falls_through_forward_branches_and_follows_jumps() {
+        let blocks = [
+            block(0x1000, 2, branch(0x1100, 0x1008)),
+            block(0x1008, 2, Terminator::Jump { target: 0x1200 }),
+            block(0x1200, 1, Terminator::Indirect { target: Var(1) }),
+        ];
+        assert_eq!(addresses(0x1000, &blocks), [0x1000, 0x1008, 0x1200]);
+    }
+
+    #[test]
+    fn a_small_loop_is_unrolled_and_a_large_one_is_not() {
+        let small = [block(0x1000, 4, branch(0x1000, 0x1010))];
+        assert_eq!(addresses(0x1000, &small), vec![0x1000; 10]);
+        let large = [block(0x1000, 30, branch(0x1000, 0x1078)), block(0x1078, 1, Terminator::Leave)];
+        assert_eq!(addresses(0x1000, &large), [0x1000]);
+    }
+
+    #[test]
+    fn a_trace_stays_on_its_page_and_enters_no_other_loop_twice() {
+        let leaves = [block(0x1ff0, 2, Terminator::Jump { target: 0x2000 })];
+        assert_eq!(addresses(0x1ff0, &leaves), [0x1ff0]);
+        let blocks =
+            [block(0x1000, 1, Terminator::Jump { target: 0x1100 }), block(0x1100, 2, branch(0x1100, 0x1108))];
+        assert_eq!(addresses(0x1000, &blocks), [0x1000, 0x1100]);
+    }
+}
