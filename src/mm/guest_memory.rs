@@ -1,8 +1,8 @@
 //! Guest memory as loaders and devices see it: bytes behind intermediate physical addresses.
 
-use core::{error::Error, fmt, marker::PhantomData, ops::Range, ptr::NonNull, sync::atomic};
+use core::{error::Error, fmt, ops::Range, ptr::NonNull, sync::atomic};
 
-use super::addr::Ipa;
+use super::addr::{Ipa, PAGE_SIZE};
 use super::copy;
 use super::tables::TableError;
 
@@ -81,27 +81,60 @@ pub trait GuestMemory: Send + Sync {
     }
 }
 
+/// Who wants to know what is written to guest memory, such as who has a copy of some of it.
+pub trait WriteWatch: Sync {
+    /// `len` bytes at `ipa` have been written just now.
+    fn written(&self, ipa: Ipa, len: u64);
+}
+
+/// A reference to a [`WriteWatch`] that a [`GuestSlice`] can refer to by one word.
+pub struct Watch<'a>(pub &'a dyn WriteWatch);
+
 /// A piece of guest memory that cannot go away as long as this exists. What lies outside it is never touched: an
 /// access that does not fit does nothing and says so.
+///
+/// It is small, for a request of a device makes several.
 #[derive(Clone, Copy)]
 pub struct GuestSlice<'a> {
     start: NonNull<u8>,
-    len: usize,
-    memory: PhantomData<&'a ()>,
+    len: u32,
+    /// By how many pages, modulo 2^32, the guest's address is ahead of ours, if it is watched.
+    ahead: u32,
+    /// Who is told of what is written.
+    watch: Option<&'a Watch<'a>>,
 }
 
 impl<'a> GuestSlice<'a> {
-    /// The piece of `len` bytes at `start`.
+    /// The piece of `len` bytes at `start`; of 4 GiB and more, the beginning.
     ///
     /// # Safety
     /// For `'a`, this is memory that nothing but guests and other slices access, and that may be read and written.
+    #[inline]
     pub unsafe fn new(start: NonNull<u8>, len: usize) -> Self {
-        Self { start, len, memory: PhantomData }
+        Self { start, len: u32::try_from(len).unwrap_or(u32::MAX), ahead: 0, watch: None }
+    }
+
+    /// The same piece, which the guest has at `ipa`, below 2^44 and as far from the start of a page as we have it. `watch` is
+    /// told whenever some of it has been written.
+    pub fn watched(self, watch: &'a Watch<'a>, ipa: Ipa) -> Self {
+        let ahead = ((ipa.0 / PAGE_SIZE) as u32).wrapping_sub(page_of(self.start));
+        Self { ahead, watch: Some(watch), ..self }
+    }
+
+    /// `len` bytes at `at`, which are inside, have been written.
+    #[inline]
+    fn tell(&self, at: NonNull<u8>, len: usize) {
+        if let Some(watch) = self.watch {
+            core::hint::cold_path();
+            let page = u64::from(page_of(at).wrapping_add(self.ahead));
+            watch.0.written(Ipa(page * PAGE_SIZE + at.addr().get() as u64 % PAGE_SIZE), len as u64);
+        }
     }
 
     /// How many bytes.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Whether there is nothing.
@@ -111,14 +144,14 @@ impl<'a> GuestSlice<'a> {
 
     /// `len` bytes from `offset` on; `None` where that is not inside.
     pub fn part(&self, offset: usize, len: usize) -> Option<Self> {
-        // SAFETY: `at` has checked that this lies inside, for which `new` was promised the same.
-        self.at(offset, len).map(|start| unsafe { Self::new(start, len) })
+        // `at` has checked that this lies inside, for which `new` was promised the same.
+        self.at(offset, len).map(|start| Self { start, len: len as u32, ..*self })
     }
 
     /// Where `len` bytes from `offset` on lie.
     #[inline]
     fn at(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
-        let inside = offset <= self.len && len <= self.len - offset;
+        let inside = offset <= self.len() && len <= self.len() - offset;
         // SAFETY: inside the piece.
         inside.then(|| unsafe { self.start.add(offset) })
     }
@@ -139,22 +172,25 @@ impl<'a> GuestSlice<'a> {
         let Some(to) = self.at(offset, bytes.len()) else { return false };
         // SAFETY: as in `read`.
         unsafe { copy::bytes(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
+        self.tell(to, bytes.len());
         true
     }
 
     /// Makes every byte zero.
     pub fn clear(&self) {
         // SAFETY: as in `read`.
-        unsafe { copy::zero(self.start.as_ptr(), self.len) };
+        unsafe { copy::zero(self.start.as_ptr(), self.len()) };
+        self.tell(self.start, self.len());
     }
 
     /// Copies as many bytes as both have to the start of `destination`, and tells how many. The two may be the same
     /// memory.
     #[inline]
     pub fn copy_to(&self, destination: GuestSlice<'_>) -> usize {
-        let len = self.len.min(destination.len);
+        let len = self.len().min(destination.len());
         // SAFETY: as in `read`, for both.
         unsafe { copy::bytes(self.start.as_ptr(), destination.start.as_ptr(), len) };
+        destination.tell(destination.start, len);
         len
     }
 
@@ -182,6 +218,7 @@ impl<'a> GuestSlice<'a> {
         if at.is_aligned() {
             // SAFETY: as in `load`.
             unsafe { at.write_volatile(value.to_le()) };
+            self.tell(at.cast(), size_of::<T>());
         }
         at.is_aligned()
     }
@@ -190,6 +227,12 @@ impl<'a> GuestSlice<'a> {
     pub fn as_ptr(&self) -> *const u8 {
         self.start.as_ptr()
     }
+}
+
+/// The number of our page around `at`, modulo 2^32.
+#[inline]
+fn page_of(at: NonNull<u8>) -> u32 {
+    (at.addr().get() as u64 / PAGE_SIZE) as u32
 }
 
 /// A range of guest memory by address, as a descriptor names it: nothing is known of it yet.
@@ -319,7 +362,7 @@ pub mod test {
 
     use std::sync::atomic::AtomicU8;
 
-    use super::{super::addr::PAGE_SIZE, *};
+    use super::*;
 
     /// RAM and ROM in vectors. Fresh memory reads as [`FILL`], so that a test sees what was not written.
     pub struct TestMemory {

@@ -7,6 +7,7 @@
 //! Locks: who reaches memory holds a pin ([`GuestRam::pin`]), which keeps frames from being freed, and takes the lock of the
 //! tables only to change what is behind an address. Pins come first.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -15,10 +16,13 @@ use spin::{Mutex, RwLock};
 
 use super::addr::{Ipa, MIB, PAGE_SIZE};
 use super::frames;
-use super::guest_memory::{GuestMemory, GuestSlice, MemoryError, Reclaim, ReclaimError, SharedMemory};
+use super::guest_memory::{
+    GuestMemory, GuestSlice, MemoryError, Reclaim, ReclaimError, SharedMemory, Watch, WriteWatch,
+};
 use super::tables::{Attributes, TableError, Tables, Tlb};
 use area::{Area, Chunk, State};
 pub use area::{HEADROOM, ReserveError};
+use pinned::Unwatched;
 pub use pinned::{Loading, Pinned};
 
 mod area;
@@ -85,10 +89,18 @@ pub enum Found {
     Nothing,
 }
 
+/// Who wants to know what EL2 writes to a guest's memory.
+pub trait Watcher: Send + Sync {
+    /// `len` bytes at `ipa` have been written just now; nothing that follows from it has been done yet. `own` is the memory that
+    /// the cell has for itself.
+    fn written(&self, own: &dyn GuestMemory, ipa: Ipa, len: u64);
+}
+
 /// The memory of one VM.
 pub struct GuestRam<R: Stage2Regime> {
     areas: Vec<Area>,
     ram: Vec<Range<Ipa>>,
+    watcher: Option<Box<dyn Watcher>>,
     /// Held by whoever changes a chunk.
     tables: Mutex<Tables<R>>,
     pins: RwLock<()>,
@@ -105,7 +117,13 @@ impl<R: Stage2Regime> GuestRam<R> {
             .map(|&(base, size, kind)| Area::reserve(base, size, kind))
             .collect::<Result<_, _>>()?;
         let ram = areas.iter().filter(|area| area.kind == Kind::Ram).map(|area| area.range.clone()).collect();
-        Ok(Self { areas, ram, tables: Mutex::new(tables), pins: RwLock::new(()) })
+        Ok(Self { areas, ram, watcher: None, tables: Mutex::new(tables), pins: RwLock::new(()) })
+    }
+
+    /// The same memory; `watcher` is told what EL2 writes to it, private memory excepted.
+    pub fn watched(mut self, watcher: Box<dyn Watcher>) -> Self {
+        self.watcher = Some(watcher);
+        self
     }
 
     /// The ranges of RAM, in ascending order; none is empty and none overlap.
@@ -125,7 +143,9 @@ impl<R: Stage2Regime> GuestRam<R> {
     }
 
     fn pin_as(&self, reach: Reach) -> Pinned<'_, R> {
-        Pinned { memory: self, reach, _pin: self.pins.read() }
+        let is_watched = self.watcher.is_some() && reach == Reach::Guest;
+        let watch = is_watched.then_some(Watch(self));
+        Pinned { memory: self, reach, watch, _pin: self.pins.read() }
     }
 
     /// The guest's memory for a loader.
@@ -254,9 +274,20 @@ impl<R: Stage2Regime> Drop for GuestRam<R> {
     }
 }
 
+impl<R: Stage2Regime> WriteWatch for GuestRam<R> {
+    fn written(&self, ipa: Ipa, len: u64) {
+        if let Some(watcher) = &self.watcher {
+            watcher.written(&self.pin_private(), ipa, len);
+        }
+    }
+}
+
 impl<R: Stage2Regime> SharedMemory for GuestRam<R> {
     fn with(&self, access: &mut dyn FnMut(&dyn GuestMemory)) {
-        access(&self.pin());
+        match self.watcher {
+            None => access(&Unwatched(self.pin())),
+            Some(_) => access(&self.pin()),
+        }
     }
 }
 
@@ -282,6 +313,9 @@ impl<R: Stage2Regime> Reclaim for GuestRam<R> {
         {
             scrub(tables.tlb(), frame.start());
         }
+        drop(tables);
+        // From now on it reads as zero.
+        self.written(ipa, CHUNK);
         Ok(())
     }
 }

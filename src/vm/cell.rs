@@ -15,6 +15,12 @@ use crate::mm::addr::Ipa;
 use crate::mm::guest_memory::{GuestMemory, MemoryError};
 use crate::mm::guest_ram::CHUNK;
 
+mod jit;
+mod written;
+
+pub use jit::{answer, ask, statistics};
+pub use written::Writes;
+
 /// Bytes of memory that a cell of so many harts has for itself.
 pub const fn private_size(harts: usize) -> u64 {
     (abi::PRIVATE_SHARED + abi::PRIVATE_PER_HART * harts as u64).next_multiple_of(CHUNK)
@@ -35,6 +41,8 @@ pub struct Start {
     pub entry: Ipa,
     /// What it is told.
     pub arguments: [u64; 2],
+    /// How its code is executed.
+    pub translation: abi::Translation,
 }
 
 /// Where in a cell a field of [`CellInfo`] is.
@@ -68,6 +76,7 @@ pub fn prepare(memory: &impl GuestMemory, start: &Start) -> Result<(), MemoryErr
         (offset_of!(CellInfo, harts), start.harts as u32),
         (offset_of!(CellInfo, gic_version), start.gic),
         (offset_of!(CellInfo, boot_mode), start.mode),
+        (offset_of!(CellInfo, translation), start.translation as u32),
     ];
     words.iter().try_for_each(|(offset, value)| memory.write(at(*offset), &value.to_le_bytes()))?;
     halves.iter().try_for_each(|(offset, value)| memory.write(at(*offset), &value.to_le_bytes()))
@@ -82,14 +91,16 @@ pub fn set_lines(memory: &impl GuestMemory, hart: usize, lines: u32) {
 
 /// What the engine says of why it cannot go on: `len` bytes at `ipa`.
 pub fn message(memory: &impl GuestMemory, ipa: u64, len: u64) -> String {
-    let mut bytes = alloc::vec![0; len.min(abi::MAX_MESSAGE) as usize];
-    match memory.read(Ipa(ipa), &mut bytes) {
-        Ok(()) => {
-            let text = String::from_utf8_lossy(&bytes);
-            text.trim_end().chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
-        }
-        Err(error) => alloc::format!("the engine cannot go on, and does not say why: {error}"),
-    }
+    text(memory, ipa, len, abi::MAX_MESSAGE)
+        .unwrap_or_else(|error| alloc::format!("the engine cannot go on, and does not say why: {error}"))
+}
+
+/// A text of the engine's: `len` bytes at `ipa`, at most `limit`, without control characters.
+fn text(memory: &impl GuestMemory, ipa: u64, len: u64, limit: u64) -> Result<String, MemoryError> {
+    let mut bytes = alloc::vec![0; len.min(limit) as usize];
+    memory.read(Ipa(ipa), &mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.trim_end().chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect())
 }
 
 /// The guest's registers, as the engine last had them in memory; `None` before it has told where that is.

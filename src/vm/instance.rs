@@ -13,7 +13,7 @@ use spin::Mutex;
 
 use super::attach::{AttachError, Site};
 use super::boot_file::{BootFile, BootFileError};
-use super::bundle::{Arch, Bios, BootSource, Bundle, FileSource, VmSpec};
+use super::bundle::{Arch, Bios, BootSource, Bundle, FileSource, Jit, VmSpec};
 use super::cell;
 use super::control::{self, Happening};
 use super::debug::Stop;
@@ -250,7 +250,11 @@ impl Vm {
                 (Ipa(abi::PRIVATE), cell::private_size(affinities.len()), Kind::Private)
             ],
         };
-        let memory = Arc::new(GuestRam::reserve(tables, &areas).map_err(VmError::Memory)?);
+        let memory = GuestRam::reserve(tables, &areas).map_err(VmError::Memory)?;
+        let memory = Arc::new(match spec.arch {
+            Arch::Aarch64 => memory,
+            Arch::Riscv64 => memory.watched(Box::new(cell::Writes::new(riscv64::DRAM.base))),
+        });
         if spec.arch != Arch::Aarch64 {
             let engine = engine_image::pages().ok_or(VmError::NoEngine)?;
             memory.with_tables(|tables| engine_image::map(tables, engine)).map_err(VmError::Map)?;
@@ -395,14 +399,14 @@ impl Vm {
         self.devices.power_button(pressed);
     }
 
-    /// Has the engine fail on `vcpu`, now or when it runs next. `false`: there is none.
-    pub fn fail_engine(&self, vcpu: usize) -> bool {
-        let has_engine = self.spec.arch != Arch::Aarch64;
-        if has_engine {
-            cell::request(&self.memory.pin_private(), vcpu, abi::Requests::FAIL);
-            self.devices.gic.ring(vcpu, abi::DOORBELL_SGI);
-        }
-        has_engine
+    /// Whether its vCPUs run the engine, in front of the guest.
+    pub fn has_engine(&self) -> bool {
+        self.spec.arch != Arch::Aarch64
+    }
+
+    /// How its guest's code is executed, where the engine does so.
+    pub fn jit(&self) -> Jit {
+        self.spec.jit
     }
 
     /// Takes apart what holds the VM together, so that it goes away with the last reference. No vCPU runs.
@@ -536,6 +540,11 @@ impl Vm {
             mode,
             entry: boot.entry,
             arguments: [boot.told_dtb, boot.next_stage],
+            translation: match self.spec.jit {
+                Jit::On => abi::Translation::On,
+                Jit::Off => abi::Translation::Off,
+                Jit::LockStep => abi::Translation::LockStep,
+            },
         };
         cell::prepare(&self.memory.loading_private(), &start).map_err(|error| VmError::Load(error.into()))?;
         self.power.lock().reset(Start { entry: abi::IMAGE, context: 0 });
@@ -620,7 +629,7 @@ impl Machine for Vm {
             registers[0] = result as u64;
             return ControlFlow::Continue(());
         }
-        if self.spec.arch != Arch::Aarch64
+        if self.has_engine()
             && let Some(outcome) = self.engine_call(function as u32, arguments)
         {
             return ControlFlow::Break(CallExit::Exit(outcome));

@@ -14,6 +14,8 @@ pub mod debug;
 #[cfg(target_os = "none")]
 pub mod devices;
 #[cfg(target_os = "none")]
+mod engine;
+#[cfg(target_os = "none")]
 mod engine_image;
 pub mod fdt;
 #[cfg(target_os = "none")]

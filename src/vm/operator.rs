@@ -6,7 +6,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::bundle::{Arch, Colour};
+use polyvisor_cell_abi::{JitStatistics, Question};
+
+use super::bundle::{Arch, Colour, Jit};
 use super::lifecycle::State;
 use super::vcpu::{ExitCounters, Regs};
 
@@ -134,6 +136,17 @@ pub struct VcpuRegisters {
     pub general: Regs,
     /// System registers by name, in the order in which they are to be shown.
     pub system: Vec<(&'static str, u64)>,
+}
+
+/// How the code of a guest of another instruction set is executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JitStatus {
+    /// As the VM's description has it.
+    pub mode: Jit,
+    /// How many instructions the guest has executed.
+    pub retired: u64,
+    /// What the engine has counted; `None` where it has not told.
+    pub statistics: Option<JitStatistics<u64>>,
 }
 
 /// An order for one VM.
@@ -264,6 +277,18 @@ pub trait Operator {
     /// # Errors
     /// [`Refusal`] where there is no such vCPU, or no engine in front of it.
     fn fail_engine(&self, vm: usize, vcpu: usize) -> Result<(), Refusal>;
+
+    /// How the guest's code is executed.
+    ///
+    /// # Errors
+    /// [`Refusal`] where the VM does not exist now, or has no engine.
+    fn jit(&self, vm: usize) -> Result<JitStatus, Refusal>;
+
+    /// Asks the engine, and waits for its answer for half a second at most.
+    ///
+    /// # Errors
+    /// [`Refusal`] where the VM does not run, has no engine, or gets no answer from it.
+    fn ask_engine(&self, vm: usize, question: Question) -> Result<String, Refusal>;
 
     /// Switches the machine off, or restarts it.
     fn power(&self, restart: bool);

@@ -11,7 +11,7 @@ use polyvisor::{
     storage::SECTOR,
     vm::bundle::{
         Arch, Bios, BlobId, BootSource, BundleBuilder, Colour, DeviceSpec, DiskSource, DiskSpec, FileSource,
-        PartitionName, Reaction, Scheduling, SwitchSpec, VmSpec, WhenAllOff,
+        Jit, PartitionName, Reaction, Scheduling, SwitchSpec, VmSpec, WhenAllOff,
     },
 };
 
@@ -26,6 +26,36 @@ pub struct Contents {
     pub switches: Vec<SwitchSpec>,
     /// What to do when none of them runs any more.
     pub when_all_off: WhenAllOff,
+}
+
+impl Contents {
+    /// The RISC-V guests.
+    pub fn riscv(&self) -> impl Iterator<Item = &Guest> {
+        self.guests.iter().filter(|guest| guest.arch == Arch::Riscv64)
+    }
+
+    /// Has the code of all RISC-V guests executed like that.
+    pub fn set_jit(&mut self, jit: Jit) {
+        let guests = self.guests.iter_mut().filter(|guest| guest.arch == Arch::Riscv64);
+        guests.for_each(|guest| guest.jit = jit);
+    }
+}
+
+/// What a manifest and the command line call the ways to execute a RISC-V guest's code.
+pub const JIT: [(&str, Jit); 3] = [("on", Jit::On), ("off", Jit::Off), ("lockstep", Jit::LockStep)];
+
+/// Reads one of [`JIT`], for the command line.
+///
+/// # Errors
+/// It is none of these.
+pub fn parse_jit(word: &str) -> Result<Jit> {
+    let found = JIT.iter().find(|(name, _)| *name == word).map(|(_, jit)| *jit);
+    found.with_context(|| format!("expected {}", JIT.map(|(name, _)| name).join(", ")))
+}
+
+/// What [`JIT`] calls it.
+pub fn jit_name(jit: Jit) -> &'static str {
+    JIT.iter().find(|(_, other)| *other == jit).map_or("?", |(name, _)| name)
 }
 
 impl From<Guest> for Contents {
@@ -49,6 +79,8 @@ pub struct Guest {
     pub boot: GuestBoot,
     /// What a RISC-V kernel finds below it.
     pub bios: GuestBios,
+    /// How a RISC-V guest's code is executed.
+    pub jit: Jit,
     /// How it gets CPUs.
     pub scheduling: Scheduling,
     /// Start it with the machine.
@@ -73,6 +105,7 @@ impl Guest {
             memory,
             boot,
             bios: GuestBios::default(),
+            jit: Jit::default(),
             scheduling: Scheduling::default(),
             autostart: true,
             on_stop: Reaction::default(),
@@ -276,6 +309,7 @@ pub fn write(contents: &Contents, path: &Path) -> Result<()> {
                 GuestBios::None => Bios::None,
                 GuestBios::File(path) => Bios::Image(blobs[path]),
             },
+            jit: guest.jit,
             scheduling: guest.scheduling,
             autostart: guest.autostart,
             on_stop: guest.on_stop,

@@ -5,13 +5,23 @@
 //! `docs/cell.md` describes how the two sides use this.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
+mod report;
 pub mod riscv;
+mod statistics;
+mod written;
+
+pub use report::{MAX_REPORT, Question, Report};
+pub use statistics::JitStatistics;
+pub use written::{CodePages, LOG_ENTRIES, Overflow, PAGE, WriteLog};
 
 /// The version of everything here; EL2 and the engine are built together, so this finds mistakes only.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// [`CellInfo::magic`]: "PolyCell".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PolyCell");
 
@@ -33,9 +43,15 @@ pub const GIC_REDIST_STRIDE: u64 = 0x2_0000;
 /// The cell's private memory: read-write, zero at start except for the [`CellInfo`] at its beginning. No device reaches it.
 pub const PRIVATE: u64 = CELL + (1 << 30);
 /// Bytes of private memory that are there whatever the number of harts.
-pub const PRIVATE_SHARED: u64 = 8 << 20;
+pub const PRIVATE_SHARED: u64 = 64 << 20;
 /// Bytes of private memory for each hart besides.
-pub const PRIVATE_PER_HART: u64 = 48 << 20;
+pub const PRIVATE_PER_HART: u64 = 24 << 20;
+/// Where the engine's own translation (Stage-1) has the first of the VM's addresses; the others follow one to one. EL2 is
+/// told intermediate physical addresses only.
+///
+/// It is the upper half of what TTBR0 translates, which no guest of [`riscv`] can address: its virtual addresses are the
+/// lowest and the highest 2^47, as Sv48 has them.
+pub const HOLE: u64 = 1 << 47;
 /// How many vCPUs a cell may have.
 pub const MAX_HARTS: usize = 8;
 
@@ -67,6 +83,30 @@ pub enum StopReason {
     Breakpoint = 2,
 }
 
+/// How the engine executes its guest's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Translation {
+    /// By its interpreter alone.
+    Off = 0,
+    /// It compiles what is executed often.
+    On = 1,
+    /// It compiles it, executes it by both, and compares.
+    LockStep = 2,
+}
+
+impl Translation {
+    /// What [`CellInfo::translation`] says.
+    pub const fn from_bits(bits: u32) -> Option<Self> {
+        match bits {
+            0 => Some(Self::Off),
+            1 => Some(Self::On),
+            2 => Some(Self::LockStep),
+            _ => None,
+        }
+    }
+}
+
 /// Bits of [`HartInfo::requests`].
 pub struct Requests;
 
@@ -75,6 +115,8 @@ impl Requests {
     pub const STOP: u32 = 1 << 0;
     /// Execute one instruction, then stop.
     pub const STEP: u32 = 1 << 1;
+    /// Answer the question in [`CellInfo::report`].
+    pub const REPORT: u32 = 1 << 2;
     /// Fail, so that it can be seen what an engine's failure does: the engine reads where nothing is mapped.
     pub const FAIL: u32 = 1 << 31;
 }
@@ -117,6 +159,8 @@ pub struct CellInfo {
     /// The argument registers that it starts with, besides the hart's number in the first: the devicetree's address, and
     /// what firmware is told of the next stage.
     pub arguments: [u64; 2],
+    /// How its code is executed: a [`Translation`].
+    pub translation: u32,
     /// Changes whenever the breakpoints do, after they have.
     pub breakpoint_generation: AtomicU32,
     /// How many of `breakpoints` count.
@@ -125,6 +169,12 @@ pub struct CellInfo {
     pub breakpoints: [AtomicU64; MAX_BREAKPOINTS],
     /// The harts.
     pub hart: [HartInfo; MAX_HARTS],
+    /// What EL2 has written to the guest's RAM.
+    pub written: WriteLog,
+    /// Where in private memory the engine's [`JitStatistics`] are, at a multiple of 8. 0: there are none.
+    pub statistics: AtomicU64,
+    /// What an operator asks.
+    pub report: Report,
 }
 
 /// What EL2 and the engine tell each other of one hart.
@@ -141,6 +191,7 @@ pub struct HartInfo {
 
 const _: () = {
     assert!(size_of::<CellInfo>() <= 4096);
-    assert!(offset_of!(CellInfo, ram_base) == 16 && offset_of!(CellInfo, breakpoints) == 80);
+    assert!(offset_of!(CellInfo, ram_base) == 16 && offset_of!(CellInfo, breakpoints) == 88);
     assert!(offset_of!(CellInfo, hart) % 64 == 0 && size_of::<HartInfo>() == 64);
+    assert!(offset_of!(CellInfo, written) % 8 == 0);
 };

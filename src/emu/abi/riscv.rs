@@ -55,7 +55,8 @@ pub const FFLAGS: usize = 66;
 pub const FRM: usize = 67;
 /// Index of the count of retired instructions.
 pub const INSTRET: usize = 68;
-/// Index of the address that LR has reserved; all ones if none.
+/// Index of the virtual address that LR has reserved, with the binary logarithm of its size in the low two bits; all ones
+/// if none.
 pub const RESERVED_ADDRESS: usize = 69;
 /// Index of the value that LR has read there.
 pub const RESERVED_VALUE: usize = 70;

@@ -7,13 +7,15 @@ use spin::RwLockReadGuard;
 
 use super::{CHUNK, GuestRam, Reach, Stage2Regime};
 use crate::mm::addr::Ipa;
-use crate::mm::guest_memory::{GuestMemory, GuestSlice, MemoryError};
+use crate::mm::guest_memory::{GuestMemory, GuestSlice, MemoryError, Watch};
 
 /// The memory of a VM, none of which is given back as long as this exists. See [`GuestRam::pin`].
 pub struct Pinned<'a, R: Stage2Regime> {
     pub(super) memory: &'a GuestRam<R>,
     /// Which part of it.
     pub(super) reach: Reach,
+    /// Who is told of what is written.
+    pub(super) watch: Option<Watch<'a>>,
     /// Keeps [`GuestRam::release`] out.
     pub(super) _pin: RwLockReadGuard<'a, ()>,
 }
@@ -24,14 +26,34 @@ impl<R: Stage2Regime> GuestMemory for Pinned<'_, R> {
     }
 
     fn slice(&self, ipa: Ipa, len: u64) -> Result<GuestSlice<'_>, MemoryError> {
+        let piece = self.piece(ipa, len)?;
+        Ok(self.watch.as_ref().map_or(piece, |watch| piece.watched(watch, ipa)))
+    }
+}
+
+/// The same for devices of memory that nobody watches: what comes with every request looks only once whether somebody does.
+pub struct Unwatched<'a, R: Stage2Regime>(pub(super) Pinned<'a, R>);
+
+impl<R: Stage2Regime> GuestMemory for Unwatched<'_, R> {
+    fn ram(&self) -> &[Range<Ipa>] {
+        self.0.ram()
+    }
+
+    fn slice(&self, ipa: Ipa, len: u64) -> Result<GuestSlice<'_>, MemoryError> {
+        self.0.piece(ipa, len)
+    }
+}
+
+impl<R: Stage2Regime> Pinned<'_, R> {
+    /// [`GuestMemory::slice`] that nobody watches.
+    #[inline]
+    fn piece(&self, ipa: Ipa, len: u64) -> Result<GuestSlice<'_>, MemoryError> {
         match self.memory.mapped(ipa, self.reach) {
             Some(frame) => Ok(self.within(frame, ipa, len)),
             None => self.fresh_slice(ipa, len),
         }
     }
-}
 
-impl<R: Stage2Regime> Pinned<'_, R> {
     /// The piece of at most `len` bytes at `ipa`, around which is the chunk with this frame.
     #[inline]
     fn within(&self, frame: NonNull<u8>, ipa: Ipa, len: u64) -> GuestSlice<'_> {

@@ -84,6 +84,48 @@ fn memory_is_scrubbed_when_it_is_given_back() {
     }
 }
 
+/// Keeps what it is told.
+#[derive(Default)]
+struct Witness(std::sync::Arc<Mutex<Vec<(u64, u64)>>>);
+
+impl Watcher for Witness {
+    fn written(&self, own: &dyn GuestMemory, ipa: Ipa, len: u64) {
+        assert!(own.slice(OWN, 1).is_ok() && own.slice(RAM, 1).is_err());
+        self.0.lock().unwrap().push((ipa.0, len));
+    }
+}
+
+const OWN: Ipa = Ipa(2 * GIB);
+
+#[test]
+fn a_watcher_is_told_of_whatever_is_written_but_to_private_memory() {
+    let _alone = alone();
+    let witness = Witness::default();
+    let told = witness.0.clone();
+    let memory = memory(&[(RAM, 2 * CHUNK, Kind::Ram), (OWN, CHUNK, Kind::Private)]).unwrap();
+    let memory = memory.watched(Box::new(witness));
+    let expect = |expected: &[(u64, u64)]| assert_eq!(core::mem::take(&mut *told.lock().unwrap()), expected);
+    let pinned = memory.pin();
+    let piece = pinned.slice(Ipa(GIB + 0x1004), 0x100).unwrap();
+    let (word, part) = (piece.store(4, 7_u32), piece.part(8, 16).unwrap());
+    assert!(word && part.write(3, b"abc") && part.part(1, 2).unwrap().store(0, 7_u8));
+    expect(&[(GIB + 0x1008, 4), (GIB + 0x100f, 3), (GIB + 0x100d, 1)]);
+    part.clear();
+    assert_eq!(part.copy_to(piece), 16);
+    expect(&[(GIB + 0x100c, 16), (GIB + 0x1004, 16)]);
+    assert!(!part.write(14, b"abc") && !piece.store(5, 7_u32) && piece.load::<u32>(4).is_some());
+    pinned.read(RAM, &mut [0; 8]).unwrap();
+    expect(&[]);
+    pinned.write(Ipa(GIB + CHUNK - 1), b"ab").unwrap();
+    memory.loading().zero(RAM, 64).unwrap();
+    expect(&[(GIB + CHUNK - 1, 1), (GIB + CHUNK, 1), (GIB, 64)]);
+    memory.pin_private().write(OWN, b"abc").unwrap();
+    expect(&[]);
+    drop(pinned);
+    memory.release(RAM).unwrap();
+    expect(&[(GIB, CHUNK)]);
+}
+
 #[test]
 fn what_passes_the_end_is_refused_whole() {
     let _alone = alone();

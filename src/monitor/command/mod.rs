@@ -4,6 +4,7 @@ mod control;
 mod device;
 mod help;
 mod inspect;
+mod jit;
 pub mod resolve;
 mod table;
 

@@ -1,6 +1,6 @@
 //! All commands, in the order in which `help` shows them.
 
-use super::{Argument, Command, Failure, Outcome, control, device, help, inspect};
+use super::{Argument, Command, Failure, Outcome, control, device, help, inspect, jit};
 use crate::vm::operator::{Operator, Order};
 
 /// A VM, where only one makes sense.
@@ -182,6 +182,14 @@ pub static COMMANDS: &[Command] = &[
         required: 1,
         more: "It is the one that the VM was started with.",
         ..plain("tree", "the devicetree of a VM", inspect::tree)
+    },
+    Command {
+        arguments: jit::JIT,
+        takes: &[Argument::Vm(&[]), Argument::Word(&["top", "block"]), Argument::Number],
+        required: 1,
+        more: "Of a VM of another instruction set. Top asks its engine for the N blocks that are executed most, block for \
+               the one with the instruction at a virtual address: the guest's code, and what it was compiled to.",
+        ..plain("jit", "how a RISC-V guest's code is executed", jit::jit)
     },
     Command {
         arguments: "VM|off",

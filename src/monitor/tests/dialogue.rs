@@ -1,5 +1,6 @@
 //! Commands and their answers.
 
+use polyvisor_cell_abi::Question;
 use vm_fdt::FdtWriter;
 
 use super::*;
@@ -80,6 +81,9 @@ fn every_answer_fits_the_screen_and_is_json_when_asked_for() {
         "switch lan",
         "balloon web",
         "balloon web 1M",
+        "jit web",
+        "jit db1",
+        "jit db1 top",
         "info",
         "regs 1",
         "mem 0 1 100",
@@ -201,6 +205,43 @@ fn a_vcpu_is_looked_at() {
     assert_eq!(session.machine.debugged.get(), Some(None));
     session.command("fail db2.1");
     assert_eq!(session.machine.failed.get(), Some((2, 1)));
+}
+
+#[test]
+fn how_code_is_executed_is_shown_and_asked() {
+    let mut session = three();
+    assert_eq!(session.command("jit web"), "mode:          lockstep\ninstructions:  50000\n");
+    let found = session.command("jit db1");
+    let squeezed: Vec<String> =
+        found.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        "compiled: 66.0%",
+        "instructions per entry: 4",
+        "code capacity: 3000",
+        "mismatches: 19000",
+        "unlinked jump 9000 10.7%",
+        "fault, interpreted 15000 17.8%",
+    ] {
+        assert!(squeezed.contains(&line.to_owned()), "{line:?} in {found}");
+    }
+    let answer = "0x80000000: addi x1, x1, 1\n  add x0, x0, #1\n";
+    for (command, question) in [
+        ("jit db2 top", Question::Top(10)),
+        ("jit db2 top 3", Question::Top(3)),
+        ("jit db2 block 0x8000_0002", Question::Block(0x8000_0002)),
+    ] {
+        assert_eq!(session.command(command), answer, "{command}");
+        assert_eq!(session.machine.asked.take(), Some((2, question)));
+    }
+    for (command, error) in [
+        ("jit db2 top 0", "0 is out of range: expected 1 to 1000"),
+        ("jit db2 block", "expected jit VM [top [N] | block ADDRESS]"),
+        ("jit db2 all", "expected jit VM [top [N] | block ADDRESS]"),
+        ("jit db2 block here", "\"here\" is no number: expected one like 42 or 0x2a"),
+    ] {
+        assert_eq!(session.command(command), format!("error: {error}\n"), "{command}");
+    }
+    assert_eq!(session.machine.asked.take(), None);
 }
 
 #[test]

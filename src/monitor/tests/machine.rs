@@ -2,14 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 
+use polyvisor_cell_abi::{JitStatistics, Question};
+
 use crate::net::Mac;
 use crate::storage::Counters;
-use crate::vm::bundle::{Arch, Colour};
+use crate::vm::bundle::{Arch, Colour, Jit};
 use crate::vm::lifecycle::State;
 use crate::vm::operator::{
     Activity, Address, BalloonStatistics, BalloonStatus, CpuStatus, DeviceOrder, DiskMode, DiskStatus,
-    LearnedAddress, Line, NetStatus, Operator, Order, PortStatus, Refusal, SwitchStatus, TracedExit, Traffic,
-    VcpuRegisters, VcpuStatus, VmStatus,
+    JitStatus, LearnedAddress, Line, NetStatus, Operator, Order, PortStatus, Refusal, SwitchStatus,
+    TracedExit, Traffic, VcpuRegisters, VcpuStatus, VmStatus,
 };
 use crate::vm::vcpu::{ExitCounters, Regs};
 
@@ -92,6 +94,8 @@ pub struct Machine {
     pub ready: RefCell<Vec<Line>>,
     pub debugged: Cell<Option<Option<usize>>>,
     pub failed: Cell<Option<(usize, usize)>>,
+    /// What the engine was asked, of which VM.
+    pub asked: Cell<Option<(usize, Question)>>,
     pub power: Cell<Option<bool>>,
     pub tree: RefCell<Vec<u8>>,
     now: Cell<u64>,
@@ -139,6 +143,7 @@ impl Machine {
             ready: RefCell::default(),
             debugged: Cell::new(None),
             failed: Cell::new(None),
+            asked: Cell::new(None),
             power: Cell::new(None),
             tree: RefCell::default(),
             now: Cell::new(100_000_000),
@@ -268,6 +273,17 @@ impl Operator for Machine {
     fn fail_engine(&self, vm: usize, vcpu: usize) -> Result<(), Refusal> {
         self.failed.set(Some((vm, vcpu)));
         Ok(())
+    }
+
+    fn jit(&self, vm: usize) -> Result<JitStatus, Refusal> {
+        let statistics = JitStatistics::new(core::array::from_fn(|number| number as u64 * 1000));
+        let statistics = (vm != 0).then_some(statistics);
+        Ok(JitStatus { mode: Jit::LockStep, retired: 50_000, statistics })
+    }
+
+    fn ask_engine(&self, vm: usize, question: Question) -> Result<String, Refusal> {
+        self.asked.set(Some((vm, question)));
+        Ok("0x80000000: addi x1, x1, 1\n  add x0, x0, #1".to_owned())
     }
 
     fn power(&self, restart: bool) {

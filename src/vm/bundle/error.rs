@@ -231,6 +231,8 @@ pub enum VmError {
     },
     /// Something to find below it is given to what is not a RISC-V kernel.
     Bios,
+    /// How its code is executed is said of a VM whose code the machine executes.
+    Jit,
     /// The command line is longer than [`MAX_APPEND`].
     AppendLength {
         /// Its length in bytes.
@@ -304,6 +306,7 @@ impl fmt::Display for VmError {
                 "{found:#x} bytes of memory, multiples of {MEMORY_GRANULE:#x} up to {limit:#x} are possible"
             ),
             Self::Bios => f.write_str("a bios is for RISC-V kernels only"),
+            Self::Jit => f.write_str("jit is for RISC-V guests only"),
             Self::AppendLength { found } => {
                 write!(f, "the command line has {found} bytes, at most {MAX_APPEND} are possible")
             }

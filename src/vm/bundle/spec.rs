@@ -82,6 +82,18 @@ pub enum Bios {
     Image(BlobId),
 }
 
+/// How a RISC-V guest's code is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Jit {
+    /// What is executed often is compiled.
+    On,
+    /// All of it is interpreted.
+    #[default]
+    Off,
+    /// It is compiled, executed both ways, and compared, so that mistakes of the compiler are found.
+    LockStep,
+}
+
 /// What a VM starts from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BootSource {
@@ -253,6 +265,8 @@ pub struct VmSpec {
     pub boot: BootSource,
     /// What a kernel finds below it.
     pub bios: Bios,
+    /// How its code is executed, where the machine does not do so itself.
+    pub jit: Jit,
     /// How it gets CPUs.
     pub scheduling: Scheduling,
     /// Start it with the machine.
@@ -277,6 +291,7 @@ impl VmSpec {
             memory,
             boot,
             bios: Bios::default(),
+            jit: Jit::default(),
             scheduling: Scheduling::default(),
             autostart: true,
             on_stop: Reaction::default(),
@@ -320,6 +335,9 @@ impl VmSpec {
         let takes_bios = self.arch == Arch::Riscv64 && matches!(self.boot, BootSource::Kernel { .. });
         if self.bios != Bios::BuiltIn && !takes_bios {
             return Err(VmError::Bios);
+        }
+        if self.jit != Jit::default() && self.arch != Arch::Riscv64 {
+            return Err(VmError::Jit);
         }
         if let BootSource::Kernel { append, .. } = &self.boot {
             if append.len() > MAX_APPEND {

@@ -5,16 +5,22 @@ use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::ops::Range;
 
-use polyvisor_cell_abi::{CellInfo, HartInfo, MAX_BREAKPOINTS, MAX_HARTS, MAX_MESSAGE, PRIVATE, riscv};
+use polyvisor_cell_abi::{
+    CellInfo, HartInfo, MAX_BREAKPOINTS, MAX_HARTS, MAX_MESSAGE, MAX_REPORT, PRIVATE, Question, Report,
+    WriteLog, riscv,
+};
 
-use super::{debug, message, registers, request, set_lines, set_registers};
+use super::{Writes, answer, ask, debug, message, registers, request, set_lines, set_registers, statistics};
 use crate::hostile::{Arena, Input};
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::GuestMemory;
+use crate::mm::guest_ram::Watcher;
 use crate::vm::debug::{Access, Point, Setup};
 
-/// Bytes of private memory: the shared page, and some more.
-const SIZE: u64 = 4 * PAGE_SIZE;
+/// Bytes of private memory: the shared page, and more than the longest text.
+const SIZE: u64 = 2 * PAGE_SIZE + MAX_REPORT;
+/// Where the guest's RAM starts.
+const RAM: Ipa = Ipa(0x8000_0000);
 
 /// Lets EL2 deal with an engine that acts as `input` says.
 ///
@@ -49,8 +55,13 @@ fn act(memory: &Arena, hart: usize, input: &mut Input<'_>) {
         2 => PRIVATE + SIZE - u64::from(input.u16()) % 2048,
         _ => PRIVATE + u64::from(input.u16()) % SIZE,
     };
-    let at = match input.u8() % 4 {
+    let at = match input.u8() % 8 {
         0 => PRIVATE + u64::from(input.u16()) % SIZE,
+        1 => PRIVATE + written(offset_of!(WriteLog, code_pages)),
+        2 => PRIVATE + written(offset_of!(WriteLog, next)),
+        3 => PRIVATE + offset_of!(CellInfo, statistics) as u64,
+        // Its number, or its length, too.
+        4 => PRIVATE + report(4 * u64::from(input.u8() % 8)),
         _ => PRIVATE + hart_range(hart, offset_of!(HartInfo, state), 8).start,
     };
     // What does not fit is not written as a whole.
@@ -59,7 +70,39 @@ fn act(memory: &Arena, hart: usize, input: &mut Input<'_>) {
 
 /// EL2 does one of the things that it does. Returns the parts of private memory that it may have changed, by their offsets.
 fn serve(memory: &Arena, hart: usize, state: u64, input: &mut Input<'_>) -> Vec<Range<u64>> {
-    match input.u8() % 6 {
+    match input.u8() % 10 {
+        7 => {
+            let _ = statistics(memory);
+            Vec::new()
+        }
+        8 => {
+            let question = if input.u8() & 1 != 0 { Question::Top } else { Question::Block };
+            let _ = ask(memory, hart, question(input.u64()));
+            // What the engine writes is among this, but EL2 does not touch it.
+            alloc::vec![
+                report(0)..report(offset_of!(Report, answered) as u64),
+                report(offset_of!(Report, kind) as u64)..report(offset_of!(Report, length) as u64),
+                report(offset_of!(Report, argument) as u64)..report(offset_of!(Report, address) as u64),
+                hart_range(hart, offset_of!(HartInfo, requests), 4),
+            ]
+        }
+        9 => {
+            let number = u32::from_le_bytes(field(
+                &memory.bytes().collect::<Vec<_>>(),
+                report(offset_of!(Report, answered) as u64)..report(size_of::<Report>() as u64),
+            ));
+            let text = answer(memory, number).unwrap_or_default();
+            assert!(text.chars().count() as u64 <= MAX_REPORT);
+            assert!(text.chars().all(|character| character == '\n' || !character.is_control()));
+            Vec::new()
+        }
+        6 => {
+            // No more than the arena has bits for, and some that it has not.
+            let first = u64::from(input.u8()) << (input.u8() % 12);
+            let len = u64::from(input.u8()) << (input.u8() % 16);
+            Writes::new(RAM).written(memory, Ipa(RAM.0 + first * PAGE_SIZE), len);
+            alloc::vec![written(offset_of!(WriteLog, next))..written(size_of::<WriteLog>())]
+        }
         0 => {
             set_lines(memory, hart, u32::from(input.u8()));
             alloc::vec![hart_range(hart, offset_of!(HartInfo, lines), 4)]
@@ -107,6 +150,16 @@ fn serve(memory: &Arena, hart: usize, state: u64, input: &mut Input<'_>) -> Vec<
             ]
         }
     }
+}
+
+/// Where in private memory the report is, and so many bytes more.
+fn report(offset: u64) -> u64 {
+    offset_of!(CellInfo, report) as u64 + offset
+}
+
+/// Where in private memory a field of the log is.
+fn written(offset: usize) -> u64 {
+    (offset_of!(CellInfo, written) + offset) as u64
 }
 
 /// Where `len` bytes of what is agreed on for one hart lie in private memory.

@@ -4,6 +4,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
+
+use polyvisor_cell_abi::Question;
 
 use super::{Machine, Slot, devices};
 use crate::arch::aarch64::percpu;
@@ -15,8 +18,8 @@ use crate::platform::{layout, power};
 use crate::vm::instance::Vm;
 use crate::vm::lifecycle::Event;
 use crate::vm::operator::{
-    Address, BalloonStatus, CpuStatus, DeviceOrder, DiskStatus, Line, NetStatus, Operator, Order, Refusal,
-    SwitchStatus, TracedExit, VcpuRegisters, VcpuStatus, VmStatus,
+    Address, BalloonStatus, CpuStatus, DeviceOrder, DiskStatus, JitStatus, Line, NetStatus, Operator, Order,
+    Refusal, SwitchStatus, TracedExit, VcpuRegisters, VcpuStatus, VmStatus,
 };
 use crate::vm::scheduler::{self, Hold, Task};
 use crate::vm::vcpu::{VcpuId, VcpuOps};
@@ -72,11 +75,13 @@ impl Machine {
         vm.task(vcpu).ok_or_else(|| Refusal(format!("there is no vCPU {vcpu}, but {count} vCPUs")))
     }
 
-    /// Lets `look` see a vCPU, which stays outside its guest for as long.
+    /// Lets `look` see a vCPU, which stays outside its guest for as long. Before it is brought to where it can be looked at, if
+    /// it can go on, `prepare` is called.
     fn with_vcpu<T>(
         &self,
         vm: usize,
         vcpu: usize,
+        prepare: impl FnOnce(&Vm),
         look: impl FnOnce(&Vm, &dyn VcpuOps) -> T,
     ) -> Result<T, Refusal> {
         let is_alive = self.slot(vm)?.phase.is_alive();
@@ -86,6 +91,7 @@ impl Machine {
         let only = core::slice::from_ref(task);
         let result = if all_parked(only) {
             if is_alive {
+                prepare(&vm);
                 settle(only);
             }
             let gone = || Refusal(String::from("the vCPU does not exist any more"));
@@ -95,6 +101,15 @@ impl Machine {
         };
         task.release(Hold::LOOK);
         result
+    }
+
+    /// The VM of this number, if it exists now and has an engine.
+    fn cell(&self, vm: usize) -> Result<Arc<Vm>, Refusal> {
+        let vm = self.vm(vm)?;
+        match vm.has_engine() {
+            true => Ok(vm),
+            false => Err(Refusal(format!("the guest of VM {} has no engine in front of it", vm.name()))),
+        }
     }
 
     /// A vCPU by its VM's name.
@@ -204,10 +219,12 @@ impl Operator for Machine {
     }
 
     fn registers(&self, vm: usize, vcpu: usize) -> Result<VcpuRegisters, Refusal> {
-        self.with_vcpu(vm, vcpu, |_, vcpu| VcpuRegisters {
-            general: vcpu.regs(),
-            system: vcpu.system_registers(),
-        })
+        self.with_vcpu(
+            vm,
+            vcpu,
+            |_| (),
+            |_, vcpu| VcpuRegisters { general: vcpu.regs(), system: vcpu.system_registers() },
+        )
     }
 
     fn read_memory(&self, vm: usize, address: Address, buffer: &mut [u8]) -> Result<(), Refusal> {
@@ -217,21 +234,26 @@ impl Operator for Machine {
                 let at = Ipa(at);
                 self.vm(vm)?.memory().read_coherent(at, buffer).map_err(|_| nothing(at))
             }
-            Address::Virtual(vcpu, start) => self.with_vcpu(vm, vcpu, |vm, vcpu| {
-                let mut at = start;
-                let mut rest = buffer;
-                while !rest.is_empty() {
-                    let in_page = (PAGE_SIZE - at % PAGE_SIZE) as usize;
-                    let (piece, left) = rest.split_at_mut(in_page.min(rest.len()));
-                    let ipa = vcpu
-                        .translate(at)
-                        .ok_or_else(|| Refusal(format!("the guest does not map the address {at:#x}")))?;
-                    vm.memory().read_coherent(ipa, piece).map_err(|_| nothing(ipa))?;
-                    at = at.wrapping_add(piece.len() as u64);
-                    rest = left;
-                }
-                Ok(())
-            })?,
+            Address::Virtual(vcpu, start) => self.with_vcpu(
+                vm,
+                vcpu,
+                |_| (),
+                |vm, vcpu| {
+                    let mut at = start;
+                    let mut rest = buffer;
+                    while !rest.is_empty() {
+                        let in_page = (PAGE_SIZE - at % PAGE_SIZE) as usize;
+                        let (piece, left) = rest.split_at_mut(in_page.min(rest.len()));
+                        let ipa = vcpu
+                            .translate(at)
+                            .ok_or_else(|| Refusal(format!("the guest does not map the address {at:#x}")))?;
+                        vm.memory().read_coherent(ipa, piece).map_err(|_| nothing(ipa))?;
+                        at = at.wrapping_add(piece.len() as u64);
+                        rest = left;
+                    }
+                    Ok(())
+                },
+            )?,
         }
     }
 
@@ -271,12 +293,28 @@ impl Operator for Machine {
     }
 
     fn fail_engine(&self, vm: usize, vcpu: usize) -> Result<(), Refusal> {
-        let vm = self.vm(vm)?;
-        let task = Self::task(&vm, vcpu)?;
-        match vm.fail_engine(task.id().index) {
-            true => Ok(()),
-            false => Err(Refusal(format!("the guest of VM {} has no engine in front of it", vm.name()))),
-        }
+        let vm = self.cell(vm)?;
+        vm.fail_engine(Self::task(&vm, vcpu)?.id().index);
+        Ok(())
+    }
+
+    fn jit(&self, vm: usize) -> Result<JitStatus, Refusal> {
+        let vm = self.cell(vm)?;
+        Ok(JitStatus { mode: vm.jit(), retired: vm.retired(), statistics: vm.jit_statistics() })
+    }
+
+    fn ask_engine(&self, vm: usize, question: Question) -> Result<String, Refusal> {
+        const HART: usize = 0;
+        let name = self.cell(vm)?.name().to_string();
+        let number = Cell::new(None);
+        let ask = |vm: &Vm| number.set(Some(vm.ask_engine(HART, question)));
+        let answer = self.with_vcpu(vm, HART, ask, |vm, _| vm.engine_answer(number.get()?))?;
+        answer.ok_or_else(|| match number.get() {
+            Some(_) => {
+                Refusal(format!("the engine of VM {name} has not answered within {} ms", PATIENCE / 1000))
+            }
+            None => Refusal(format!("VM {name} does not run")),
+        })
     }
 
     fn power(&self, restart: bool) {

@@ -130,7 +130,7 @@ fn cpus(fdt: &mut FdtWriter, spec: &MachineSpec<'_>) -> Written {
             "riscv,isa-extensions",
             spec.extensions.iter().map(|extension| String::from(*extension)).collect(),
         )?;
-        fdt.property_string("mmu-type", "riscv,sv57")?;
+        fdt.property_string("mmu-type", "riscv,sv48")?;
         for property in ["riscv,cbom-block-size", "riscv,cbop-block-size", "riscv,cboz-block-size"] {
             fdt.property_u32(property, CACHE_BLOCK)?;
         }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::{anyhow, ensure};
-use polyvisor::vm::bundle::{Colour, Reaction, Scheduling, WhenAllOff};
+use polyvisor::vm::bundle::{Colour, Jit, Reaction, Scheduling, WhenAllOff};
 
 use super::*;
 use crate::{bundle::Guest, guests::KERNELS};
@@ -112,6 +112,22 @@ fn everything_can_be_said() {
     assert_eq!(other.boot, kernel("vmlinuz", Some("busybox"), ""));
 }
 
+#[test]
+fn how_code_is_executed_is_said_of_riscv_guests() {
+    let jit = |text: &str| parse(&format!("[[vm]]\nname = 'a'\nguest = 'riscv'\n{text}")).unwrap().contents;
+    for (text, expected) in [
+        ("", Jit::On),
+        ("jit = 'on'", Jit::On),
+        ("jit = 'off'", Jit::Off),
+        ("jit = 'lockstep'", Jit::LockStep),
+    ] {
+        let mut contents = jit(text);
+        assert_eq!(contents.guests[0].jit, expected, "{text}");
+        contents.set_jit(Jit::Off);
+        assert_eq!(contents.guests[0].jit, Jit::Off);
+    }
+}
+
 /// One mistake each, in the line that is given; `$` stands for a VM that is right in two lines.
 #[test]
 fn a_mistake_is_shown_where_it_was_made() {
@@ -180,6 +196,11 @@ fn a_mistake_is_shown_where_it_was_made() {
             "$\nappend = \"a\\u0000\"",
             "4:10: append: found \"a\\u0000\", expected a text of at most 2047 bytes without NUL",
         ),
+        ("$\njit = 'fast'", "4:7: jit: found 'fast', expected \"on\", \"off\" or \"lockstep\""),
+        (
+            "$\njit = 'on'",
+            "4:7: jit: found with a guest that is not for RISC-V, expected only with one that is",
+        ),
         ("$\nweight = 0", "4:10: weight: found 0, expected 1 to 10000"),
         ("$\nweight = 10001", "4:10: weight: found 10001, expected 1 to 10000"),
         ("$\nweight = 1.5", "4:10: weight: found 1.5, expected 1 to 10000"),
@@ -209,7 +230,7 @@ fn a_mistake_is_shown_where_it_was_made() {
         (
             "$\nweigth = 3",
             "4:1: unknown key \"weigth\", expected one of name, arch, vcpus, memory, guest, kernel, firmware, \
-             initrd, append, bios, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, \
+             initrd, append, bios, jit, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, \
              disk, net, rng, balloon, vsock, consoles",
         ),
     ];
@@ -243,7 +264,7 @@ fn all_mistakes_are_found_at_once() {
          vms.toml:8:8: name: found \"a\" again (as in line 2), expected one of its own\n    \
          8 | name = 'a'\n      |        ^^^\n\
          vms.toml:9:1: unknown key \"smp\", expected one of name, arch, vcpus, memory, guest, kernel, firmware, \
-         initrd, append, bios, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, disk, net, rng, \
+         initrd, append, bios, jit, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, disk, net, rng, \
          balloon, vsock, consoles\n    \
          9 | smp = 2\n      | ^^^"
     );

@@ -14,7 +14,7 @@ use super::{
     table::{Table, number, one_of, word},
 };
 use crate::{
-    bundle::{Guest, GuestBoot},
+    bundle::{Guest, GuestBoot, JIT},
     options::GUEST_MEMORY,
     size::Size,
 };
@@ -91,6 +91,7 @@ pub fn read(
         .unwrap_or(GUEST_MEMORY);
     let (named_arch, boot) = boot::read(&mut table, environment).unzip();
     let bios = boot::bios(&mut table, environment);
+    let jit = table.read("jit", one_of(&JIT), |value| word(value, &JIT));
     let usual = Scheduling::default();
     let scheduling = Scheduling {
         weight: table
@@ -137,12 +138,16 @@ pub fn read(
     if bios.is_some() && (arch != Arch::Riscv64 || !has_kernel) {
         table.refuse("bios", "found with what is not a RISC-V kernel, expected only with one");
     }
+    if jit.is_some() && arch != Arch::Riscv64 {
+        table.refuse("jit", "found with a guest that is not for RISC-V, expected only with one that is");
+    }
     let placement = table.span("cpus").or(table.span("dedicated")).unwrap_or(span);
     let name = name.zip(table.span("name"));
     table.finish();
     let guest = name.as_ref().zip(boot).map(|((name, _), boot)| Guest {
         arch,
         bios: bios.unwrap_or_default(),
+        jit: jit.unwrap_or_default(),
         scheduling,
         autostart,
         on_stop,
