@@ -1,6 +1,6 @@
 //! Links the engine at the addresses that the ABI gives it.
 
-use polyvisor_cell_abi::{IMAGE, IMAGE_MAX, PRIVATE};
+use polyvisor_cell_abi::{HOLE, IMAGE, IMAGE_MAX, PRIVATE};
 
 fn main() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../engine.ld");
@@ -12,8 +12,12 @@ fn main() {
         // nothing to relocate.
         println!("cargo::rustc-link-arg-bins=--no-pie");
         println!("cargo::rustc-link-arg-bins=-T{script}");
-        for (name, value) in [("CELL_IMAGE", IMAGE), ("CELL_IMAGE_MAX", IMAGE_MAX), ("CELL_PRIVATE", PRIVATE)]
-        {
+        for (name, value) in [
+            ("CELL_HOLE", HOLE),
+            ("CELL_IMAGE", IMAGE),
+            ("CELL_IMAGE_MAX", IMAGE_MAX),
+            ("CELL_PRIVATE", PRIVATE),
+        ] {
             println!("cargo::rustc-link-arg-bins=--defsym={name}={value:#x}");
         }
     }

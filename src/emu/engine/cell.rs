@@ -1,13 +1,13 @@
 //! What EL2 tells of the cell.
 
-use polyvisor_cell_abi::{CellInfo, HartInfo, MAGIC, MAX_HARTS, PRIVATE, VERSION};
+use polyvisor_cell_abi::{CellInfo, HOLE, HartInfo, MAGIC, MAX_HARTS, PRIVATE, VERSION};
 
-use crate::fatal;
+use crate::{address::virtual_address, fatal};
 
 /// The page that EL2 has filled.
 pub fn info() -> &'static CellInfo {
     // SAFETY: EL2 puts it there before the first vCPU starts. What either side changes from then on is atomic.
-    unsafe { &*(PRIVATE as *const CellInfo) }
+    unsafe { &*(virtual_address(PRIVATE) as *const CellInfo) }
 }
 
 /// Makes sure that EL2 speaks of what this engine understands.
@@ -20,8 +20,8 @@ pub fn check(info: &CellInfo) {
     }
 }
 
-/// An address at which nothing is mapped: the last one of those that TTBR0 translates.
-pub const UNMAPPED: u64 = (1 << 39) - 8;
+/// An address at which nothing is mapped: the last one of the hole.
+pub const UNMAPPED: u64 = 2 * HOLE - 8;
 
 /// How many harts there are.
 pub fn harts(info: &CellInfo) -> usize {

@@ -2,6 +2,8 @@
 
 use core::arch::asm;
 
+use spin::relax::RelaxStrategy;
+
 macro_rules! instructions {
     ($($(#[$doc:meta])* $name:ident: $($text:literal),+;)+) => {$(
         $(#[$doc])*
@@ -31,4 +33,14 @@ instructions! {
     publish: "dsb ishst", "isb";
     /// What follows comes after what is before, accesses to memory and system registers alike.
     synchronize: "dsb sy", "isb";
+}
+
+/// How locks are waited for: who holds one may have to wait for the CPU that the others spin on.
+#[derive(Debug)]
+pub struct Relax;
+
+impl RelaxStrategy for Relax {
+    fn relax() {
+        wait_for_event();
+    }
 }

@@ -6,6 +6,8 @@ use core::ops::Range;
 
 use polyvisor_emu::memory::Size;
 
+use crate::address::virtual_address;
+
 // The accesses are leaves: whichever of them aborts, its caller is in x30, and what it may change is free.
 global_asm!(
     ".text",
@@ -91,6 +93,7 @@ impl Devices {
         if !self.contains(address, size) {
             return None;
         }
+        let address = virtual_address(address);
         // SAFETY: device memory, of which Rust knows nothing; an abort is caught.
         let outcome = unsafe {
             match size {
@@ -108,6 +111,7 @@ impl Devices {
         if !self.contains(address, size) {
             return None;
         }
+        let address = virtual_address(address);
         // SAFETY: as for `read`.
         let outcome = unsafe {
             match size {

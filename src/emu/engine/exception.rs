@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
 use polyvisor_cell_abi::TIMER_INTID;
 
-use crate::{cell, device, fatal, gic::Gic, local, timer};
+use crate::{cell, device, fatal, gic::Gic, guest_memory, jit, local, timer};
 
 global_asm!(include_str!("vectors.S"), frame = const FRAME_BYTES, exception = sym exception);
 
@@ -39,10 +39,16 @@ extern "C" fn exception(frame: &mut Frame, vector: u64) {
     /// ESR_EL1.EC: data abort without a change of exception level.
     const DATA_ABORT: u64 = 0x25;
     match vector {
-        IRQ => return interrupts(),
+        IRQ => {
+            interrupts();
+            return jit::note_interrupt(frame);
+        }
         SYNCHRONOUS if ESR_EL1.read(ESR_EL1::EC) == DATA_ABORT => {
-            if let Some(pc) = device::recover(frame.elr) {
+            if let Some(pc) = device::recover(frame.elr).or_else(|| guest_memory::recover(frame.elr)) {
                 frame.elr = pc;
+                return;
+            }
+            if jit::catch_fault(frame) {
                 return;
             }
         }

@@ -7,7 +7,12 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, FP, Readable};
 use polyvisor_cell_abi::{IMAGE, MAX_MESSAGE};
 
-use crate::{cpu, exception::Frame, guest, hypercall, local};
+use crate::{
+    address::{physical_address, virtual_address},
+    cpu,
+    exception::Frame,
+    guest, hypercall, local,
+};
 
 /// How deep a backtrace goes at most.
 const CALLS: usize = 24;
@@ -30,7 +35,7 @@ impl Report {
     }
 
     fn send(&self) -> ! {
-        hypercall::fatal(self.text.as_ptr() as u64, self.len.load(Relaxed) as u64)
+        hypercall::fatal(physical_address(self.text.as_ptr() as u64), self.len.load(Relaxed) as u64)
     }
 }
 
@@ -111,7 +116,7 @@ pub fn registers(mut out: &Report, x: &[u64]) -> fmt::Result {
 fn backtrace(mut out: &Report, frame: Option<&Frame>) -> fmt::Result {
     write!(out, "engine backtrace:")?;
     if let Some(frame) = frame {
-        write!(out, " {:#x}", frame.elr.wrapping_sub(IMAGE))?;
+        write!(out, " {:#x}", frame.elr.wrapping_sub(virtual_address(IMAGE)))?;
     }
     let stack = local::stack();
     let mut at = frame.map_or(FP.get(), |frame| frame.x[29]);
@@ -126,7 +131,7 @@ fn backtrace(mut out: &Report, frame: Option<&Frame>) -> fmt::Result {
             break;
         }
         // The call, not what is behind it.
-        write!(out, " {:#x}", back.wrapping_sub(IMAGE + 4))?;
+        write!(out, " {:#x}", back.wrapping_sub(virtual_address(IMAGE) + 4))?;
         if next <= at {
             break;
         }

@@ -7,7 +7,7 @@ mod v3;
 
 use polyvisor_cell_abi::{DOORBELL_SGI, KICK_SGI, TIMER_INTID};
 
-use crate::cpu;
+use crate::{address::virtual_address, cpu};
 
 /// The interrupts that are enabled, as bits of GICD_ISENABLER0 or GICR_ISENABLER0.
 const ENABLED: u32 = 1 << KICK_SGI | 1 << DOORBELL_SGI | 1 << TIMER_INTID;
@@ -90,14 +90,14 @@ impl Gic {
     }
 }
 
-/// Reads a register.
-fn read(address: u64) -> u32 {
+/// Reads the register at the intermediate physical address `ipa`.
+fn read(ipa: u64) -> u32 {
     // SAFETY: all callers name registers of the controller, which is mapped as device memory and not Rust's.
-    unsafe { (address as *const u32).read_volatile() }
+    unsafe { (virtual_address(ipa) as *const u32).read_volatile() }
 }
 
-/// Writes a register.
-fn write(address: u64, value: u32) {
+/// Writes the register at `ipa`.
+fn write(ipa: u64, value: u32) {
     // SAFETY: as for `read`.
-    unsafe { (address as *mut u32).write_volatile(value) }
+    unsafe { (virtual_address(ipa) as *mut u32).write_volatile(value) }
 }

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::Acquire;
 
 use polyvisor_cell_abi::riscv::{CSR, CSRS, INSTRET, MODE, PC, WORDS, X};
 
-use crate::{cell, fatal, fatal::Report};
+use crate::{address::virtual_address, cell, fatal, fatal::Report};
 
 /// Writes those of the guest's hart number `hart`, if it has got that far.
 pub fn registers(mut out: &Report, hart: usize) -> fmt::Result {
@@ -14,7 +14,7 @@ pub fn registers(mut out: &Report, hart: usize) -> fmt::Result {
         return writeln!(out, "the guest has not started");
     }
     // SAFETY: the hart has put the address of its registers there. It is this hart, which does not run.
-    let state = unsafe { (state as *const [u64; WORDS]).read_volatile() };
+    let state = unsafe { (virtual_address(state) as *const [u64; WORDS]).read_volatile() };
     writeln!(
         out,
         "guest, hart {hart}: pc {:016x}  mode {}  instret {}",

@@ -1,20 +1,14 @@
-//! The translator on this hart.
+//! A hart of the guest, on this vCPU.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Release;
 
-use polyvisor_cell_abi::{CellInfo, PRIVATE_PER_HART};
-use polyvisor_emu::interp::Interpreter;
+use polyvisor_cell_abi::CellInfo;
 use polyvisor_emu::riscv::{Boot, Cluster, Hart, Mode};
 use spin::Once;
 
-use crate::{cell, fatal, hypercall, machine::Machine};
-
-/// How many bytes of translated code each hart keeps.
-const CODE: usize = 20 << 20;
-/// The heap hands out powers of two, so it may take twice as much.
-const _: () = assert!(2 * CODE as u64 + (4 << 20) <= PRIVATE_PER_HART);
+use crate::{address::physical_address, cell, fatal, hypercall, machine::Machine, translator};
 
 /// What all harts share.
 static CLUSTER: Once<Arc<Cluster>> = Once::new();
@@ -26,6 +20,7 @@ pub fn init(cell: &CellInfo) {
     };
     let boot = Boot { mode, entry: cell.entry, arguments: cell.arguments };
     CLUSTER.call_once(|| Arc::new(Cluster::new(cell::harts(cell), boot)));
+    translator::init(cell);
 }
 
 /// Runs hart `index`, whose machine this is, for good.
@@ -36,8 +31,8 @@ pub fn run(machine: Machine, index: usize) -> ! {
     };
     // It stays where it is: EL2 is told the address.
     let mut hart = Box::new(hart);
-    info.state.store(hart.registers().as_ptr() as u64, Release);
-    Interpreter::new(CODE).run(&mut *hart);
+    info.state.store(physical_address(hart.registers().as_ptr() as u64), Release);
+    translator::run(&mut hart, cell::info(), index);
     // The guest has ended its machine, of which another hart is telling EL2. There is nothing left to do between two of
     // the guest's instructions, where EL2 would stop this hart.
     hypercall::cpu_off()

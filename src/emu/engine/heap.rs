@@ -5,21 +5,12 @@ use core::ptr::{NonNull, null_mut};
 
 use buddy_system_allocator::Heap;
 use polyvisor_cell_abi::{CellInfo, PRIVATE};
-use spin::{mutex::SpinMutex, relax::RelaxStrategy};
+use spin::mutex::SpinMutex;
 
-use crate::{cpu, stage1::PAGED};
+use crate::{address::virtual_address, cpu::Relax, stage1::PAGED};
 
 /// Classes of block sizes: up to 1 GiB, which is more than private memory has.
 const ORDERS: usize = 31;
-
-/// Who holds the lock may have to wait for the CPU that the others spin on.
-struct Relax;
-
-impl RelaxStrategy for Relax {
-    fn relax() {
-        cpu::wait_for_event();
-    }
-}
 
 struct PrivateHeap(SpinMutex<Heap<ORDERS>, Relax>);
 
@@ -28,7 +19,7 @@ static HEAP: PrivateHeap = PrivateHeap(SpinMutex::new(Heap::empty()));
 
 /// Gives it its memory. Before this, and when there is no more, allocations fail: the engine stops, and says so.
 pub fn init(cell: &CellInfo) {
-    let start = PRIVATE + PAGED;
+    let start = virtual_address(PRIVATE + PAGED);
     let size = cell.private_size.saturating_sub(PAGED);
     // SAFETY: this part of private memory is mapped, and nothing else uses it.
     unsafe { HEAP.0.lock().init(start as usize, size as usize) };

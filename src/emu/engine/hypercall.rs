@@ -32,7 +32,7 @@ fn last_call(function: u32, arguments: [u64; 3]) -> ! {
     }
 }
 
-/// Lets the vCPU with this affinity begin at `entry` with `context` in X0. Returns what PSCI does: 0 is success.
+/// Lets the vCPU with this affinity begin at the intermediate physical address `entry` with `context` in X0. Returns what PSCI does: 0 is success.
 pub fn cpu_on(affinity: u64, entry: u64, context: u64) -> i64 {
     call(PSCI_CPU_ON, [affinity, entry, context])
 }
@@ -52,7 +52,7 @@ pub fn system_reset() -> ! {
     last_call(PSCI_SYSTEM_RESET, [0; 3])
 }
 
-/// Stops the VM with a message of `len` bytes at `message`.
+/// Stops the VM with a message of `len` bytes at the intermediate physical address `message`.
 pub fn fatal(message: u64, len: u64) -> ! {
     last_call(CALL_FATAL, [message, len, 0])
 }

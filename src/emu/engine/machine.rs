@@ -6,7 +6,10 @@ use polyvisor_cell_abi::{CellInfo, HartInfo, Requests, StopReason};
 use polyvisor_emu::memory::{Physical, Ram, Size};
 use polyvisor_emu::riscv::{Platform, Shutdown};
 
-use crate::{cell, cpu, device::Devices, fatal, gic::Gic, hypercall, local, local::Local, timer};
+use crate::{
+    address::virtual_address, cell, cpu, device::Devices, fatal, gic::Gic, hypercall, local, local::Local,
+    timer, translator,
+};
 
 /// One hart's machine.
 pub struct Machine {
@@ -22,8 +25,9 @@ impl Machine {
     /// The machine of the hart that runs this, which has the number `index`.
     pub fn new(cell: &'static CellInfo, index: usize, gic: Gic) -> Self {
         let Some(hart) = cell::hart(index) else { fatal::stop(format_args!("there is no hart {index}")) };
-        // SAFETY: the guest's RAM is mapped one to one; it is not the engine's, so nobody makes references to it.
-        let ram = unsafe { Ram::new(cell.ram_base, cell.ram_size, cell.ram_base as *mut u8) };
+        let host = virtual_address(cell.ram_base) as *mut u8;
+        // SAFETY: the guest's RAM is mapped there; it is not the engine's, so nobody makes references to it.
+        let ram = unsafe { Ram::new(cell.ram_base, cell.ram_size, host) };
         let devices = Devices::below(cell.ram_base);
         Self { cell, hart, local: local::local(), ram, devices, gic }
     }
@@ -32,6 +36,10 @@ impl Machine {
 impl Physical for Machine {
     fn ram(&self) -> Ram {
         self.ram
+    }
+
+    fn writing(&self, address: u64, len: u64, write: &mut dyn FnMut()) {
+        translator::writing(address, len, write);
     }
 
     fn read(&self, address: u64, size: Size) -> Option<u64> {
@@ -44,6 +52,11 @@ impl Physical for Machine {
 }
 
 impl Platform for Machine {
+    /// As many as half of the engine's own address space can hold.
+    fn virtual_bits(&self) -> u32 {
+        48
+    }
+
     fn time(&self) -> u64 {
         timer::now()
     }

@@ -14,7 +14,11 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
+mod address;
+#[cfg(target_os = "none")]
 mod cell;
+#[cfg(target_os = "none")]
+mod code_window;
 #[cfg(target_os = "none")]
 mod cpu;
 #[cfg(target_os = "none")]
@@ -28,18 +32,26 @@ mod gic;
 #[cfg(target_os = "none")]
 mod guest;
 #[cfg(target_os = "none")]
+mod guest_memory;
+#[cfg(target_os = "none")]
 mod hart;
 #[cfg(target_os = "none")]
 mod heap;
 #[cfg(target_os = "none")]
 mod hypercall;
 #[cfg(target_os = "none")]
+mod jit;
+#[cfg(target_os = "none")]
 mod local;
 #[cfg(target_os = "none")]
 mod machine;
+#[cfg(target_os = "none")]
+mod shadow;
 #[cfg(target_os = "none")]
 mod stage1;
 #[cfg(target_os = "none")]
 mod start;
 #[cfg(target_os = "none")]
 mod timer;
+#[cfg(target_os = "none")]
+mod translator;

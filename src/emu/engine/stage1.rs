@@ -1,21 +1,34 @@
-//! The address space: guest-physical addresses and the engine's own, one to one, each part with the least rights (W^X).
+//! The address space: all of the VM's addresses one to one in the *hole* (`docs/cell.md`), each part with the least rights
+//! (W^X). It is behind one entry of a root, and global: every root has that entry, whatever else it has.
 //!
 //! start.S switches to constant tables, so that the MMU is on before any memory is written; hart 0 then builds the tables
-//! that all use. The former are address space 0, the latter 1, so that no entry of a TLB is ever of both (DDI 0487 D8.16.1).
+//! that all use. Where the former overlap the latter they belong to address space 0, which nobody enters afterwards but
+//! harts that start, with nothing of the former in the hole: so that no entry of a TLB is ever of both (DDI 0487 D8.16.1).
 
+pub mod boot;
+
+use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use aarch64_cpu::registers::{MAIR_EL1, SCTLR_EL1, TCR_EL1, TTBR0_EL1, Writeable};
-use polyvisor_cell_abi::{CELL, CellInfo, GIC_DIST, IMAGE, PRIVATE};
+use polyvisor_cell_abi::{CELL, CellInfo, GIC_DIST, HOLE, IMAGE, PRIVATE};
 
-use crate::{cpu, local};
+use crate::{address::physical_address, cpu, local};
 
+/// What an entry of a root maps.
+const ROOT_UNIT: u64 = 512 << 30;
+/// What an entry of a level 1 table maps.
 const GIB: u64 = 1 << 30;
 /// What an entry of a level 2 table maps.
 const BLOCK: u64 = 2 << 20;
 const PAGE: u64 = local::PAGE as u64;
-/// How many entries a table has; as many GiB have an address of 39 bits.
+/// How many entries a table has.
 const ENTRIES: usize = 512;
+
+/// The entry of a root that has the hole's beginning, which is all of it that is mapped.
+pub const HOLE_ENTRY: usize = (HOLE / ROOT_UNIT) as usize;
+/// The address space of the engine's own root, which has nothing but the hole. The boot tables' is 0.
+const ASID: u64 = 1;
 
 /// Of the engine's private memory, what is mapped by pages. The heap is behind it.
 pub const PAGED: u64 = BLOCK;
@@ -29,13 +42,18 @@ pub const MAIR: u64 = MAIR_EL1::Attr0_Normal_Outer::WriteBack_NonTransient_ReadW
     | MAIR_EL1::Attr0_Normal_Inner::WriteBack_NonTransient_ReadWriteAlloc.value
     | MAIR_EL1::Attr1_Device::nonGathering_nonReordering_EarlyWriteAck.value;
 
-/// TCR_EL1 without IPS: 39 bits from TTBR0, nothing from TTBR1.
-pub const TCR: u64 = TCR_EL1::T0SZ.val(64 - 39).value
+/// TCR_EL1 without what start.S adds, IPS and AS: 48 bits from TTBR0, which has the ASID, and 48 from TTBR1.
+pub const TCR: u64 = TCR_EL1::T0SZ.val(64 - 48).value
     | TCR_EL1::IRGN0::WriteBack_ReadAlloc_WriteAlloc_Cacheable.value
     | TCR_EL1::ORGN0::WriteBack_ReadAlloc_WriteAlloc_Cacheable.value
     | TCR_EL1::SH0::Inner.value
     | TCR_EL1::TG0::KiB_4.value
-    | TCR_EL1::EPD1::DisableTTBR1Walks.value;
+    | TCR_EL1::A1::TTBR0.value
+    | TCR_EL1::T1SZ.val(64 - 48).value
+    | TCR_EL1::IRGN1::WriteBack_ReadAlloc_WriteAlloc_Cacheable.value
+    | TCR_EL1::ORGN1::WriteBack_ReadAlloc_WriteAlloc_Cacheable.value
+    | TCR_EL1::SH1::Inner.value
+    | TCR_EL1::TG1::KiB_4.value;
 
 /// SCTLR_EL1 bits that are RES1 in Armv8.0, and say "as in Armv8.0" later (DDI 0487 D24.2.118): LSMAOE, nTLSMD, SPAN, EIS,
 /// TSCXT, EOS, SED, ITD.
@@ -47,6 +65,11 @@ pub const SCTLR: u64 = SCTLR_RES1
     | SCTLR_EL1::SA::Enable.value
     | SCTLR_EL1::C::Cacheable.value
     | SCTLR_EL1::M::Enable.value;
+
+/// A descriptor (D8.3.1): of a table, or of a page at the last level.
+const TABLE: u64 = 0b11;
+/// A block's or a page's descriptor: it holds in the current address space only.
+const NOT_GLOBAL: u64 = 1 << 11;
 
 /// What memory may be used for.
 #[derive(Debug, Clone, Copy)]
@@ -62,10 +85,9 @@ enum Access {
 }
 
 impl Access {
-    /// A Stage-1 descriptor of a block of this kind (D8.3.1): nG, AF, SH, AP\[2\], AttrIndx, UXN and PXN.
+    /// A Stage-1 descriptor of a block of this kind (D8.3.1): AF, SH, AP\[2\], AttrIndx, UXN and PXN.
     const fn block(self, address: u64) -> u64 {
         const BLOCK: u64 = 0b01;
-        const NOT_GLOBAL: u64 = 1 << 11;
         const ACCESSED: u64 = 1 << 10;
         const INNER_SHAREABLE: u64 = 0b11 << 8;
         const READ_ONLY: u64 = 1 << 7;
@@ -77,29 +99,18 @@ impl Access {
             Self::Write => normal | EXECUTE_NEVER,
             Self::Device => DEVICE << 2 | EXECUTE_NEVER,
         };
-        address | rights | NOT_GLOBAL | ACCESSED | BLOCK
+        address | rights | ACCESSED | BLOCK
     }
 
     /// The descriptor of a page.
     const fn page(self, address: u64) -> u64 {
-        self.block(address) | 0b11
+        self.block(address) | TABLE
     }
 }
 
-/// The tables that start.S begins with: the engine's code and its private memory. Constant.
-#[repr(C, align(4096))]
-pub struct BootTable([u64; ENTRIES]);
-
-pub static BOOT: BootTable = {
-    let mut entries = [0; ENTRIES];
-    entries[(IMAGE / GIB) as usize] = Access::Execute.block(IMAGE / GIB * GIB);
-    entries[(PRIVATE / GIB) as usize] = Access::Write.block(PRIVATE / GIB * GIB);
-    BootTable(entries)
-};
-
 /// A translation table.
 #[repr(C, align(4096))]
-struct Table([AtomicU64; ENTRIES]);
+pub struct Table([AtomicU64; ENTRIES]);
 
 impl Table {
     const fn new() -> Self {
@@ -113,16 +124,26 @@ impl Table {
         }
     }
 
-    /// The descriptor of a table (D8.3.1).
+    /// Its intermediate physical address.
+    fn address(&self) -> u64 {
+        physical_address(self as *const Self as u64)
+    }
+
+    /// The descriptor of a table.
     fn descriptor(&self) -> u64 {
-        self as *const Self as u64 | 0b11
+        self.address() | TABLE
     }
 }
 
+/// A root that maps nothing.
+pub static NO_ROOT: Table = Table::new();
 static ROOT: Table = Table::new();
+/// The hole.
+static ENGINE: Table = Table::new();
 static CELL_BLOCKS: Table = Table::new();
 static IMAGE_PAGES: Table = Table::new();
 static PRIVATE_BLOCKS: Table = Table::new();
+static CODE_BLOCKS: Table = Table::new();
 static PRIVATE_PAGES: Table = Table::new();
 
 const _: () = {
@@ -141,20 +162,21 @@ pub fn build(cell: &CellInfo) {
     let ram_end = cell.ram_base.saturating_add(cell.ram_size).min(CELL);
     for address in (0..ram_end).step_by(GIB as usize) {
         let access = if address + GIB <= cell.ram_base { Access::Device } else { Access::Write };
-        ROOT.set(address, GIB, access.block(address));
+        ENGINE.set(address, GIB, access.block(address));
     }
 
-    ROOT.set(CELL, GIB, CELL_BLOCKS.descriptor());
+    ENGINE.set(CELL, GIB, CELL_BLOCKS.descriptor());
     CELL_BLOCKS.set(IMAGE, BLOCK, IMAGE_PAGES.descriptor());
     // All frames of the interrupt controller.
     CELL_BLOCKS.set(GIC_DIST, BLOCK, Access::Device.block(GIC_DIST));
-    let (text_end, image_end) = (&raw const __text_end as u64, &raw const __image_end as u64);
+    let [text_end, image_end] =
+        [&raw const __text_end, &raw const __image_end].map(|end| physical_address(end as u64));
     for page in (IMAGE..image_end).step_by(PAGE as usize) {
         let access = if page < text_end { Access::Execute } else { Access::Read };
         IMAGE_PAGES.set(page, PAGE, access.page(page));
     }
 
-    ROOT.set(PRIVATE, GIB, PRIVATE_BLOCKS.descriptor());
+    ENGINE.set(PRIVATE, GIB, PRIVATE_BLOCKS.descriptor());
     PRIVATE_BLOCKS.set(PRIVATE, BLOCK, PRIVATE_PAGES.descriptor());
     for page in (PRIVATE..PRIVATE + PAGED).step_by(PAGE as usize) {
         PRIVATE_PAGES.set(page, PAGE, Access::Write.page(page));
@@ -165,11 +187,34 @@ pub fn build(cell: &CellInfo) {
     for block in (PRIVATE + PAGED..PRIVATE + cell.private_size.min(GIB)).step_by(BLOCK as usize) {
         PRIVATE_BLOCKS.set(block, BLOCK, Access::Write.block(block));
     }
+    ROOT.set(HOLE, ROOT_UNIT, engine_entry());
     cpu::publish();
+}
+
+/// Where translated code is executed.
+const CODE_WINDOW: u64 = HOLE + 320 * GIB;
+
+/// Maps `len` bytes of private memory at `address`, both multiples of 2 MiB, once more: executable, not writable. Where that is.
+pub fn map_code(address: u64, len: u64) -> u64 {
+    let physical = physical_address(address);
+    for offset in (0..len.min(GIB)).step_by(BLOCK as usize) {
+        CODE_BLOCKS.set(CODE_WINDOW + offset, BLOCK, Access::Execute.block(physical + offset));
+    }
+    ENGINE.set(CODE_WINDOW, GIB, CODE_BLOCKS.descriptor());
+    cpu::publish();
+    CODE_WINDOW
+}
+
+/// What every root must have as its entry [`HOLE_ENTRY`].
+pub fn engine_entry() -> u64 {
+    ENGINE.descriptor()
 }
 
 /// Switches this hart to them.
 pub fn enter() {
-    TTBR0_EL1.write(TTBR0_EL1::ASID.val(1) + TTBR0_EL1::BADDR.val(&raw const ROOT as u64 >> 1));
+    TTBR0_EL1.write(TTBR0_EL1::ASID.val(ASID) + TTBR0_EL1::BADDR.val(ROOT.address() >> 1));
     cpu::synchronize();
+    // What remains of the boot tables, on whatever CPU this vCPU has been.
+    // SAFETY: invalidating translations costs time only.
+    unsafe { asm!("tlbi vmalle1is", "dsb ish", "isb", options(nostack)) };
 }

@@ -4,14 +4,15 @@ use core::arch::global_asm;
 
 use polyvisor_cell_abi::IMAGE;
 
-use crate::{cell, cpu, fatal, gic::Gic, hart, heap, hypercall, local, machine::Machine, stage1, timer};
+use crate::{cell, cpu, fatal, gic::Gic, hart, heap, hypercall, jit, local, machine::Machine, stage1, timer};
 
 global_asm!(
     include_str!("start.S"),
     mair = const stage1::MAIR,
     tcr = const stage1::TCR,
     sctlr = const stage1::SCTLR,
-    boot_table = sym stage1::BOOT,
+    boot_roots = sym stage1::boot::ROOTS,
+    no_root = sym stage1::NO_ROOT,
     areas = sym local::AREAS,
     area_bytes = const local::AREA_BYTES,
     block_offset = const local::BLOCK_OFFSET,
@@ -37,6 +38,7 @@ extern "C" fn engine_main(index: usize) -> ! {
     }
     gic.init_hart(index);
     timer::init();
+    jit::init();
     cpu::unmask();
     if index == 0 {
         for other in 1..cell::harts(cell) {
