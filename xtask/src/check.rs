@@ -23,7 +23,7 @@ pub fn test(paths: &Paths) -> Result<()> {
     stage("lints, firmware");
     firmware::clippy(paths)?;
     stage("tests under QEMU");
-    suite::run(paths, None)
+    suite::run(paths, None, None)
 }
 
 fn stage(name: &str) {

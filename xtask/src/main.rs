@@ -34,6 +34,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use polyvisor::vm::bundle::Jit;
 
 use crate::{
     guests::Guests,
@@ -75,6 +76,9 @@ enum Task {
         /// Only list the tests and what they prove
         #[arg(long)]
         list: bool,
+        /// How the code of all RISC-V guests is executed, whatever the tests say: on, off or lockstep
+        #[arg(long, value_name = "MODE", value_parser = bundle::parse_jit)]
+        jit: Option<Jit>,
     },
     /// Measure in instructions, and compare with the targets
     Bench,
@@ -112,8 +116,8 @@ fn execute(task: &Task) -> Result<ExitCode> {
         Task::Build => firmware::build(&paths).map(drop),
         Task::Run(options) => run::run(&paths, options),
         Task::Test => check::test(&paths),
-        Task::TestQemu { list: true, filter } => suite::list(filter.as_deref()),
-        Task::TestQemu { list: false, filter } => suite::run(&paths, filter.as_deref()),
+        Task::TestQemu { list: true, filter, .. } => suite::list(filter.as_deref()),
+        Task::TestQemu { list: false, filter, jit } => suite::run(&paths, filter.as_deref(), *jit),
         Task::Bench => bench::run(&paths),
         Task::Disk { layout, file } => {
             let _lock = paths.lock()?;

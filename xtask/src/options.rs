@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use polyvisor::vm::bundle::Arch;
+use polyvisor::vm::bundle::{Arch, Jit};
 
 use crate::{
-    bundle::{Contents, Guest, GuestBoot},
+    bundle::{Contents, Guest, GuestBoot, parse_jit},
     guests::{self, Architecture, Guests},
     manifest::{Hardware, Manifest},
     paths::{Paths, Target},
@@ -129,6 +129,9 @@ pub struct GuestOptions {
     /// The guest's RAM [default: 512M, or half of a machine that has less than 1G]
     #[arg(long, value_name = "SIZE")]
     guest_memory: Option<Size>,
+    /// How the code of all RISC-V guests is executed: on (compiled), off (interpreted) or lockstep (both, and compared)
+    #[arg(long, value_name = "MODE", value_parser = parse_jit, conflicts_with = "no_bundle")]
+    jit: Option<Jit>,
     /// Give Polyvisor no guest, so that it runs the one that is built in
     #[arg(long)]
     no_bundle: bool,
@@ -137,7 +140,8 @@ pub struct GuestOptions {
 impl GuestOptions {
     /// The same, but the guests of the manifest `file` where not a word was said about any.
     pub fn or_manifest(&self, file: PathBuf) -> Self {
-        let Self { vms, guest, kernel, initrd, append, firmware, smp, guest_memory, no_bundle } = self;
+        let Self { vms, guest, kernel, initrd, append, firmware, smp, guest_memory, jit: _, no_bundle } =
+            self;
         let is_silent = guest.is_none()
             && [vms, kernel, initrd, firmware].into_iter().all(Option::is_none)
             && append.is_none()
@@ -151,8 +155,23 @@ impl GuestOptions {
     /// else what they ask for, else `usual`.
     ///
     /// # Errors
-    /// A manifest's mistakes, or an unknown guest.
+    /// A manifest's mistakes, an unknown guest, or none whose code could be executed as was asked for.
     pub fn resolve(
+        &self,
+        paths: &Paths,
+        guests: &Guests,
+        fixed: Hardware,
+        usual: Hardware,
+    ) -> Result<(Option<Contents>, Hardware)> {
+        let (mut contents, hardware) = self.contents(paths, guests, fixed, usual)?;
+        if let (Some(contents), Some(jit)) = (&mut contents, self.jit) {
+            ensure!(contents.riscv().next().is_some(), "--jit is for RISC-V guests, and there is none");
+            contents.set_jit(jit);
+        }
+        Ok((contents, hardware))
+    }
+
+    fn contents(
         &self,
         paths: &Paths,
         guests: &Guests,

@@ -10,7 +10,7 @@ use clap::Args;
 use regex::bytes::Regex;
 
 use crate::{
-    bundle::{self, Contents},
+    bundle::{self, Contents, jit_name},
     console::{Console, Event, Input},
     firmware,
     guests::Guests,
@@ -52,7 +52,7 @@ pub struct RunOptions {
     /// End with success as soon as the console shows this text
     #[arg(long, value_name = "TEXT")]
     until: Option<String>,
-    /// Print QEMU's command line instead of running it
+    /// Print QEMU's command line, and how RISC-V guests would be executed, instead of running it
     #[arg(long)]
     dry_run: bool,
     /// Further arguments for QEMU
@@ -82,11 +82,11 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<()> {
         machine.debug_port = Some(options.gdb_port.map_or_else(free_port, Ok)?);
     }
     let firmware = firmware::build(paths)?;
-    let initrd = match contents {
+    let initrd = match &contents {
         Some(contents) => {
             // Another run may be reading its own.
             let path = paths.cache.join(format!("run-{}.bundle", std::process::id()));
-            bundle::write(&contents, &path)?;
+            bundle::write(contents, &path)?;
             Some(path)
         }
         None => None,
@@ -95,6 +95,9 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<()> {
     let boot = Boot::Linux { kernel: firmware.image.clone(), initrd: initrd.clone(), append };
     let command = qemu.command(&machine, &boot, Monitor::Multiplexed)?;
     if options.dry_run {
+        for guest in contents.iter().flat_map(Contents::riscv) {
+            note(format!("VM {}: jit = \"{}\"", guest.name, jit_name(guest.jit)));
+        }
         println!("{}", shown(&command));
         return Ok(());
     }

@@ -21,6 +21,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use polyvisor::vm::bundle::Jit;
 
 use crate::{
     console::{Console, Input},
@@ -48,11 +49,12 @@ pub fn list(filter: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Runs the tests whose name contains `filter`, and fails if one of them does.
-pub fn run(paths: &Paths, filter: Option<&str>) -> Result<()> {
+/// Runs the tests whose name contains `filter`, and fails if one of them does. `jit`, if any, is how the code of RISC-V guests
+/// is executed.
+pub fn run(paths: &Paths, filter: Option<&str>, jit: Option<Jit>) -> Result<()> {
     let tests = selected(filter)?;
     let firmware = firmware::build(paths)?;
-    let prepared = prepare(paths, &firmware, &tests)?;
+    let prepared = prepare(paths, &firmware, &tests, jit)?;
     let suite = Suite {
         firmware: &firmware,
         queue: Mutex::new(prepared.into_iter()),
@@ -96,11 +98,16 @@ struct Prepared<'a> {
     directory: PathBuf,
 }
 
-fn prepare<'a>(paths: &Paths, firmware: &Firmware, tests: &'a [Test]) -> Result<Vec<Prepared<'a>>> {
+fn prepare<'a>(
+    paths: &Paths,
+    firmware: &Firmware,
+    tests: &'a [Test],
+    jit: Option<Jit>,
+) -> Result<Vec<Prepared<'a>>> {
     let _lock = paths.lock()?;
     let qemu = Qemu::setup(paths)?;
     let guests = Guests::new(paths);
-    let kit = Kit { paths, guests: &guests, firmware };
+    let kit = Kit { paths, guests: &guests, firmware, jit };
     let logs = paths.cache_dir("test-logs")?;
     let mut prepared = Vec::new();
     for test in tests {

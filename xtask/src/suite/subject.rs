@@ -11,10 +11,10 @@ use super::{
     script::{Damage, Devicetree, Subject, Test, TestGuest},
     tool,
 };
-use polyvisor::vm::bundle::Arch;
+use polyvisor::vm::bundle::{Arch, Jit};
 
 use crate::{
-    bundle::{self, BootFile, Guest, GuestBoot},
+    bundle::{self, BootFile, Contents, Guest, GuestBoot},
     disk,
     firmware::Firmware,
     guests::Guests,
@@ -42,6 +42,8 @@ pub struct Kit<'a> {
     pub guests: &'a Guests<'a>,
     /// What is tested.
     pub firmware: &'a Firmware,
+    /// How the code of RISC-V guests is executed, if not as the tests have it.
+    pub jit: Option<Jit>,
 }
 
 impl Kit<'_> {
@@ -68,9 +70,7 @@ impl Kit<'_> {
             Subject::Manifest(text) => {
                 let manifest = self.manifest(text, machine.hardware(), directory)?;
                 machine.set_hardware(manifest.hardware);
-                let bundle = directory.join(BUNDLE);
-                bundle::write(&manifest.contents, &bundle)?;
-                polyvisor(Some(bundle))
+                polyvisor(Some(self.write(manifest.contents, directory)?))
             }
             Subject::UBoot => Boot::Firmware {
                 bios: self.guests.firmware("u-boot")?,
@@ -100,10 +100,17 @@ impl Kit<'_> {
     }
 
     fn bundle(&self, guest: &TestGuest, directory: &Path) -> Result<PathBuf> {
-        let path = directory.join(BUNDLE);
         let (arch, boot) = self.boot(guest)?;
         let guest = Guest { arch, ..Guest::new(guest.name, guest.vcpus, guest.memory, boot) };
-        bundle::write(&guest.into(), &path)?;
+        self.write(guest.into(), directory)
+    }
+
+    fn write(&self, mut contents: Contents, directory: &Path) -> Result<PathBuf> {
+        if let Some(jit) = self.jit {
+            contents.set_jit(jit);
+        }
+        let path = directory.join(BUNDLE);
+        bundle::write(&contents, &path)?;
         Ok(path)
     }
 

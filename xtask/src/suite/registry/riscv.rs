@@ -20,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for gic in [2, 3] {
-        tests.extend([hello(gic), isa(gic), reset(gic), hostile(gic)]);
+        tests.extend([hello(gic), isa(gic, "off"), isa(gic, "on"), reset(gic), hostile(gic)]);
     }
     tests.extend([u_boot(), linux(), opensbi(), newest(), demo(), virtio()]);
     tests.into_iter().map(Test::slow).collect()
@@ -44,11 +44,11 @@ fn hello(gic: u8) -> Test {
     .off()
 }
 
-fn isa(gic: u8) -> Test {
+fn isa(gic: u8, jit: &str) -> Test {
     Test::new(
-        format!("riscv-isa-gic{gic}"),
-        format!("a hart does what the RISC-V specifications say, instruction by instruction (GICv{gic})"),
-        alone("riscv-isa", "bios = \"none\"\nmemory = \"64M\""),
+        format!("riscv-isa-{jit}-gic{gic}"),
+        format!("a hart does what the RISC-V specifications say, instruction by instruction (GICv{gic}, jit {jit})"),
+        alone("riscv-isa", &format!("bios = \"none\"\njit = \"{jit}\"\nmemory = \"64M\"")),
     )
     .on(Machine { gic, ..Machine::virt() })
     .expect(r"isa: [1-9]\d* passed, 0 failed")
@@ -107,6 +107,9 @@ fn u_boot() -> Test {
         ensure!(registers["system"]["instret"].is_string(), "`regs supervisor` shows {registers}");
         dialogue.ask("resume supervisor")?;
         dialogue.await_state("supervisor", "running")?;
+        let jit = &dialogue.ask("jit supervisor")?["jit"];
+        let executed = jit["instructions"].as_u64().unwrap_or_default();
+        ensure!(jit["mode"] == "off" && executed > 1_000_000, "`jit supervisor` shows {jit}");
         dialogue.attach("supervisor")?;
         calculate(dialogue)?;
         dialogue.detach()?;
