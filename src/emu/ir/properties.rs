@@ -1,6 +1,6 @@
 //! What passes over blocks need to know of instructions.
 
-use super::{Inst, Terminator, Value, Var};
+use super::{Inst, Terminator, UnaryOp, Value, Var};
 
 impl Inst {
     /// The variable that gets the result.
@@ -70,11 +70,13 @@ impl Inst {
         )
     }
 
-    /// Whether it may read and write globals that it does not name.
+    /// Whether it may read and write globals that it does not name. So may [`UnaryOp::UnboxSingle`]: a back end may leave what
+    /// is not in a box to another one, which sees all of the guest's state.
     pub fn touches_globals(&self) -> bool {
         matches!(
             self,
-            Self::LoadReserved { .. }
+            Self::Unary { op: UnaryOp::UnboxSingle, .. }
+                | Self::LoadReserved { .. }
                 | Self::StoreConditional { .. }
                 | Self::Float { .. }
                 | Self::Call { .. }

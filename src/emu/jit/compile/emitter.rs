@@ -9,7 +9,7 @@ use super::registers::{Need, Registers};
 use super::trace::{Step, Trace};
 use super::{ExitKind, Features, Output};
 use crate::a64::{Assembler, Barrier, Ext, Label, Mode};
-use crate::ir::{UnaryOp, Width};
+use crate::ir::{BinaryOp, UnaryOp, Value, Width};
 use crate::memory::Size;
 
 /// The bit of the count of retired instructions that says that the hart is wanted.
@@ -63,6 +63,7 @@ impl<'a> Emitter<'a> {
         for &step in &trace.steps {
             self.step = step;
             self.emit();
+            self.tell_float();
             self.release();
             if self.declined {
                 return Err(usize::from(step.retired));
@@ -107,6 +108,22 @@ impl<'a> Emitter<'a> {
             && let Some(&word) = self.asm.words().get(at)
         {
             self.asm.patch(at, word | NEXT_BIT);
+        }
+    }
+
+    /// Tells floating point, which remembers what it has tested, what has become of the step's result.
+    fn tell_float(&mut self) {
+        let by = match self.step.op {
+            Op::Float(_) => return,
+            Op::Binary { op: BinaryOp::Add, width: Width::W64, dst, a, b: Value::Const(by) }
+                if a == dst.into() =>
+            {
+                Some(by.cast_signed())
+            }
+            _ => None,
+        };
+        if let (Some(dst), Some(float)) = (self.step.op.dst(), &mut self.float) {
+            float.changed(dst, by);
         }
     }
 

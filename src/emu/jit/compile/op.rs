@@ -284,7 +284,7 @@ impl Op {
                 | Self::Jump { .. }
                 | Self::Branch { .. }
                 | Self::Indirect { .. }
-                | Self::Float(Operation::Load { .. } | Operation::Store { .. })
+                | Self::Float(_)
         )
     }
 }
