@@ -21,8 +21,11 @@ const INDIRECT: usize = 1024;
 const WORDS: usize = 2 * INDIRECT + SLOTS;
 /// How many tables each hart has.
 const TABLES: usize = 16;
-/// A tag that no address has: instructions start at even addresses.
-const NO_TAG: u64 = 1;
+/// The tag of an empty entry, whose tag is the word `index`. Code compares a target whose lowest bit may be set, although it
+/// does not count, with the tag of the entry that the other bits select: so this is an odd one that selects another entry.
+const fn no_tag(index: usize) -> u64 {
+    if index % WORDS == indirect(0, 1) { 3 } else { 1 }
+}
 
 /// What a table is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +47,7 @@ impl Memory {
     /// Tables in which everything leads to `miss`.
     pub fn new(miss: u64) -> Self {
         let word = |index: usize| match index % WORDS {
-            indirect if indirect < 2 * INDIRECT => AtomicU64::new(NO_TAG),
+            indirect if indirect < 2 * INDIRECT => AtomicU64::new(no_tag(indirect)),
             _ => AtomicU64::new(miss),
         };
         Self((0..TABLES * WORDS).map(word).collect())
@@ -55,7 +58,7 @@ impl Memory {
         for table in 0..TABLES {
             let tag = indirect(table, pc);
             if self.word(tag).is_some_and(|tag| tag.load(Relaxed) == pc) {
-                self.set(tag, NO_TAG);
+                self.set(tag, no_tag(tag));
             }
             let Some(slot) = slot else { continue };
             let index = self::slot(table, slot);
@@ -172,7 +175,7 @@ impl Tables {
     pub fn fill_indirect(&mut self, memory: &Memory, (pc, level): (u64, u8), entry: u64) {
         let tag = indirect(self.current, pc);
         self.fill(memory, (pc, level), tag);
-        memory.set(tag, NO_TAG);
+        memory.set(tag, no_tag(tag));
         memory.set(tag + 1, entry);
         memory.set(tag, pc);
     }
@@ -199,7 +202,7 @@ impl Tables {
         let Some(table) = self.tables.get_mut(index) else { return };
         for &filled in &table.filled {
             let filled = usize::from(filled);
-            let empty = if filled < 2 * INDIRECT { NO_TAG } else { self.miss };
+            let empty = if filled < 2 * INDIRECT { no_tag(filled) } else { self.miss };
             memory.set(index * WORDS + filled, empty);
         }
         table.filled.clear();
