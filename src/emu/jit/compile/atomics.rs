@@ -161,7 +161,8 @@ impl Emitter<'_> {
         self.finish(dst, d, if size == Size::Double { Shape::Wide } else { Shape::Narrow });
     }
 
-    /// If the reservation holds, memory at `address` = `value` and `dst` = 0; else `dst` = 1. No reservation is left.
+    /// If the reservation holds, memory at `address` = `value` and `dst` = 0; else `dst` = 1. No reservation is left. Without
+    /// one for this address the interpreter says what happens: the address may raise an exception all the same.
     pub fn store_conditional(&mut self, size: Size, access: Order, dst: Var, address: Value, value: Value) {
         if !matches!(size, Size::Word | Size::Double) {
             return self.decline();
@@ -177,9 +178,10 @@ impl Emitter<'_> {
         self.asm.alu_imm(Alu::Orr, Bits::W64, found, base, size as u64);
         self.asm.cmp(Bits::W64, expected, found);
         self.load_word(expected, read);
+        let otherwise = self.out_of_line(Way::Interpret(self.pc()));
+        self.asm.b_cond(Cond::Ne, otherwise);
         // From here on, the flags say whether it has been stored.
         let done = self.asm.label();
-        self.asm.b_cond(Cond::Ne, done);
         if self.features.lse {
             self.asm.mov(Bits::W64, found, expected);
             self.may_fault();

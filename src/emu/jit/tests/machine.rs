@@ -35,8 +35,9 @@ const TABLE: usize = 28;
 const TABLE_BYTES: core::ops::Range<u64> = 16 * 1024..8 * 4096;
 /// After how many instructions of the CPU it looks whether it is due.
 const SLICE: u64 = 50;
-/// How many slices translated code is not left at most: more are a loop that does not look.
+/// How many slices translated code is not left at most, and how many while the hart is due: more are a loop that does not look.
 const MAX_SLICES: u64 = 1 << 20;
+const MAX_LATE: u64 = 1 << 10;
 
 /// Words of code, as the CPU sees them.
 type Executed = Arc<[AtomicU32]>;
@@ -307,10 +308,13 @@ impl Simulated {
             table,
             failed: None,
         };
+        let mut late = 0;
         for _ in 0..MAX_SLICES {
             // As an interrupt does.
             if self.board.is_due(self.hart) {
                 self.simulator.x[RETIRED] |= DUE;
+                late += 1;
+                assert!(late < MAX_LATE, "code does not look whether it is due: {:x?}", self.simulator);
             }
             self.simulator.monitor = None;
             let stop = self.simulator.run(&code, &mut reached, SLICE);
@@ -321,7 +325,7 @@ impl Simulated {
             self.report.executed.fetch_add(self.simulator.executed - before, SeqCst);
             return self.stopped(variables, stop, failed);
         }
-        panic!("code does not look whether it is due: {:x?}", self.simulator);
+        panic!("nothing ends this: {:x?}", self.simulator);
     }
 
     fn stopped(&mut self, variables: &mut [u64; 256], stop: Stop, failed: Option<Failed>) -> Left {

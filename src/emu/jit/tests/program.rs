@@ -207,9 +207,9 @@ impl Program {
     }
 
     pub fn words(&mut self, words: &[u32]) -> &mut Self {
-        words.iter().for_each(|&word| {
+        for &word in words {
             self.word(word);
-        });
+        }
         self
     }
 

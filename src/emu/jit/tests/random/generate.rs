@@ -210,8 +210,24 @@ fn single(choice: Choice) -> BoxedStrategy<Item> {
     .boxed()
 }
 
-/// A piece of a program.
-pub fn items(choice: Choice) -> impl Strategy<Value = Vec<Item>> {
+/// How many instructions a function executes at most, and a round of the main program, about.
+const LONGEST_FUNCTION: u64 = 200;
+const LONGEST: u64 = 10_000;
+
+/// How many instructions a piece executes, about.
+fn length(items: &[Item]) -> u64 {
+    let lengths = items.iter().map(|item| match item {
+        Item::One(_) => 1,
+        Item::Skip(.., body) | Item::Moved(.., body) => 2 + length(body),
+        Item::Loop(count, body) => u64::from(*count) * (2 + length(body)),
+        Item::At(..) | Item::Jump | Item::Reserve(..) => 3,
+        Item::Call(..) => LONGEST_FUNCTION / 2,
+    });
+    lengths.sum()
+}
+
+/// A piece of a program, of a bounded length.
+fn items(choice: Choice, longest: u64) -> impl Strategy<Value = Vec<Item>> {
     let item = single(choice).prop_recursive(3, 48, 8, |item| {
         let body = prop::collection::vec(item, 1..8);
         let condition = prop::sample::select(&[0u32, 1, 4, 5, 6, 7][..]);
@@ -223,7 +239,7 @@ pub fn items(choice: Choice) -> impl Strategy<Value = Vec<Item>> {
                 .prop_map(|(pointer, by, body)| Item::Moved(pointer, by * 4, body)),
         ]
     });
-    prop::collection::vec(item, 1..24)
+    prop::collection::vec(item, 1..24).prop_filter("too long", move |items| length(items) <= longest)
 }
 
 /// What pieces may use.
@@ -241,8 +257,12 @@ pub const OF_FUNCTIONS: Means<'static> = Means { counters: &[COUNTERS[2]], funct
 pub fn emit(program: &mut Program, items: &[Item], means: Means<'_>) {
     for item in items {
         match item {
-            &Item::One(Coded(word)) if decode::length(word as u16) == 2 => drop(program.half(word as u16)),
-            &Item::One(Coded(word)) => drop(program.word(word)),
+            &Item::One(Coded(word)) if decode::length(word as u16) == 2 => {
+                program.half(word as u16);
+            }
+            &Item::One(Coded(word)) => {
+                program.word(word);
+            }
             Item::Skip(condition, a, b, body) => {
                 let (on, behind) = (program.label(), program.label());
                 let before = program.clone();
@@ -283,7 +303,9 @@ pub fn emit(program: &mut Program, items: &[Item], means: Means<'_>) {
                 Some(&function) if far => {
                     program.la(COMPUTED, function).word(jalr(RA, COMPUTED, 0));
                 }
-                Some(&function) => drop(program.jal(RA, function)),
+                Some(&function) => {
+                    program.jal(RA, function);
+                }
                 None => {}
             },
             Item::Jump => {
@@ -331,8 +353,8 @@ fn value() -> BoxedStrategy<u64> {
 
 pub fn source(choice: Choice) -> impl Strategy<Value = Source> {
     (
-        items(choice),
-        prop::collection::vec(items(choice), FUNCTIONS),
+        items(choice, LONGEST),
+        prop::collection::vec(items(choice, LONGEST_FUNCTION), FUNCTIONS),
         0u64..2048,
         prop::collection::vec(value(), 64),
     )

@@ -234,7 +234,6 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    #[ignore = "fails: the JIT is not finished (docs/STATUS.md)"]
     fn integer_programs_end_as_in_the_interpreter(
         source in source(INTEGER), paging in paging(), features in features(),
     ) {
@@ -243,28 +242,24 @@ proptest! {
     }
 
     #[test]
-    #[ignore = "fails: the JIT is not finished (docs/STATUS.md)"]
     fn programs_end_as_in_the_interpreter(source in source(EXACT), paging in paging(), features in features()) {
         let options = Options { features, ..Options::default() };
         check(&source, Setting { paging, interrupts: None }, options)?;
     }
 
     #[test]
-    #[ignore = "fails: the JIT is not finished (docs/STATUS.md)"]
     fn programs_pass_in_lock_step(source in source(EXACT), paging in paging(), features in features()) {
         let options = Options { features, lockstep: true, ..Options::default() };
         check(&source, Setting { paging, interrupts: None }, options)?;
     }
 
     #[test]
-    #[ignore = "fails: the JIT is not finished (docs/STATUS.md)"]
     fn programs_end_alike_in_a_cache_that_is_too_small(source in source(EXACT), paging in paging()) {
         let options = Options { capacity: 2048, ..Options::default() };
         check(&source, Setting { paging, interrupts: None }, options)?;
     }
 
     #[test]
-    #[ignore = "fails: the JIT is not finished (docs/STATUS.md)"]
     fn interrupts_change_nothing(source in source(INTERRUPTED), paging in paging(), period in 2u64..200) {
         check(&source, Setting { paging, interrupts: Some(period) }, Options::default())?;
     }

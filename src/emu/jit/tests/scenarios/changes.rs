@@ -62,32 +62,22 @@ fn a_page_that_changes_all_the_time_is_left_to_the_interpreter() {
 fn code_is_changed_by_the_interpreter() {
     // What is at the function: `addi a0, a0, 0x123`, `ret`. In each case one more is added.
     let function = RAM + 0x2000;
-    let cases: [fn(&mut Program); 5] = [
-        |program| {
-            program.words(&[lw(T0, S1, 0), add(T0, T0, A2), sw(T0, S1, 0)]);
-        },
+    let cases: [&[u32]; 5] = [
+        &[lw(T0, S1, 0), add(T0, T0, A2), sw(T0, S1, 0)],
         // Its upper half.
-        |program| {
-            program.words(&[load(5, T0, S1, 2), addi(T0, T0, 0x10), store(1, T0, S1, 2)]);
-        },
+        &[load(5, T0, S1, 2), addi(T0, T0, 0x10), store(1, T0, S1, 2)],
         // From the page before into it.
-        |program| {
-            program.words(&[lw(T0, S1, 0), add(T0, T0, A2), slli(T0, T0, 32), sd(T0, S1, -4)]);
-        },
+        &[lw(T0, S1, 0), add(T0, T0, A2), slli(T0, T0, 32), sd(T0, S1, -4)],
         // AMOADD.W; then LR.W and SC.W.
-        |program| {
-            program.word(amo(0, 2, ZERO, S1, A2));
-        },
-        |program| {
-            program.words(&[amo(2, 2, T0, S1, ZERO), add(T0, T0, A2), amo(3, 2, T1, S1, T0)]);
-        },
+        &[amo(0, 2, ZERO, S1, A2)],
+        &[amo(2, 2, T0, S1, ZERO), add(T0, T0, A2), amo(3, 2, T1, S1, T0)],
     ];
     for (index, case) in cases.into_iter().enumerate() {
         let mut program = start();
         let (first, second, patched) = (program.label(), program.label(), program.label());
         program.li(A0, 0).li(A1, OFTEN).li(A2, 1 << 20).la(S1, patched).bind(first);
         program.jal(RA, patched).word(addi(A1, A1, -1)).branch(NE, A1, ZERO, first);
-        case(&mut program);
+        program.words(case);
         program.word(FENCE_I).li(A1, OFTEN).bind(second);
         program.jal(RA, patched).word(addi(A1, A1, -1)).branch(NE, A1, ZERO, second);
         end(&mut program);
@@ -102,20 +92,12 @@ fn code_is_changed_by_the_interpreter() {
 /// The same, where what stores is translated.
 #[test]
 fn code_is_changed_by_translated_code() {
-    let cases: [fn(&mut Program); 4] = [
-        |program| {
-            program.words(&[sw(T1, S1, 0)]);
-        },
-        |program| {
-            program.words(&[slli(T1, T1, 32), sd(T1, S1, -4)]);
-        },
+    let cases: [&[u32]; 4] = [
+        &[sw(T1, S1, 0)],
+        &[slli(T1, T1, 32), sd(T1, S1, -4)],
         // AMOSWAP.W; LR.W and SC.W.
-        |program| {
-            program.word(amo(1, 2, ZERO, S1, T1));
-        },
-        |program| {
-            program.words(&[amo(2, 2, ZERO, S1, ZERO), amo(3, 2, ZERO, S1, T1)]);
-        },
+        &[amo(1, 2, ZERO, S1, T1)],
+        &[amo(2, 2, ZERO, S1, ZERO), amo(3, 2, ZERO, S1, T1)],
     ];
     for (index, case) in cases.into_iter().enumerate() {
         let mut program = start();
@@ -123,7 +105,7 @@ fn code_is_changed_by_translated_code() {
         // For so long the store goes elsewhere.
         program.li(A0, 0).li(A1, OFTEN).li(A2, PATCHED.into()).la(S1, cold).la(S0, patched).bind(head);
         program.words(&[andi(T1, A1, 15), slli(T1, T1, 20), add(T1, T1, A2)]);
-        case(&mut program);
+        program.words(case);
         program.word(FENCE_I).jal(RA, patched);
         program.li(T1, OFTEN - 50).branch(NE, A1, T1, on).word(addi(S1, S0, 0)).bind(on);
         program.word(addi(A1, A1, -1)).branch(NE, A1, ZERO, head);

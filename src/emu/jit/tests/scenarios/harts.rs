@@ -132,7 +132,7 @@ fn remote_fences_and_recycling_do_not_wait_for_each_other() {
     let (head, out) = (program.bound(), program.label());
     for number in 0..30 {
         let next = program.label();
-        program.word(addi(A2, A2, number)).branch(EQ, A2, ZERO, next).bind(next);
+        program.word(addi(A2, A2, number)).branch(EQ, A2, ZERO, next).word(NOP).bind(next);
     }
     call(&mut program, RFENCE, &[(A0, (1 << HARTS) - 1), (A1, 0)]);
     program.word(addi(S1, S1, -1)).branch(EQ, S1, ZERO, out).jump(head).bind(out);

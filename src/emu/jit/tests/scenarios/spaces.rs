@@ -106,9 +106,9 @@ fn a_page_is_mapped_elsewhere() {
     }
 }
 
-/// What is a superpage at one time is a page at another. The fence names another address of the superpage.
+/// What is a superpage at one time is a page at another. The fence names another address of the superpage where that goes; where
+/// it comes, there was no leaf that such a fence would be about.
 #[test]
-#[ignore = "fails: the JIT is not finished (docs/STATUS.md)"]
 fn a_superpage_is_mapped_elsewhere() {
     // At a multiple of 2 MiB, so that the code is at the same offset as in RAM.
     const LARGE: u64 = 0x4020_0000;
@@ -126,8 +126,8 @@ fn a_superpage_is_mapped_elsewhere() {
                 .li(S1, CALLED)
                 .li(T1, LARGE + 0x1_0000);
             let head = program.bound();
-            for _ in 0..2 {
-                program.words(&[sd(A2, S0, 0), SFENCE_VMA | T1 << 15, jalr(RA, S1, 0), xor(A2, A2, T2)]);
+            for fence in [SFENCE_VMA, SFENCE_VMA | T1 << 15] {
+                program.words(&[sd(A2, S0, 0), fence, jalr(RA, S1, 0), xor(A2, A2, T2)]);
             }
             program.word(addi(A1, A1, -1)).branch(NE, A1, ZERO, head);
         })
