@@ -239,6 +239,11 @@ impl<C: CodeMemory> Cache<C> {
             && self.faults.len() + faults <= self.faults.capacity()
     }
 
+    /// Whether there is no code in it.
+    pub const fn is_empty(&self) -> bool {
+        self.next == self.first
+    }
+
     /// Forgets everything. No hart may be in translated code, or go there by an address that it remembers.
     pub fn clear(&mut self) {
         self.next = self.first;

@@ -209,7 +209,11 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         let Some(compiled) = compiled else {
             return cache.insert_untranslated(key).map_or(Translated::Full, Translated::Block);
         };
-        let translated = cache.insert(key, &compiled).map_or(Translated::Full, Translated::Block);
+        let inserted = cache.insert(key, &compiled).or_else(|| {
+            // What does not fit into an empty cache never does.
+            if cache.is_empty() { cache.insert_untranslated(key) } else { None }
+        });
+        let translated = inserted.map_or(Translated::Full, Translated::Block);
         self.publish(cache);
         translated
     }

