@@ -40,8 +40,8 @@ pub struct JitStatistics<T = AtomicU64> {
     pub faults_filled: T,
     /// By a fault whose instruction the interpreter has executed.
     pub faults_interpreted: T,
-    /// Blocks that were interpreted.
-    pub interpreted_blocks: T,
+    /// How often the interpreter went on.
+    pub interpretations: T,
     /// Instructions that were interpreted.
     pub interpreted: T,
     /// Comparisons in lock-step.
@@ -73,7 +73,7 @@ impl JitStatistics<u64> {
             attention,
             faults_filled,
             faults_interpreted,
-            interpreted_blocks,
+            interpretations,
             interpreted,
             comparisons,
             mismatches,
@@ -95,7 +95,7 @@ impl JitStatistics<u64> {
             attention,
             faults_filled,
             faults_interpreted,
-            interpreted_blocks,
+            interpretations,
             interpreted,
             comparisons,
             mismatches,

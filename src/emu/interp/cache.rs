@@ -4,8 +4,10 @@
 //! blocks and starts afresh. A block's words are followed by its marks and by the guest's code that it was made of.
 
 use alloc::{vec, vec::Vec};
+use core::cell::Cell;
 
-use super::code::Word;
+use super::HOT;
+use super::code::{Code, Word};
 use super::lower::{Lowering, Mark, distance};
 
 /// What a block is found by.
@@ -36,8 +38,6 @@ pub struct Record {
     pub second: Option<u64>,
     /// At which count of [`Guest::code_epoch`](super::Guest::code_epoch) it was last known to be right.
     pub epoch: u64,
-    /// How often [`Cache::count`] has counted it.
-    executed: u32,
     /// Bytes of guest code, an even number.
     pub len: u16,
     /// Index of its first word.
@@ -52,9 +52,9 @@ pub struct Record {
 
 /// No record.
 const NONE: u32 = u32::MAX;
-/// What a block takes on average, in bytes: about 20 words in the arena, its record, its part of the hash table and of the
-/// list of links.
-const AVERAGE: usize = 20 * 8 + size_of::<Record>() + 4 + 2 * 4;
+/// What a block takes on average, in bytes: about 20 words in the arena, its record, its count, its part of the hash table and
+/// of the list of links.
+const AVERAGE: usize = 20 * 8 + size_of::<Record>() + 4 + 4 + 2 * 4;
 /// The fewest blocks.
 const MIN_BLOCKS: usize = 1024;
 
@@ -66,6 +66,8 @@ pub struct Cache {
     /// In the order of their words.
     records: Vec<Record>,
     max_records: usize,
+    /// How often each has been executed, as far as [`HOT`]: code counts itself.
+    executed: Vec<Cell<u32>>,
     /// The first record of each hash, a power of two of them.
     heads: Vec<u32>,
     /// The words whose targets are blocks: indices.
@@ -85,6 +87,7 @@ impl Cache {
             capacity: words,
             records: Vec::with_capacity(max_records),
             max_records,
+            executed: Vec::with_capacity(max_records),
             heads: vec![NONE; max_records.next_power_of_two() / 2],
             links: Vec::with_capacity(2 * max_records),
             generation: 0,
@@ -95,6 +98,7 @@ impl Cache {
     pub fn clear(&mut self) {
         self.arena.clear();
         self.records.clear();
+        self.executed.clear();
         self.heads.fill(NONE);
         self.links.clear();
         self.generation += 1;
@@ -149,12 +153,18 @@ impl Cache {
         }
     }
 
-    /// Counts that a block is executed: how often by now, as far as the count goes.
-    pub fn count(&mut self, number: u32) -> u32 {
-        self.records.get_mut(number as usize).map_or(0, |record| {
-            record.executed = record.executed.saturating_add(1);
-            record.executed
-        })
+    /// Counts that a block is executed.
+    #[inline(always)]
+    pub fn count(&self, number: u32) {
+        if let Some(executed) = self.executed.get(number as usize) {
+            executed.set(executed.get() + 1);
+        }
+    }
+
+    /// Whether a block has been executed [`HOT`] times.
+    #[inline(always)]
+    pub fn is_hot(&self, number: u32) -> bool {
+        self.executed.get(number as usize).is_some_and(|executed| executed.get() >= HOT)
     }
 
     /// A block is not to be found again.
@@ -205,6 +215,7 @@ impl Cache {
     /// Removes what [`Cache::insert_once`] has added last.
     pub fn remove_last(&mut self) {
         if let Some(record) = self.records.pop() {
+            self.executed.pop();
             self.arena.truncate(record.code as usize);
         }
     }
@@ -228,20 +239,25 @@ impl Cache {
         let code = self.arena.len();
         let marks = code + lowered.words.len();
         let guest = marks + lowered.marks.len();
-        self.arena.extend_from_slice(&lowered.words);
+        let number = self.records.len() as u32;
+        let (first, rest) = lowered.words.split_first()?;
+        // SAFETY: lowering has made it.
+        let counts = unsafe { Word(*first).code() } == Code::Count;
+        self.arena.push(if counts { Word(*first).with_imm(number as i32).0 } else { *first });
+        self.arena.extend_from_slice(rest);
         self.arena.extend(lowered.marks.iter().map(|mark| mark.pack()));
         self.records.push(Record {
             key,
             second,
             epoch,
-            executed: 0,
             len,
             code: code as u32,
             marks: marks as u32,
             guest: guest as u32,
             next: NONE,
         });
-        Some(self.records.len() as u32 - 1)
+        self.executed.push(Cell::new(0));
+        Some(number)
     }
 
     /// The block that the word at `index` belongs to.

@@ -250,6 +250,8 @@ with_computing_codes! { define_codes! {
     /// `d` = the guest's function number `imm[15:0]` of `a` and `b`. The next word is the program counter; `imm[31:16]`
     /// is how many guest instructions have been retired since the last count.
     Call,
+    /// Out if the block, number `imm`, has been executed so often that it is hot; else that is counted.
+    Count,
     /// On at the target; `d` guest instructions are retired.
     Jump,
     /// On at the guest's address in the next word, which is on another page; `d` guest instructions are retired.

@@ -22,6 +22,8 @@ use crate::memory::Size;
 pub enum Outcome {
     /// A block has left, or nobody knows where the next one is, or the guest wants attention.
     Left,
+    /// The block at the program counter has been executed [`HOT`](super::HOT) times.
+    Hot,
     /// As [`Outcome::Left`], after an exit without a target: the index of its [`Code::Unlinked`].
     Unlinked(usize),
     /// The word at this index has raised an exception. Instructions before it are not counted yet.
@@ -260,6 +262,14 @@ pub fn execute<G: Guest, M: Mapping>(
                 Err(exception) => return Outcome::CallRaised(exception),
             }
             view = enter(mapping, guest);
+        }
+        Code::Count => {
+            let number = word.imm() as u32;
+            if cache.is_hot(number) {
+                let pc = cache.record(number).map_or(var!(G::PC.0), |record| record.key.pc);
+                leave!(Outcome::Hot, pc: pc);
+            }
+            cache.count(number);
         }
         Code::Jump => {
             retired += u64::from(word.d());

@@ -13,11 +13,14 @@ const CONSTANTS: usize = (ZERO - Var::FIRST_SCRATCH) as usize;
 /// Addresses on one page have these bits in common.
 const PAGE: u64 = !0xfff;
 
-/// What happens at the end of a block.
+/// What happens at the ends of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exits {
     /// It leads to the next block, which it is linked to.
     Linked,
+    /// The same, but after [`HOT`](super::HOT) executions it leaves where it starts: another back end is to take over. Until
+    /// then it is not worth being optimised.
+    Counted,
     /// It leaves the inner loop, wherever it goes.
     Leaving,
 }
@@ -71,6 +74,10 @@ impl Lowering {
         self.counted = 0;
         if block.starts.len() > usize::from(u8::MAX) {
             return None;
+        }
+        if exits == Exits::Counted {
+            // The cache fills in which block it is.
+            self.push(Code::Count, 0, 0, 0, 0);
         }
         let mut starts = block.starts.iter().peekable();
         for (index, inst) in block.insts.iter().enumerate() {
@@ -282,11 +289,11 @@ impl Lowering {
         }
         match exits {
             Exits::Leaving => self.leave_to(0, target),
-            Exits::Linked if leaves_page(block, target) => {
+            Exits::Linked | Exits::Counted if leaves_page(block, target) => {
                 self.push(Code::Far, 0, 0, 0, 0);
                 self.words.push(target);
             }
-            Exits::Linked => {
+            Exits::Linked | Exits::Counted => {
                 self.push(Code::Unlinked, 0, 0, 0, distance(here, exit));
                 self.words.push(target);
             }

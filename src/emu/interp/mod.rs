@@ -27,18 +27,21 @@ pub use flush::Flush;
 pub use guest::{Attention, Exception, Guest, Translation};
 pub use lower::Exits;
 pub use mapping::Mapping;
-pub use piecewise::Ran;
 pub use superpages::Superpages;
 pub use tlb::Tlb;
 
 use self::cache::{Cache, Key};
-use self::execute::{Outcome, execute};
+pub use self::execute::Outcome;
+use self::execute::execute;
 use self::fetch::FetchTlb;
 use self::jumps::Jumps;
 use self::lower::Lowering;
 use self::tlb::PAGE;
 use crate::ir::{Block, Builder, optimise};
 use crate::memory::{Access, Physical};
+
+/// How often a block of [`Exits::Counted`] is executed.
+pub const HOT: u32 = 16;
 
 /// Executes guest code for one hart, whose data it reaches by `M`.
 #[derive(Debug)]
@@ -161,21 +164,25 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
 
     /// Executes on from the program counter, after `before`.
     fn proceed(&mut self, guest: &mut G, before: Outcome) -> Outcome {
-        let generation = self.cache.generation();
-        match self.next(guest) {
+        match self.next_after(guest, before) {
             Ok(Found::Once(code)) => self.carry_out_once(guest, code),
-            Ok(Found::Block(number)) => {
-                if let Outcome::Unlinked(stub) = before
-                    && generation == self.cache.generation()
-                    && self.lies_on_one_page(number)
-                {
-                    self.cache.link(stub, number);
-                }
-                return self.carry_out(guest, self.cache.code(number));
-            }
+            Ok(Found::Block(number)) => return self.carry_out(guest, self.cache.code(number)),
             Err(exception) => guest.raise(exception),
         }
         Outcome::Left
+    }
+
+    /// The block at the program counter, which what has led there is linked with.
+    fn next_after(&mut self, guest: &mut G, before: Outcome) -> Result<Found, Exception> {
+        let generation = self.cache.generation();
+        let found = self.next(guest)?;
+        if let (Outcome::Unlinked(stub), &Found::Block(number)) = (before, &found)
+            && generation == self.cache.generation()
+            && self.lies_on_one_page(number)
+        {
+            self.cache.link(stub, number);
+        }
+        Ok(found)
     }
 
     /// The block at the program counter.
@@ -299,7 +306,7 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
         if key.pc % PAGE + len as u64 <= PAGE {
             second = None;
         }
-        let block = optimise(block);
+        let block = if self.exits == Exits::Counted { block } else { optimise(block) };
         if !cacheable || self.lowering.lower(&block, self.exits).is_none() {
             return self.once(guest, key.pc).map(Found::Once);
         }

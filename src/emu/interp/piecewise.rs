@@ -6,18 +6,7 @@
 use super::fetch::Place;
 use super::guest::{Exception, Guest};
 use super::mapping::Mapping;
-use super::{Found, Interpreter};
-
-/// A block that was executed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ran {
-    /// The guest-physical address of its code, if that lies on one page that is mapped as a whole: only then it may be
-    /// remembered by its address.
-    pub physical: Option<u64>,
-    /// How often it was executed by [`Interpreter::run_block`] since it was made of this code, now included, as far as the
-    /// count goes. 0 if it is not remembered.
-    pub executed: u32,
-}
+use super::{Found, Interpreter, Outcome};
 
 impl<G: Guest, M: Mapping> Interpreter<G, M> {
     /// How data is reached.
@@ -25,22 +14,22 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
         &mut self.mapping
     }
 
-    /// Executes one block at the program counter, in an interpreter of [`Exits::Leaving`](super::Exits::Leaving). Exceptions
-    /// are raised, by the fetch as well.
-    pub fn run_block(&mut self, guest: &mut G) -> Ran {
+    /// In an interpreter of [`Exits::Counted`](super::Exits::Counted), executes from the program counter on, until a block is
+    /// [`Outcome::Hot`], or something else has to be done. Exceptions are raised, by fetches as well. `before` is what this has
+    /// returned last if nothing has happened since, else [`Outcome::Left`].
+    pub fn run_cold(&mut self, guest: &mut G, before: Outcome) -> Outcome {
+        self.proceed(guest, before)
+    }
+
+    /// The same, but executes at least the block at the program counter, however hot.
+    pub fn run_hot(&mut self, guest: &mut G) -> Outcome {
         match self.next(guest) {
-            Ok(Found::Block(number)) => {
-                let record = self.cache.record(number);
-                let physical =
-                    record.filter(|record| record.second.is_none()).map(|record| record.key.physical);
-                let ran = Ran { physical, executed: self.cache.count(number) };
-                self.carry_out(guest, self.cache.code(number));
-                return ran;
-            }
+            // Behind what counts.
+            Ok(Found::Block(number)) => return self.carry_out(guest, self.cache.code(number) + 1),
             Ok(Found::Once(code)) => self.carry_out_once(guest, code),
             Err(exception) => guest.raise(exception),
         }
-        Ran { physical: None, executed: 0 }
+        Outcome::Left
     }
 
     /// Executes one guest instruction at the program counter, which is lifted for this. Exceptions are raised.

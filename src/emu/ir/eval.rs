@@ -170,11 +170,10 @@ fn binary32(op: BinaryOp, a: u32, b: u32) -> u32 {
 
 #[inline(never)]
 fn carryless_product(a: u64, b: u64) -> u128 {
-    let mut product = 0;
-    for bit in 0..64 {
-        if (b >> bit) & 1 != 0 {
-            product ^= u128::from(a) << bit;
-        }
+    // The multiples of `a` by all numbers of four bits; then four bits of `b` at a time, from the top.
+    let mut multiples = [0; 16];
+    for by in 1..16 {
+        multiples[by] = multiples[by / 2] << 1 ^ if by % 2 == 0 { 0 } else { u128::from(a) };
     }
-    product
+    (0..16).rev().fold(0, |product, digit| product << 4 ^ multiples[(b >> (4 * digit)) as usize % 16])
 }

@@ -71,9 +71,7 @@ pub struct Block {
     /// How many words it has.
     words: u32,
     faults: u32,
-    exits: u32,
     fault_count: u16,
-    exit_count: u16,
     /// The next one of the same hash, and on the same guest page.
     next: u32,
     next_on_page: u32,
@@ -270,8 +268,12 @@ impl<C: CodeMemory> Cache<C> {
             // The common routine is the first word of all.
             self.memory.write(at, &[branch_and_link(at, 0)]);
         }
-        self.memory.publish(start, count);
+        // Behind the call of each stub lies the number of its exit.
         let first_exit = self.exits.len() as u32;
+        for (number, exit) in (first_exit..).zip(compiled.exits) {
+            self.memory.write(start + usize::from(exit.stub) + 1, &[number]);
+        }
+        self.memory.publish(start, count);
         self.exits.extend(compiled.exits.iter().map(|exit| Exit {
             kind: exit.kind,
             branch: exit.branch.map_or(NONE, |branch| start as u32 + u32::from(branch)),
@@ -288,9 +290,7 @@ impl<C: CodeMemory> Cache<C> {
             start: start as u32,
             words: count as u32,
             faults: first_fault,
-            exits: first_exit,
             fault_count: compiled.faults.len() as u16,
-            exit_count: compiled.exits.len() as u16,
             next: NONE,
             next_on_page: NONE,
             incoming: NONE,
@@ -400,9 +400,10 @@ impl<C: CodeMemory> Cache<C> {
 
     /// The exit whose stub returns to `address`: where the number of the exit lies.
     pub fn exit_at(&self, address: u64) -> Option<ExitId> {
-        let block = self.block(self.containing(address)?)?;
-        let number = self.memory.read(self.word(address)?);
-        (number < u32::from(block.exit_count)).then(|| ExitId(block.exits + number))
+        let word = self.word(address)?;
+        let exit = ExitId(self.memory.read(word));
+        let stub = self.exits.get(exit.0 as usize)?.stub as usize;
+        (stub + 1 == word).then_some(exit)
     }
 
     /// What kind of exit it is.

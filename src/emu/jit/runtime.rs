@@ -16,12 +16,10 @@ use super::shared::{Protection, Shared, Translated, count};
 use super::tables::{Memory, SHARED, TableKey, Tables};
 use super::{trace, words};
 use crate::float::Rounding;
-use crate::interp::{Attention, Guest, Interpreter, Mapping};
+use crate::interp::{Attention, Guest, Interpreter, Mapping, Outcome};
 use crate::ir::optimise;
 use crate::memory::{Access, Physical};
 
-/// How often the interpreter executes a block before it is translated.
-const HOT: u32 = 16;
 /// The bit of the count of retired instructions that says that the hart is due.
 const DUE: u64 = 1 << 63;
 /// From the checked entry of a block to the unchecked one.
@@ -91,9 +89,9 @@ enum Next {
     Look,
     /// An instruction for the interpreter.
     Instruction,
-    /// A block for the interpreter.
-    Block,
-    /// A block for the interpreter, which has not been translated.
+    /// For the interpreter, as far as it wants to.
+    Interpret,
+    /// The same with code that has not been translated.
     Cold(Key),
 }
 
@@ -107,6 +105,8 @@ pub struct Runtime<G, M, C, K, P, R> {
     tables: Tables,
     generation: u64,
     connect: Connect,
+    /// How the interpreter has come here, if it has just been at work.
+    interpreted: Outcome,
     /// What [`words::FLOAT_READY`] is to be: not 0 while floating-point registers are the CPU's.
     float_ready: u64,
     /// What translated code does is compared with what it must do.
@@ -122,7 +122,7 @@ where
     P: Protection,
     R: RelaxStrategy,
 {
-    /// For hart `hart`, whose interpreter does not link blocks; in lock-step, if that is wanted.
+    /// For hart `hart`, whose interpreter counts blocks; in lock-step, if that is wanted.
     pub fn new(
         interpreter: Interpreter<G, M>,
         cpu: K,
@@ -141,6 +141,7 @@ where
             tables,
             generation: 0,
             connect: Connect::Nothing,
+            interpreted: Outcome::Left,
             float_ready: 0,
             lockstep,
         }
@@ -153,6 +154,7 @@ where
             self.synchronise(guest);
             if step || guest.wants_attention() {
                 self.connect = Connect::Nothing;
+                self.interpreted = Outcome::Left;
                 self.save_float(guest);
                 let attention = guest.attend();
                 self.synchronise(guest);
@@ -174,11 +176,9 @@ where
             self.shared.leave(self.hart);
             // What the interpreter executes may wait for other harts, which may wait for this one to be outside.
             match next {
-                Next::Look => {}
+                Next::Look => self.interpreted = Outcome::Left,
                 Next::Instruction => self.interpret_one(guest),
-                Next::Block => {
-                    self.interpret(guest);
-                }
+                Next::Interpret => self.interpret(guest, Interpreter::run_hot),
                 Next::Cold(key) => self.interpret_or_translate(guest, key),
             }
         }
@@ -251,9 +251,9 @@ where
             Some((entry, instructions))
         });
         match found {
-            Some((_, 0)) => Next::Block,
+            Some((_, 0)) => Next::Interpret,
             Some((entry, instructions)) if self.execute(guest, key, entry, instructions as usize) => {
-                Next::Block
+                Next::Interpret
             }
             Some(_) => Next::Look,
             None => Next::Cold(key),
@@ -261,32 +261,36 @@ where
     }
 
     fn interpret_one(&mut self, guest: &mut G) {
+        self.interpreted = Outcome::Left;
         self.save_float(guest);
         self.interpreter.step_once(guest);
     }
 
-    fn interpret(&mut self, guest: &mut G) -> u32 {
+    fn interpret(&mut self, guest: &mut G, run: impl FnOnce(&mut Interpreter<G, M>, &mut G) -> Outcome) {
         self.save_float(guest);
         let before = guest.vars()[usize::from(G::INSTRET.0)];
-        let ran = self.interpreter.run_block(guest);
+        self.interpreted = run(&mut self.interpreter, guest);
         let retired = guest.vars()[usize::from(G::INSTRET.0)].wrapping_sub(before);
         let statistics = self.shared.statistics();
-        count(&statistics.interpreted_blocks);
+        count(&statistics.interpretations);
         statistics.interpreted.fetch_add(retired, Relaxed);
-        ran.executed
     }
 
     /// Interprets what is cold, and translates what is not.
     fn interpret_or_translate(&mut self, guest: &mut G, key: Key) {
-        if self.interpret(guest) < HOT {
-            return;
+        let before = self.interpreted;
+        if before != Outcome::Hot {
+            return self.interpret(guest, |interpreter, guest| interpreter.run_cold(guest, before));
         }
         let time = guest.vars()[usize::from(G::INSTRET.0)];
         let shared = self.shared.clone();
-        let translated = shared.translate(key, time, || Self::lift(guest, key));
-        if translated == Translated::Full {
-            let cpu = &self.cpu;
-            shared.recycle(|hart| cpu.kick(hart));
+        match shared.translate(key, time, || Self::lift(guest, key)) {
+            Translated::Block(_) => {}
+            Translated::No => self.interpret(guest, Interpreter::run_hot),
+            Translated::Full => {
+                let cpu = &self.cpu;
+                shared.recycle(|hart| cpu.kick(hart));
+            }
         }
     }
 

@@ -15,8 +15,8 @@ use crate::interp::{Flush, Superpages};
 
 /// How many slots a table has: as many as an offset of 12 bits reaches.
 pub const SLOTS: usize = 4096;
-/// How many entries the indirect part has. Bits 1 to 10 of the address select one.
-const INDIRECT: usize = 1024;
+/// How many entries the indirect part has. Bits 1 to 12 of the address select one.
+const INDIRECT: usize = 4096;
 /// Words of a table.
 const WORDS: usize = 2 * INDIRECT + SLOTS;
 /// How many tables each hart has.
@@ -108,7 +108,7 @@ struct Table {
 }
 
 /// How many filled words a table remembers. When there are more, it is cleared: that bounds what clearing costs.
-const FILLED: usize = 4096;
+const FILLED: usize = 4 * 4096;
 
 impl Table {
     fn page(pc: u64) -> (usize, u64) {

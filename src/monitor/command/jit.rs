@@ -47,7 +47,7 @@ fn overview(status: &JitStatus) -> Report {
     let fields = [
         ("compiled", Value::share(compiled, status.retired)),
         ("interpreted", Value::Count(counters.interpreted)),
-        ("interpreted_blocks", Value::Count(counters.interpreted_blocks)),
+        ("interpretations", Value::Count(counters.interpretations)),
         ("entries", Value::Count(counters.entries)),
         ("instructions_per_entry", per_entry),
         ("blocks", Value::Count(counters.blocks)),

@@ -92,7 +92,7 @@ pub fn run(hart: &mut Hart<Machine>, cell: &CellInfo, index: usize) {
     match JIT.get() {
         None => Interpreter::with(CODE, mapping, Exits::Linked).run(hart),
         Some(jit) => {
-            let interpreter = Interpreter::with(COLD_CODE, mapping, Exits::Leaving);
+            let interpreter = Interpreter::with(COLD_CODE, mapping, Exits::Counted);
             let lockstep = translation(cell) == Translation::LockStep;
             Runtime::new(interpreter, HartCpu, jit.clone(), &riscv::LAYOUT, index, lockstep).run(hart);
         }

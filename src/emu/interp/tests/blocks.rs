@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use super::toy::{Function, HANDLER, INSTRET, PC, RAM, ToyGuest, call};
-use crate::interp::{Attention, Exception, Exits, Flush, Guest, Interpreter, Ran, Tlb};
+use crate::interp::{Attention, Exception, Exits, Flush, Guest, HOT, Interpreter, Outcome, Tlb};
 use crate::ir::{BinaryOp, Condition, Inst, Order, Terminator, UnaryOp, Value, Var, Width};
 use crate::memory::Size;
 
@@ -324,43 +324,42 @@ fn pages_that_cannot_be_remembered_are_translated_each_time() {
 }
 
 #[test]
-fn blocks_can_be_executed_one_by_one() {
+fn blocks_are_left_to_others_when_they_are_hot() {
     let (mut guest, _) = machine();
-    let mut interpreter = Interpreter::with(1 << 20, Tlb::new(ToyGuest::VIEWS), Exits::Leaving);
-    looping(&mut guest, 3);
-    let blocks = [RAM, RAM + 0x20, FAR, RAM + 0x40];
-    for round in 1..=3 {
-        for pc in blocks {
-            assert_eq!(guest.pc(), pc);
-            interpreter.synchronise(&mut guest);
-            assert_eq!(interpreter.run_block(&mut guest), Ran { physical: Some(pc), executed: round });
-        }
+    let mut interpreter = Interpreter::with(1 << 20, Tlb::new(ToyGuest::VIEWS), Exits::Counted);
+    looping(&mut guest, u64::from(2 * HOT));
+    let mut outcome = Outcome::Left;
+    while outcome != Outcome::Hot {
+        interpreter.synchronise(&mut guest);
+        outcome = interpreter.run_cold(&mut guest, outcome);
     }
-    assert_eq!((guest.instret(), guest.vars[1], &guest.lifted[..]), (21, 3, &blocks[..]));
-    // The same at another address, or made anew, is another block.
+    // Nothing of the block has been executed for once more.
+    assert_eq!((guest.pc(), guest.vars[1], guest.instret()), (RAM, HOT.into(), 7 * u64::from(HOT)));
+    let before = guest.instret();
+    assert_eq!((interpreter.run_cold(&mut guest, Outcome::Left), guest.instret()), (Outcome::Hot, before));
+    // It is, if need be; and then the next one is hot.
+    assert_eq!((interpreter.run_hot(&mut guest), guest.pc()), (Outcome::Hot, RAM + 0x20));
+    // The same at another address, or made anew, is cold.
     guest.map(FAR, RAM);
     let mut run = |guest: &mut ToyGuest, pc| {
         guest.vars[usize::from(PC.0)] = pc;
         let changes = interpreter.synchronise(guest);
-        (changes.code, interpreter.run_block(guest))
+        (changes.code, interpreter.run_cold(guest, Outcome::Left) == Outcome::Hot && guest.pc() == pc)
     };
     guest.flush = Flush::page(FAR, None);
-    assert_eq!(run(&mut guest, FAR), (false, Ran { physical: Some(RAM), executed: 1 }));
+    assert_eq!(run(&mut guest, FAR), (false, false));
     guest.epoch += 1;
-    assert_eq!(run(&mut guest, RAM), (true, Ran { physical: Some(RAM), executed: 4 }));
-    guest.put(RAM, &[add(1, 5)], jump(RAM));
+    assert_eq!(run(&mut guest, RAM), (true, true));
+    guest.put(RAM, &[add(1, 5)], jump(RAM + 0x4000));
     guest.epoch += 1;
-    assert_eq!(run(&mut guest, RAM), (true, Ran { physical: Some(RAM), executed: 1 }));
-    // What is on two pages, cannot be remembered, or raises.
-    guest.put(RAM + 0x1ffe, &[], jump(RAM));
-    assert_eq!(run(&mut guest, RAM + 0x1ffe).1, Ran { physical: None, executed: 1 });
+    assert_eq!(run(&mut guest, RAM), (true, false));
+    // What cannot be fetched, or not be remembered, is never hot.
     guest.pages.insert(RAM + 0x3000, None);
-    assert_eq!(run(&mut guest, RAM + 0x3000).1, Ran { physical: None, executed: 0 });
-    assert_eq!((guest.pc(), guest.raised.len()), (HANDLER, 1));
+    assert_eq!(run(&mut guest, RAM + 0x3000), (false, false));
+    assert_eq!(guest.raised.len(), 1);
     guest.whole_pages = false;
     guest.flush = Flush::All;
-    assert_eq!(run(&mut guest, RAM + 0x20).1, Ran { physical: None, executed: 0 });
-    assert_eq!(guest.pc(), RAM + 0x24);
+    (0..=HOT).for_each(|_| assert!(!run(&mut guest, RAM + 0x20).1));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::toy::{Function, INSTRET, PC, RAM, ToyGuest};
-use crate::interp::{Attention, Exception, Exits, Guest, Interpreter, Tlb};
+use crate::interp::{Attention, Exception, Exits, Guest, Interpreter, Outcome, Tlb};
 use crate::ir::{
     AtomicOp, BinaryOp, Condition, FloatKind, FloatOp, Format, Inst, Order, Terminator, UnaryOp, Value, Var,
     Width, eval,
@@ -358,13 +358,17 @@ proptest! {
         check_same(&whole, &naive.0)?;
 
         let mut piecewise = guest(&program, &registers);
-        let mut interpreter = Interpreter::with(1 << 16, Tlb::new(ToyGuest::VIEWS), Exits::Leaving);
+        let mut interpreter = Interpreter::with(1 << 16, Tlb::new(ToyGuest::VIEWS), Exits::Counted);
+        let mut outcome = Outcome::Left;
         loop {
             interpreter.synchronise(&mut piecewise);
             if piecewise.wants_attention() {
                 break;
             }
-            interpreter.run_block(&mut piecewise);
+            outcome = match outcome {
+                Outcome::Hot => interpreter.run_hot(&mut piecewise),
+                before => interpreter.run_cold(&mut piecewise, before),
+            };
         }
         check_same(&piecewise, &naive.0)?;
 

@@ -32,7 +32,8 @@ const DUE: u64 = 1 << 63;
 const RETIRED: usize = 18;
 const TABLE: usize = 28;
 /// Bytes of a jump table below and above its address.
-const TABLE_BYTES: core::ops::Range<u64> = 16 * 1024..8 * 4096;
+const TABLE_BELOW: u64 = 64 * 1024;
+const TABLE_ABOVE: u64 = 8 * 4096;
 /// After how many instructions of the CPU it looks whether it is due.
 const SLICE: u64 = 50;
 /// How many slices translated code is not left at most, and how many while the hart is due: more are a loop that does not look.
@@ -118,10 +119,10 @@ impl Reached<'_> {
     fn own(&self, address: u64, size: Size) -> Option<*mut u8> {
         const VARIABLES: u64 = size_of::<[u64; 256]>() as u64;
         let offset = address.wrapping_sub(self.variables.addr() as u64);
-        let below = self.table.wrapping_sub(TABLE_BYTES.start);
+        let below = self.table.wrapping_sub(TABLE_BELOW);
         let host = if offset < VARIABLES {
             self.variables.cast::<u8>().wrapping_add(offset as usize)
-        } else if address.wrapping_sub(below) < TABLE_BYTES.start + TABLE_BYTES.end {
+        } else if address.wrapping_sub(below) < TABLE_BELOW + TABLE_ABOVE {
             core::ptr::with_exposed_provenance_mut(address as usize)
         } else {
             return None;
@@ -498,7 +499,7 @@ impl Jit {
     pub fn run(&self, board: &Arc<Board>, hart: usize) -> Hart<Place> {
         let mut guest = self::hart(board, hart);
         let mapped = Mapped { shadow: self.shadow.clone(), hart, ram: board.ram() };
-        let interpreter = Interpreter::with(1 << 16, mapped, Exits::Leaving);
+        let interpreter = Interpreter::with(1 << 16, mapped, Exits::Counted);
         let cpu = Simulated {
             board: board.clone(),
             shadow: self.shadow.clone(),

@@ -139,7 +139,7 @@ fn remote_fences_and_recycling_do_not_wait_for_each_other() {
     end_all(&mut program);
     let board = Board::in_mode(HARTS, Mode::Supervisor);
     board.load(RAM, &program.finish());
-    let jit = Jit::new(&board, Options { capacity: 300, ..Options::default() });
+    let jit = Jit::new(&board, Options { capacity: 250, ..Options::default() });
     jit.run_all(&board);
     assert!(jit.counts().recycled > 3, "{:?}", jit.counts());
 }
