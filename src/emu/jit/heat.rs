@@ -7,7 +7,7 @@ const SOON: u64 = 1 << 20;
 /// After how many such changes a page is left to the interpreter.
 const MAX_CHANGES: u32 = 8;
 /// For how many guest instructions.
-const REST: u64 = 1 << 27;
+const REST: u64 = 1 << 22;
 /// How many pages are remembered.
 const MAX_PAGES: usize = 4096;
 

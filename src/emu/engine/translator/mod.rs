@@ -25,8 +25,7 @@ use self::mapping::Hardware;
 use self::protection::Protected;
 use crate::{address::physical_address, cell, cpu::Relax, fatal, machine::Machine, shadow::Cpu, stage1};
 
-/// Bytes of the interpreter's code for each hart: beside the JIT, and alone.
-const COLD_CODE: usize = 2 << 20;
+/// Bytes of the interpreter's code for each hart. Beside the JIT, too: what is forgotten is counted from the start.
 const CODE: usize = 12 << 20;
 /// Shadow tables for each hart: 4 MiB.
 const TABLES: u32 = 1024;
@@ -92,7 +91,7 @@ pub fn run(hart: &mut Hart<Machine>, cell: &CellInfo, index: usize) {
     match JIT.get() {
         None => Interpreter::with(CODE, mapping, Exits::Linked).run(hart),
         Some(jit) => {
-            let interpreter = Interpreter::with(COLD_CODE, mapping, Exits::Counted);
+            let interpreter = Interpreter::with(CODE, mapping, Exits::Counted);
             let lockstep = translation(cell) == Translation::LockStep;
             Runtime::new(interpreter, HartCpu, jit.clone(), &riscv::LAYOUT, index, lockstep).run(hart);
         }
