@@ -158,6 +158,24 @@ fn flow() -> impl Strategy<Value = Flow> {
     ]
 }
 
+/// A conditional branch, by as many instructions.
+fn branch(funct3: u32, rs1: u32, rs2: u32, to: i32) -> u32 {
+    let imm = (4 * to) as u32;
+    let high = (imm >> 12 & 1) << 31 | (imm >> 5 & 0x3f) << 25;
+    let low = (imm >> 1 & 15) << 8 | (imm >> 11 & 1) << 7;
+    high | rs2 << 20 | rs1 << 15 | funct3 << 12 | low | 0x63
+}
+
+/// Code that ends with a branch to its start.
+fn loop_code() -> impl Strategy<Value = Vec<u32>> {
+    let end = (prop::sample::select(&[0_u32, 1, 4, 5, 6, 7]), register(), register());
+    (prop::collection::vec(group(), 1..8), end).prop_map(|(groups, (funct3, rs1, rs2))| {
+        let mut code = groups.concat();
+        code.push(branch(funct3, rs1, rs2, -(code.len() as i32)));
+        code
+    })
+}
+
 fn code() -> impl Strategy<Value = Vec<u32>> {
     prop::collection::vec((group(), flow()), 1..10).prop_map(|groups| {
         let mut code = Vec::new();
@@ -166,12 +184,7 @@ fn code() -> impl Strategy<Value = Vec<u32>> {
             let here = code.len() as i32;
             code.push(match flow {
                 Flow::On => continue,
-                Flow::Branch(funct3, rs1, rs2, to) => {
-                    let imm = (4 * to.max(-here)) as u32;
-                    let high = (imm >> 12 & 1) << 31 | (imm >> 5 & 0x3f) << 25;
-                    let low = (imm >> 1 & 15) << 8 | (imm >> 11 & 1) << 7;
-                    high | rs2 << 20 | rs1 << 15 | funct3 << 12 | low | 0x63
-                }
+                Flow::Branch(funct3, rs1, rs2, to) => branch(funct3, rs1, rs2, to.max(-here)),
                 Flow::Jump(rd, to) => ((4 * to) as u32 >> 1 & 0x3ff) << 21 | rd << 7 | 0x6f,
                 Flow::Indirect(rd, rs1) => i_type(4, rs1, 0, rd, 0x67),
             });
@@ -209,6 +222,24 @@ fn trace(code: &[u32], choices: &[bool]) -> Vec<Block> {
     parts
 }
 
+/// Compares what a trace of the code does with what the code's instructions do one by one.
+fn compare(
+    code: &[u32],
+    trace: &[Block],
+    registers: &[u64],
+    lse: bool,
+    due: bool,
+) -> Result<(), TestCaseError> {
+    let mut vars = [0; 256];
+    vars[1..32].copy_from_slice(&registers[1..]);
+    vars[SP as usize] = DATA + 0x100;
+    vars[69] = u64::MAX;
+    let single: Vec<Block> =
+        (0..code.len()).filter_map(|index| lift(code, START + 4 * index as u64, 1)).collect();
+    check(trace, &single, vars, Run { features: Features { lse }, due, retired: 0 })?;
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
@@ -219,13 +250,19 @@ proptest! {
         lse in any::<bool>(),
         due in prop::bool::weighted(0.2),
     ) {
-        let mut vars = [0; 256];
-        vars[1..32].copy_from_slice(&registers[1..]);
-        vars[SP as usize] = DATA + 0x100;
-        vars[69] = u64::MAX;
-        let single: Vec<Block> =
-            (0..code.len()).filter_map(|index| lift(&code, START + 4 * index as u64, 1)).collect();
-        let run = Run { features: Features { lse }, due, retired: 0 };
-        check(&trace(&code, &choices), &single, vars, run)?;
+        compare(&code, &trace(&code, &choices), &registers, lse, due)?;
+    }
+
+    #[test]
+    fn loops_do_what_the_front_end_says(
+        code in loop_code(),
+        rounds in 1..6_usize,
+        registers in prop::collection::vec(constant(), 32),
+        lse in any::<bool>(),
+        due in prop::bool::weighted(0.3),
+    ) {
+        let round = lift(&code, START, 64);
+        let trace: Vec<Block> = round.into_iter().cycle().take(rounds).collect();
+        compare(&code, &trace, &registers, lse, due)?;
     }
 }
