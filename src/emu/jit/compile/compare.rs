@@ -20,7 +20,77 @@ pub enum Decision {
     Bit { x: X, bit: u8, any: bool },
 }
 
+/// A comparison that may be made on a condition (CCMP).
+#[derive(Debug, Clone, Copy)]
+pub struct Comparison {
+    cond: Cond,
+    bits: Bits,
+    x: X,
+    y: Compared,
+}
+
+/// The right side of a comparison.
+#[derive(Debug, Clone, Copy)]
+enum Compared {
+    Register(X),
+    /// Below 32.
+    Constant(u8),
+}
+
 impl Emitter<'_> {
+    /// The test, if it is such a comparison, and no branch would do that compares by itself.
+    pub fn comparison(&mut self, test: Test) -> Option<Comparison> {
+        let Test::Compare { condition, a, b } = test else { return None };
+        let (cond, a, b) = match a {
+            Value::Const(_) => (mirror(cond(condition)), b, a),
+            Value::Var(_) => (cond(condition), a, b),
+        };
+        let x = self.own_register(a)?;
+        let narrow = self.facts.is_narrow(x);
+        let (y, narrow) = match b {
+            Value::Const(constant @ 1..32) => (Compared::Constant(constant as u8), narrow),
+            Value::Const(0) if matches!(cond, Cond::Gt | Cond::Le) => (Compared::Constant(0), narrow),
+            Value::Const(_) => return None,
+            Value::Var(_) => {
+                let y = self.own_register(b)?;
+                (Compared::Register(y), narrow && self.facts.is_narrow(y))
+            }
+        };
+        let pending = |x| self.facts.is_pending(x);
+        let extends = pending(x) || matches!(y, Compared::Register(y) if pending(y));
+        let bits = if narrow { Bits::W32 } else { Bits::W64 };
+        (narrow || !extends).then_some(Comparison { cond, bits, x, y })
+    }
+
+    fn own_register(&self, value: Value) -> Option<X> {
+        match value {
+            Value::Var(var) => self.home(var),
+            Value::Const(_) => None,
+        }
+    }
+
+    /// Branches to `label` if the last result was positive and the comparison holds.
+    pub fn branch_if_positive_and(&mut self, comparison: Comparison, label: Label) {
+        let Comparison { cond, bits, x, y } = comparison;
+        match y {
+            Compared::Register(y) => self.asm.ccmp(bits, x, y, failing(cond), Cond::Pl),
+            Compared::Constant(y) => self.asm.ccmp_imm(bits, x, y, failing(cond), Cond::Pl),
+        }
+        self.asm.b_cond(cond, label);
+    }
+
+    /// Branches to `label` unless the comparison holds.
+    pub fn branch_unless(&mut self, comparison: Comparison, label: Label) {
+        let Comparison { cond, bits, x, y } = comparison;
+        match y {
+            Compared::Register(y) => self.asm.cmp(bits, x, y),
+            Compared::Constant(y) => {
+                self.asm.cmp_imm(bits, x, y.into());
+            }
+        }
+        self.asm.b_cond(cond.invert(), label);
+    }
+
     /// Does what it takes to decide a test.
     pub fn decide(&mut self, test: Test) -> Decision {
         match test {
@@ -207,6 +277,16 @@ const fn cond(condition: Condition) -> Cond {
         Condition::GreaterEqual => Cond::Ge,
         Condition::Below => Cond::Lo,
         Condition::AboveEqual => Cond::Hs,
+    }
+}
+
+/// Flags (N is 8, Z is 4, C is 2, V is 1) for which the condition does not hold.
+const fn failing(cond: Cond) -> u8 {
+    match cond {
+        Cond::Ne | Cond::Gt => 4,
+        Cond::Lo | Cond::Ls => 2,
+        Cond::Ge => 8,
+        _ => 0,
     }
 }
 

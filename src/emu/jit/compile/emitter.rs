@@ -1,6 +1,6 @@
 //! What emits the steps of a trace, one after the other.
 
-use super::exits::{Joint, Way};
+use super::exits::{Joint, PINNED, Way};
 use super::extension::Facts;
 use super::float::{Float, Needs};
 use super::layout::{Layout, RETIRED, TEMPORARIES, WORDS};
@@ -11,6 +11,9 @@ use super::{ExitKind, Features, Output};
 use crate::a64::{Assembler, Barrier, Ext, Label, Mode};
 use crate::ir::{BinaryOp, UnaryOp, Value, Width};
 use crate::memory::Size;
+
+/// How many instructions it takes to close a loop.
+const CLOSING: u32 = 2;
 
 /// The bit of the count of retired instructions that says that the hart is wanted.
 pub const DUE: u8 = 63;
@@ -66,7 +69,8 @@ impl<'a> Emitter<'a> {
             self.tell_float();
             self.release();
             if self.declined {
-                return Err(usize::from(step.retired));
+                let most = trace.guests.len().saturating_sub(1);
+                return Err(usize::from(step.retired).min(most));
             }
         }
         self.output.main = self.asm.here();
@@ -142,6 +146,22 @@ impl<'a> Emitter<'a> {
         self.trace.guests.get(index).copied().unwrap_or(0)
     }
 
+    /// The trace is at its head again. If extensions are pending here, the loop had better be closed here than at the head,
+    /// where none may be.
+    fn again(&mut self) {
+        let Some(&pc) = self.trace.parts.first() else { return };
+        let rounds = self.trace.parts.iter().filter(|&&part| part == pc).count() as u32;
+        let pending = (self.facts.pending & PINNED).count_ones();
+        // Closing takes two instructions, for all rounds or for all but the first.
+        if self.output.uses_float || CLOSING * rounds >= (CLOSING + pending) * (rounds - 1) {
+            return;
+        }
+        self.facts.forget_clean();
+        self.forget_temporaries();
+        self.registers.forget_constants();
+        self.joint(pc);
+    }
+
     /// From here on, code may also come from elsewhere in the trace that goes on at `pc`, in the state that is known now.
     fn joint(&mut self, pc: u64) {
         let label = self.asm.label();
@@ -151,7 +171,8 @@ impl<'a> Emitter<'a> {
 
     fn emit(&mut self) {
         match self.step.op {
-            Op::Nothing | Op::Part(_) => {}
+            Op::Nothing => {}
+            Op::Again => self.again(),
             Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, a } => self.copy_value(dst, a),
             Op::Unary { op, width, dst, a } => self.unary(op, width, dst, a),
             Op::Binary { op, width, dst, a, b } => self.binary(op, width, dst, a, b),

@@ -1,5 +1,6 @@
 //! Ways out of a trace, and back to its own parts.
 
+use super::compare::Comparison;
 use super::emitter::{DUE, Emitter};
 use super::extension::Facts;
 use super::float::Float;
@@ -61,6 +62,13 @@ pub enum OutOfLine {
         way: Way,
         state: State,
     },
+    /// What follows where [`Emitter::close`] has not gone on at the joint.
+    Closed {
+        joint: Joint,
+        comparison: Comparison,
+        otherwise: u64,
+        from: u64,
+    },
     /// `x` = all ones, then on at `back`.
     Ones {
         label: Label,
@@ -98,6 +106,9 @@ impl Emitter<'_> {
                     self.asm.bind(label);
                     self.leave(way, state);
                 }
+                OutOfLine::Closed { joint, comparison, otherwise, from } => {
+                    self.closed(joint, comparison, otherwise, from);
+                }
                 OutOfLine::Ones { label, bits, x, back } => {
                     self.asm.bind(label);
                     self.asm.movn(bits, x, 0, 0);
@@ -133,7 +144,11 @@ impl Emitter<'_> {
     fn settle(&mut self, state: State, pending: u32, counted: u16) {
         self.extend_all(state.facts.pending & !pending);
         Float::settle(self.asm, state.boxes);
-        let retired = i64::from(state.retired) - i64::from(counted);
+        self.count(i64::from(state.retired) - i64::from(counted));
+    }
+
+    /// Counts guest instructions.
+    fn count(&mut self, retired: i64) {
         if retired != 0 {
             self.asm.alu_imm(Alu::Add, Bits::W64, RETIRED, RETIRED, retired as u64);
         }
@@ -162,8 +177,44 @@ impl Emitter<'_> {
     fn join(&mut self, joint: Joint, state: State) {
         self.settle(state, joint.facts.pending, joint.retired);
         self.asm.tbz(RETIRED, DUE, joint.label);
-        self.extend_all(joint.facts.pending);
+        self.attend(joint);
+    }
+
+    /// The hart is wanted where it would go on at a joint, in the joint's state.
+    fn attend(&mut self, joint: Joint) {
+        self.make_exact(joint);
         self.exit(None, ExitKind::Attention { pc: joint.pc });
+    }
+
+    /// From the state that a joint has to what the guest sees.
+    fn make_exact(&mut self, joint: Joint) {
+        self.extend_all(joint.facts.pending);
+        self.count(joint.retired.into());
+    }
+
+    /// Goes on at a joint that lies behind if the comparison holds, unless the hart is wanted; else out to `otherwise`. The
+    /// count, whose bit 63 says whether the hart is wanted, decides whether there is a comparison at all.
+    fn close(&mut self, joint: Joint, comparison: Comparison, otherwise: u64) {
+        let state = self.state();
+        self.settle(State { retired: 0, ..state }, joint.facts.pending, 0);
+        let retired = state.retired - joint.retired;
+        self.asm.alu_imm(Alu::Adds, Bits::W64, RETIRED, RETIRED, retired.into());
+        self.branch_if_positive_and(comparison, joint.label);
+        // Code falls through to it.
+        let from = state.pc;
+        self.output.out_of_line.insert(0, OutOfLine::Closed { joint, comparison, otherwise, from });
+    }
+
+    /// Out to `otherwise`, or, if the comparison holds, the hart is wanted at the joint.
+    fn closed(&mut self, joint: Joint, comparison: Comparison, otherwise: u64, from: u64) {
+        let (wanted, out) = (self.asm.label(), self.asm.label());
+        self.asm.tbnz(RETIRED, DUE, wanted);
+        self.asm.bind(out);
+        self.make_exact(joint);
+        self.jump(otherwise, from);
+        self.asm.bind(wanted);
+        self.branch_unless(comparison, out);
+        self.attend(joint);
     }
 
     /// On at `target`, which a jump at `from` leads to.
@@ -239,9 +290,17 @@ impl Emitter<'_> {
     /// The end of a trace with two ways.
     pub fn branch(&mut self, test: Test, taken: u64, otherwise: u64) {
         let state = self.state();
-        // A loop stays in line.
         let (test, out, on) = match self.find_joint(taken, &state) {
-            Some(_) => (test.invert(), otherwise, taken),
+            Some(joint) => {
+                if let Some(comparison) = self.comparison(test)
+                    && joint.retired < state.retired
+                    && self.find_joint(otherwise, &state).is_none()
+                {
+                    return self.close(joint, comparison, otherwise);
+                }
+                // A loop stays in line.
+                (test.invert(), otherwise, taken)
+            }
             None => (test, taken, otherwise),
         };
         self.side(test, out);

@@ -77,6 +77,11 @@ impl Facts {
         self.clean &= !bit(x);
     }
 
+    /// Above the low 32 bits of pending registers may be anything.
+    pub const fn forget_clean(&mut self) {
+        self.clean = 0;
+    }
+
     /// What `x` holds.
     pub const fn shape(&self, x: X) -> Shape {
         match (self.is_pending(x), self.is_clean(x)) {

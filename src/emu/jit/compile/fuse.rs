@@ -19,7 +19,8 @@ impl Trace {
     pub fn fuse(&mut self) {
         let mut definitions = Definitions([NOWHERE; 256]);
         for index in 0..self.steps.len() {
-            if let Some(Step { op: Op::Part(_), .. }) = self.steps.get(index) {
+            // Code may come there from elsewhere.
+            if let Some(Step { op: Op::Again, .. }) = self.steps.get(index) {
                 definitions = Definitions([NOWHERE; 256]);
             }
             while definitions.improve(&mut self.steps, index) {}

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`layout`] | where the guest's state is |
 //! | `op`, `trace`, `fuse` | the trace as one list of steps, of which some become one |
-//! | `registers`, `extension` | operands and results, and what is known of them |
+//! | `registers`, `constants`, `extension` | operands and results, and what is known of them |
 //! | `emitter` | the steps, one after the other |
 //! | `arithmetic`, `multiply`, `bits`, `compare`, `memory`, `atomics` | the code of each |
 //! | `exits` | ways out |
@@ -14,6 +14,7 @@ mod arithmetic;
 mod atomics;
 mod bits;
 mod compare;
+mod constants;
 mod emitter;
 mod exits;
 mod extension;

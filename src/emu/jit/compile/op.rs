@@ -111,8 +111,8 @@ pub enum Op {
     Foreign { dst: Var },
     /// The interpreter goes on at `pc`.
     Stop { pc: u64 },
-    /// The part of this number begins.
-    Part(u16),
+    /// The trace is at its head again, for the first time.
+    Again,
     /// Leaves for `target` if the test holds.
     Side { test: Test, target: u64 },
     /// Leaves for where `target` says unless that is `expected`; if `masked`, the lowest bit of `target` does not count.
@@ -198,7 +198,7 @@ impl Op {
             | Self::Stop { .. }
             | Self::Store { .. }
             | Self::Fence
-            | Self::Part(_)
+            | Self::Again
             | Self::Side { .. }
             | Self::Guard { .. }
             | Self::Jump { .. }
@@ -215,7 +215,7 @@ impl Op {
             | Self::Fence
             | Self::Foreign { .. }
             | Self::Stop { .. }
-            | Self::Part(_)
+            | Self::Again
             | Self::Jump { .. } => [NONE; 4],
             Self::Unary { a, .. } | Self::Extract { a, .. } | Self::Insert { a, .. } => [a, NONE, NONE, NONE],
             Self::Binary { a, b, .. } | Self::Shifted { a, b, .. } | Self::Extended { a, b, .. } => {

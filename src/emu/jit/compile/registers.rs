@@ -7,7 +7,7 @@
 use super::emitter::Emitter;
 use super::extension::Shape;
 use super::layout::{Home, TEMPORARIES, WORDS};
-use crate::a64::{Alu, Bits, Ext, Mode, X};
+use crate::a64::{Ext, Mode, X};
 use crate::ir::{Value, Var};
 use crate::memory::Size;
 
@@ -34,7 +34,7 @@ enum Owner {
 
 /// What one of the registers in [`TEMPORARIES`] holds a copy of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holds {
+pub enum Holds {
     Nothing,
     /// A global whose home is memory.
     Global(Var),
@@ -55,14 +55,14 @@ enum Place {
 #[derive(Debug)]
 pub struct Registers {
     owners: [Owner; TEMPORARIES.len()],
-    holds: [Holds; TEMPORARIES.len()],
+    pub holds: [Holds; TEMPORARIES.len()],
     /// By the number of the temporary.
     places: [Place; 128],
     /// How often each will still be used.
     uses: [u8; 128],
     /// By the number of the register: the constant that it holds, if `known` has its bit.
-    constants: [u64; 32],
-    known: u32,
+    pub constants: [u64; 32],
+    pub known: u32,
     /// Which one to take next.
     turn: usize,
 }
@@ -84,13 +84,14 @@ impl Registers {
         &mut self.places[usize::from(temporary.0 & 127)]
     }
 
-    fn constant(&self, x: X) -> Option<u64> {
+    /// The constant that a register is known to hold.
+    pub fn constant(&self, x: X) -> Option<u64> {
         let number = usize::from(x.number() & 31);
         (self.known >> number & 1 != 0).then(|| self.constants[number])
     }
 
     /// A register that holds a constant which `fits`.
-    fn find_constant(&self, mut fits: impl FnMut(u64) -> bool) -> Option<X> {
+    pub fn find_constant(&self, mut fits: impl FnMut(u64) -> bool) -> Option<X> {
         let mut known = self.known;
         while known != 0 {
             let number = known.trailing_zeros();
@@ -102,7 +103,13 @@ impl Registers {
         None
     }
 
-    fn index(x: X) -> Option<usize> {
+    /// No register is known to hold a constant any more.
+    pub const fn forget_constants(&mut self) {
+        self.known = 0;
+    }
+
+    /// Which of [`TEMPORARIES`] it is.
+    pub fn index(x: X) -> Option<usize> {
         TEMPORARIES.iter().position(|&temporary| temporary == x)
     }
 }
@@ -225,7 +232,7 @@ impl Emitter<'_> {
         x
     }
 
-    /// [`Emitter::source`], if the register need not hold the operand any more.
+    /// A register with a temporary of the IR.
     fn temporary(&mut self, var: Var) -> X {
         match *self.registers.place(var) {
             Place::Register(x) => x,
@@ -260,7 +267,7 @@ impl Emitter<'_> {
     }
 
     /// Keeps a register from being claimed during this step.
-    fn hold(&mut self, index: usize) {
+    pub fn hold(&mut self, index: usize) {
         if let Some(owner) = self.registers.owners.get_mut(index)
             && *owner == Owner::Nobody
         {
@@ -268,7 +275,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn remember(&mut self, x: X, holds: Holds) {
+    pub fn remember(&mut self, x: X, holds: Holds) {
         if let Some(index) = Registers::index(x) {
             self.registers.holds[index] = holds;
         }
@@ -280,106 +287,6 @@ impl Emitter<'_> {
             self.asm.sxtw(x, x);
             self.facts.extended(x);
         }
-    }
-
-    /// A register with a constant, perhaps the zero register.
-    fn constant(&mut self, constant: u64, need: Need) -> X {
-        let low = constant & 0xffff_ffff;
-        if constant == 0 || need == Need::Low && low == 0 {
-            return X::ZR;
-        }
-        let held = match need {
-            Need::Full | Need::Raw => self.registers.find_constant(|held| held == constant),
-            Need::Low => self.registers.find_constant(|held| held & 0xffff_ffff == low),
-        };
-        if let Some(x) = held {
-            if let Some(index) = Registers::index(x) {
-                self.hold(index);
-            }
-            return x;
-        }
-        let x = self.claim();
-        self.set_constant(x, if need == Need::Low { low } else { constant });
-        x
-    }
-
-    /// `x = constant`: by one instruction.
-    pub fn set_constant(&mut self, x: X, constant: u64) {
-        if !self.asm.mov_short(x, constant) {
-            let near = |held: u64| constant.wrapping_sub(held).wrapping_add(0xfff) < 0x1fff;
-            let base = self.registers.find_constant(near);
-            let distance = base.and_then(|base| Some((base, self.registers.constant(base)?)));
-            match distance {
-                Some((base, held)) => {
-                    self.asm.alu_imm(Alu::Add, Bits::W64, x, base, constant.wrapping_sub(held));
-                }
-                None => self.asm.ldr_literal(x, constant),
-            }
-        }
-        self.forget_register(x);
-        self.facts.set(x, shape_of(constant));
-        self.know(x, constant);
-    }
-
-    /// `x` holds a constant.
-    pub fn know(&mut self, x: X, constant: u64) {
-        let number = x.number() & 31;
-        self.registers.constants[usize::from(number)] = constant;
-        self.registers.known |= 1 << number;
-    }
-
-    /// The constant that a register which holds `value` is known to hold.
-    pub fn known_constant(&self, value: Value) -> Option<u64> {
-        match value {
-            Value::Const(constant) => Some(constant),
-            Value::Var(var) if var.is_temporary() => None,
-            Value::Var(var) => match self.layout.home(var) {
-                Home::X(x) => self.registers.constant(x),
-                _ => None,
-            },
-        }
-    }
-
-    /// A register and an offset in -256..=255 whose sum is an address.
-    pub fn address(&mut self, base: Value, offset: i64) -> (X, i64) {
-        const REACH: i64 = 256;
-        let near = |offset: i64| (-REACH..REACH).contains(&offset);
-        if let Value::Const(base) = base {
-            let address = base.wrapping_add(offset as u64);
-            let reaches = |held: u64| near(address.wrapping_sub(held) as i64);
-            if let Some(x) = self.registers.find_constant(reaches)
-                && let Some(held) = self.registers.constant(x)
-            {
-                if let Some(index) = Registers::index(x) {
-                    self.hold(index);
-                }
-                return (x, address.wrapping_sub(held) as i64);
-            }
-            let x = self.claim();
-            self.set_constant(x, address);
-            return (x, 0);
-        }
-        let base = self.source(base, Need::Full);
-        if near(offset) {
-            return (base, offset);
-        }
-        // A neighbour may be near, too.
-        let step = (offset + REACH) & !(2 * REACH - 1);
-        let held = self.registers.holds.iter().position(|&holds| holds == Holds::Sum(base, step));
-        if let Some(index) = held {
-            self.hold(index);
-            return (TEMPORARIES[index], offset - step);
-        }
-        let x = self.claim();
-        if !self.asm.alu_imm(Alu::Add, Bits::W64, x, base, step as u64) {
-            self.set_constant(x, step as u64);
-            self.asm.alu(Alu::Add, Bits::W64, x, x, base);
-            self.forget_register(x);
-        }
-        if Registers::index(base).is_none() {
-            self.remember(x, Holds::Sum(base, step));
-        }
-        (x, offset - step)
     }
 
     /// The register of a variable's own, if it is a global that has one.
@@ -427,18 +334,6 @@ impl Emitter<'_> {
         !var.is_temporary() && self.home(var).is_none() && !self.registers.holds.contains(&Holds::Global(var))
     }
 
-    /// `dst = constant`.
-    pub fn set(&mut self, dst: Var, constant: u64) {
-        if !dst.is_temporary() && self.home(dst).is_none() {
-            let x = self.constant(constant, Need::Full);
-            return self.store_global(x, dst);
-        }
-        let x = self.target(dst);
-        self.set_constant(x, constant);
-        self.finish(dst, x, shape_of(constant));
-        self.know(x, constant);
-    }
-
     /// `x` = the word of a variable.
     pub fn load_word(&mut self, x: X, var: Var) {
         self.asm.load(Mode::Normal, Size::Double, Ext::Zero, x, WORDS, 8 * i64::from(var.0));
@@ -447,14 +342,5 @@ impl Emitter<'_> {
     /// The word of a variable = `x`.
     pub fn store_word(&mut self, x: X, var: Var) {
         self.asm.store(Mode::Normal, Size::Double, x, WORDS, 8 * i64::from(var.0));
-    }
-}
-
-/// What a register with a constant holds.
-fn shape_of(constant: u64) -> Shape {
-    match constant {
-        0..0x8000_0000 => Shape::Small,
-        _ if constant as i32 as u64 == constant => Shape::Narrow,
-        _ => Shape::Wide,
     }
 }

@@ -41,9 +41,13 @@ impl Trace {
         self.guests.clear();
         self.parts.clear();
         self.parts.extend(parts.iter().map(|part| part.pc));
+        let head = parts.first().map(|part| part.pc);
+        let mut rounds = 0;
         for (index, part) in parts.iter().enumerate() {
-            if index > 0 {
-                self.push(Op::Part(index as u16));
+            rounds += usize::from(Some(part.pc) == head);
+            // Where the loop begins again for the first time.
+            if rounds == 2 && Some(part.pc) == head {
+                self.push(Op::Again);
             }
             self.exact = (self.steps.len(), self.guests.len());
             // A debugger's breakpoint leaves without an instruction.
@@ -92,8 +96,8 @@ impl Trace {
             }
             // Also of one that is not translated: where to stop may be before it.
             self.guests.push(pc);
-            let is_last = next.is_none();
-            if self.guests.len() > limit || leaves && is_last || !self.instruction(insts, layout) {
+            let full = self.guests.len() > limit.min(MAX_INSTRUCTIONS) || self.steps.len() > MAX_STEPS;
+            if full || leaves && next.is_none() || !self.instruction(insts, layout) {
                 return Err(Stopped);
             }
         }
@@ -166,6 +170,12 @@ impl Trace {
         }
     }
 }
+
+/// How many guest instructions a trace has at most: as many as one ADD counts.
+const MAX_INSTRUCTIONS: usize = 0xfff;
+
+/// After how many steps it stops: [`Trace::fuse`] numbers them by 16 bits.
+const MAX_STEPS: usize = 0x4000;
 
 /// A guest instruction is not translated.
 struct Stopped;

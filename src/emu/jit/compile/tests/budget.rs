@@ -108,6 +108,22 @@ fn disassemble(word: u32) -> String {
     }
 }
 
+/// The loop that code closes, if it does: how many instructions a pass through it has, and how many of the guest's.
+fn closed_loop(words: &[u32]) -> Option<(usize, u32)> {
+    // ADD and ADDS of a constant to x18.
+    let counts = |word: u32| word & 0xdfc0_03ff == 0x9100_0252;
+    words.iter().enumerate().skip(1).find_map(|(index, &word)| {
+        let distance = match word >> 24 {
+            // B.cond; TBZ and TBNZ of a bit from 32 on.
+            0x54 => (word << 8).cast_signed() >> 13,
+            0xb6 | 0xb7 => (word << 13).cast_signed() >> 18,
+            _ => return None,
+        };
+        let count = words[..index].iter().rev().find(|&&word| counts(word)).map(|word| word >> 10 & 0xfff)?;
+        (distance < 0).then_some((1 + distance.unsigned_abs() as usize, count))
+    })
+}
+
 fn table() -> String {
     let mut text = String::new();
     for piece in pieces(include_str!("guest.txt")) {
@@ -117,7 +133,7 @@ fn table() -> String {
         let compiled = compiler.compile(&parts, &mut |_| Some(5)).unwrap();
         let (words, guests) = (compiled.words.to_vec(), compiled.guest_instructions as usize);
         let main = compiler.output.main;
-        writeln!(
+        write!(
             text,
             "# {}: {main} for {guests}, {:.2} each; {} words out of line",
             piece.name,
@@ -125,6 +141,13 @@ fn table() -> String {
             words.len() - main,
         )
         .unwrap();
+        match closed_loop(&words[..main]) {
+            Some((words, guests)) => {
+                let each = words as f64 / f64::from(guests);
+                writeln!(text, "; the loop: {words} for {guests}, {each:.2} each").unwrap();
+            }
+            None => text.push('\n'),
+        }
         text.push_str(&piece.disassembly(&parts));
         for (index, &word) in words.iter().enumerate() {
             if index == main {
