@@ -7,7 +7,7 @@ mod registry;
 mod remote;
 mod script;
 mod subject;
-mod tool;
+pub mod tool;
 
 use std::{
     fmt::Write as _,
