@@ -81,7 +81,10 @@ enum Task {
         jit: Option<Jit>,
     },
     /// Measure in instructions, and compare with the targets
-    Bench,
+    Bench {
+        /// Only groups of figures with this in their name
+        filter: Option<String>,
+    },
     /// Make a disk image for guests and experiments
     Disk {
         /// What is on it
@@ -118,7 +121,7 @@ fn execute(task: &Task) -> Result<ExitCode> {
         Task::Test => check::test(&paths),
         Task::TestQemu { list: true, filter, .. } => suite::list(filter.as_deref()),
         Task::TestQemu { list: false, filter, jit } => suite::run(&paths, filter.as_deref(), *jit),
-        Task::Bench => bench::run(&paths),
+        Task::Bench { filter } => bench::run(&paths, filter.as_deref()),
         Task::Disk { layout, file } => {
             let _lock = paths.lock()?;
             disk::make(&paths, &Guests::new(&paths), *layout, file)
