@@ -6,6 +6,7 @@ mod operator;
 mod registry;
 mod remote;
 mod script;
+pub mod soak;
 mod subject;
 pub mod tool;
 
