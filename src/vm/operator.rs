@@ -147,6 +147,8 @@ pub struct JitStatus {
     pub retired: u64,
     /// What the engine has counted; `None` where it has not told.
     pub statistics: Option<JitStatistics<u64>>,
+    /// For how long it has translated, in microseconds.
+    pub translating: u64,
 }
 
 /// An order for one VM.

@@ -4,6 +4,7 @@
 //! the counter runs at 1 GHz: differences of the counter are numbers of instructions. With a fixed random
 //! seed every run is the same.
 
+mod figures;
 mod riscv;
 
 use std::{
@@ -11,10 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use figures::{
+    IDLE_ONE, IDLE_SEVEN, IMAGE_SIZE, LINUX_BOOT, LINUX_DEDICATED, LINUX_OVERHEAD, Value, parse, table,
+};
 use polyvisor::net::Mac;
 use polyvisor::vm::{
-    bundle::{DeviceSpec, DiskSource, DiskSpec, NetSpec, Reaction, Scheduling, SwitchSpec, WhenAllOff},
+    bundle::{DeviceSpec, DiskSource, DiskSpec, Jit, NetSpec, Reaction, Scheduling, SwitchSpec, WhenAllOff},
     fdt::arm64::{self as fdt, MachineSpec},
     machine::{GicVersion, arm64},
 };
@@ -28,7 +32,7 @@ use crate::{
     paths::Paths,
     peripherals::{Drive, Transport},
     process::last_lines,
-    progress::Progress,
+    progress::{Progress, note},
     qemu::{Boot, EntryLevel, Machine, Monitor, Qemu},
     size::Size,
 };
@@ -45,107 +49,55 @@ const PHYSICAL: &str = "physical";
 /// RAM of a VM that only sleeps.
 const IDLE_MEMORY: Size = Size::mib(16);
 
-/// A figure that the payload or the firmware prints as `bench: NAME VALUE`.
-struct Figure {
+/// What is measured together.
+struct Group {
     name: &'static str,
-    what: &'static str,
-    unit: &'static str,
-    /// The largest value that is good enough.
-    target: Option<f64>,
+    measure: fn(&Bench) -> Result<Vec<Value>>,
+    /// Only where it is asked for by name.
+    on_demand: bool,
 }
 
-const fn figure(name: &'static str, what: &'static str, unit: &'static str, target: Option<f64>) -> Figure {
-    Figure { name, what, unit, target }
+const fn always(name: &'static str, measure: fn(&Bench) -> Result<Vec<Value>>) -> Group {
+    Group { name, measure, on_demand: false }
 }
 
-const FIGURES: [Figure; 41] = [
-    figure("hypercall", "null hypercall, round trip", "instructions", Some(150.0)),
-    figure("gicd-read", "GICD_TYPER read", "instructions", Some(220.0)),
-    figure("pl011-read", "PL011 flag register read", "instructions", None),
-    figure("sgi-self", "SGI to self, send to handled", "instructions", None),
-    figure("eoi", "end of interrupt", "instructions", None),
-    figure("timer", "virtual timer, due to handled", "instructions", Some(700.0)),
-    figure("timer-phys", "physical timer, due to handled", "instructions", None),
-    figure("wfi-wake", "timer during WFI, due to handled", "instructions", None),
-    figure("ipi", "IPI between vCPUs, send to handled", "instructions", Some(1000.0)),
-    figure("vcpu-switch", "vCPU switch, WFI to WFI", "instructions", Some(600.0)),
-    figure("vcpu-switch-woken", "vCPU switch by waking the other", "instructions", None),
-    figure("block-read", "4 KiB read from a disk in memory", "instructions", Some(2500.0)),
-    figure("block-read-many", "the same, 32 at once", "instructions", Some(1200.0)),
-    figure("block-write", "4 KiB written to it", "instructions", Some(2500.0)),
-    figure("block-write-many", "the same, 32 at once", "instructions", Some(1200.0)),
-    figure("block-notifications", "notifications by a load on it", PER_LOAD, None),
-    figure("block-interrupts", "interrupts by a load on it", PER_LOAD, None),
-    figure("physical-read", "4 KiB read from a physical disk", "instructions", Some(2500.0)),
-    figure("physical-read-many", "the same, 32 at once", "instructions", Some(1200.0)),
-    figure("physical-write", "4 KiB written to it", "instructions", Some(2500.0)),
-    figure("physical-write-many", "the same, 32 at once", "instructions", Some(1200.0)),
-    figure("physical-notifications", "notifications by a load on it", PER_LOAD, None),
-    figure("physical-interrupts", "interrupts by a load on it", PER_LOAD, None),
-    figure("net-frame", "frame of 1514 bytes, VM to VM", "instructions", Some(1500.0)),
-    figure("net-frame-many", "the same, 32 at once", "instructions", Some(1500.0)),
-    figure("net-large", "frame of 64 KiB, VM to VM", "instructions", None),
-    figure("net-notifications", "notifications by a stream of frames", PER_LOAD, None),
-    figure("net-interrupts", "interrupts by a stream of frames", PER_LOAD, None),
-    figure("fault-in", "first touch of 2 MiB of RAM", "instructions", None),
-    figure("boot", "reset to first guest instruction", "instructions", None),
-    figure(EL2_MEMORY, "EL2 memory in use", "KiB", None),
-    figure(IMAGE_SIZE, "image size", "KiB", Some(512.0)),
-    figure(LINUX_OVERHEAD, "Linux boot, more than bare", "%", Some(2.0)),
-    figure(LINUX_DEDICATED, "the same on a dedicated CPU", "%", Some(1.0)),
-    figure(IDLE_ONE, "Linux boot beside one idle VM, more", "%", Some(0.2)),
-    figure(IDLE_SEVEN, "the same beside seven", "%", Some(0.2)),
-    figure("riscv-mix", "RISC-V, arithmetic", PER_INSTRUCTION, Some(25.0)),
-    figure("riscv-sort", "RISC-V, sorting", PER_INSTRUCTION, Some(25.0)),
-    figure("riscv-copy", "RISC-V, copying memory", PER_INSTRUCTION, Some(25.0)),
-    figure("riscv-crc", "RISC-V, CRC-32", PER_INSTRUCTION, Some(25.0)),
-    figure(riscv::LINUX, "RISC-V, Linux boot", PER_INSTRUCTION, Some(25.0)),
+const fn on_demand(name: &'static str, measure: fn(&Bench) -> Result<Vec<Value>>) -> Group {
+    Group { name, measure, on_demand: true }
+}
+
+const GROUPS: [Group; 14] = [
+    // One CPU, so that nothing runs beside what is measured; one more for who answers an interrupt.
+    always("exits", |bench| bench.payload("exits", 1, 1)),
+    always("ipi", |bench| bench.payload("ipi", 2, 2)),
+    always("switch", |bench| bench.payload("switch", 1, 2)),
+    always("block", |bench| bench.payload("block", 1, 1)),
+    always(PHYSICAL, |bench| bench.payload(PHYSICAL, 1, 1)),
+    always("net", |bench| bench.payload("net", 1, 1)),
+    always("image", |bench| Ok(vec![(IMAGE_SIZE.to_owned(), bench.firmware.size as f64 / 1024.0)])),
+    always("linux", |bench| bench.linux_boots()),
+    always("riscv-interpreter-loops", |bench| bench.riscv_loops(Jit::Off)),
+    always("riscv-interpreter-linux", |bench| bench.riscv_linux(Jit::Off)),
+    on_demand("riscv-interpreter-scale", |bench| bench.riscv_scale(Jit::Off)),
+    // The JIT is not finished (docs/STATUS.md).
+    on_demand("riscv-jit-loops", |bench| bench.riscv_loops(Jit::On)),
+    on_demand("riscv-jit-linux", |bench| bench.riscv_linux(Jit::On)),
+    on_demand("riscv-jit-scale", |bench| bench.riscv_scale(Jit::On)),
 ];
-/// The unit of what is counted while 32 requests are under way.
-const PER_LOAD: &str = "in 1000 requests";
-/// The unit of what the translation of an instruction costs.
-const PER_INSTRUCTION: &str = "for each of the guest's";
-const EL2_MEMORY: &str = "el2-memory";
-const IMAGE_SIZE: &str = "image-size";
-const LINUX_OVERHEAD: &str = "linux-overhead";
-const LINUX_DEDICATED: &str = "linux-dedicated";
-const IDLE_ONE: &str = "idle-vm-1";
-const IDLE_SEVEN: &str = "idle-vm-7";
-/// What the Linux guest's `/init` calls its figure.
-const LINUX_BOOT: &str = "linux-boot";
 
-/// Measures and prints the table.
-pub fn run(paths: &Paths) -> Result<()> {
+/// Measures the groups with `filter` in their names, or the usual ones, and prints the table.
+pub fn run(paths: &Paths, filter: Option<&str>) -> Result<()> {
+    let is_wanted = |group: &&Group| match filter {
+        Some(filter) => group.name.contains(filter),
+        None => !group.on_demand,
+    };
+    let groups: Vec<&Group> = GROUPS.iter().filter(is_wanted).collect();
+    ensure!(!groups.is_empty(), "there are only {}", GROUPS.map(|group| group.name).join(", "));
     let bench = Bench::new(paths)?;
     let mut values = Vec::new();
-    // One CPU, so that nothing runs beside what is measured; one more for who answers an interrupt.
-    for (measure, cpus, vcpus) in
-        [("exits", 1, 1), ("ipi", 2, 2), ("switch", 1, 2), ("block", 1, 1), (PHYSICAL, 1, 1), ("net", 1, 1)]
-    {
-        values.extend(bench.payload(measure, cpus, vcpus)?);
+    for group in groups {
+        values.extend((group.measure)(&bench)?);
     }
-    values.extend(bench.riscv_payload()?);
-    values.push((riscv::LINUX.to_owned(), bench.riscv_linux()?));
-    values.push((IMAGE_SIZE.to_owned(), bench.firmware.size as f64 / 1024.0));
-
-    let more = |time: f64, than: f64| (time / than - 1.0) * 100.0;
-    let shared = Scheduling::default();
-    let bare = bench.bare_linux()?;
-    let guest = bench.guest_linux("as a guest", shared, 0)?;
-    let dedicated =
-        bench.guest_linux("as a guest with a CPU of its own", Scheduling { dedicated: true, ..shared }, 0)?;
-    let beside_one = bench.guest_linux("beside an idle guest", shared, 1)?;
-    let beside_seven = bench.guest_linux("beside seven idle guests", shared, 7)?;
-    for (name, percentage) in [
-        (LINUX_OVERHEAD, more(guest, bare)),
-        (LINUX_DEDICATED, more(dedicated, bare)),
-        (IDLE_ONE, more(beside_one, guest)),
-        (IDLE_SEVEN, more(beside_seven, guest)),
-    ] {
-        values.push((name.to_owned(), percentage));
-    }
-    print!("{}", table(&values));
-    println!("Linux boot: {:.1} million instructions bare, {:.1} as a guest", bare / 1e6, guest / 1e6);
+    print!("{}", table(&values, filter.is_none()));
     Ok(())
 }
 
@@ -202,7 +154,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The figures that the payload prints for `measure`, by name.
-    fn payload(&self, measure: &str, cpus: u32, vcpus: u32) -> Result<Vec<(String, f64)>> {
+    fn payload(&self, measure: &str, cpus: u32, vcpus: u32) -> Result<Vec<Value>> {
         let progress = Progress::start(format!("measuring: {measure}"));
         let boot = self.guest("bench", &format!("measure={measure}"))?;
         let mut guest = Guest::new("bench", vcpus, LINUX_MEMORY, boot);
@@ -212,6 +164,33 @@ impl<'a> Bench<'a> {
         let values = self.figures(&machine, &boot, &format!("bench-{measure}.log"))?;
         progress.done();
         Ok(values)
+    }
+
+    /// How long Linux takes to boot as a guest, compared with bare.
+    fn linux_boots(&self) -> Result<Vec<Value>> {
+        let more = |time: f64, than: f64| (time / than - 1.0) * 100.0;
+        let shared = Scheduling::default();
+        let bare = self.bare_linux()?;
+        let guest = self.guest_linux("as a guest", shared, 0)?;
+        let dedicated = self.guest_linux(
+            "as a guest with a CPU of its own",
+            Scheduling { dedicated: true, ..shared },
+            0,
+        )?;
+        let beside_one = self.guest_linux("beside an idle guest", shared, 1)?;
+        let beside_seven = self.guest_linux("beside seven idle guests", shared, 7)?;
+        note(format!(
+            "Linux boot: {:.1} million instructions bare, {:.1} as a guest",
+            bare / 1e6,
+            guest / 1e6
+        ));
+        let values = [
+            (LINUX_OVERHEAD, more(guest, bare)),
+            (LINUX_DEDICATED, more(dedicated, bare)),
+            (IDLE_ONE, more(beside_one, guest)),
+            (IDLE_SEVEN, more(beside_seven, guest)),
+        ];
+        Ok(values.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
     fn bare_linux(&self) -> Result<f64> {
@@ -268,7 +247,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Runs the machine until it is off, and returns what it printed as figures.
-    fn figures(&self, machine: &Machine, boot: &Boot, log: &str) -> Result<Vec<(String, f64)>> {
+    fn figures(&self, machine: &Machine, boot: &Boot, log: &str) -> Result<Vec<Value>> {
         let command = self.qemu.command(machine, boot, Monitor::None)?;
         let log = self.paths.cache_dir("test-logs")?.join(log);
         let mut console = Console::start(command, Input::Scripted, &log, false)?;
@@ -319,68 +298,4 @@ fn guest_devicetree() -> Result<Vec<u8>> {
     let start = arm64::MEM.base;
     let end = start.checked_add(LINUX_MEMORY.bytes()).context("the guest's RAM wraps")?;
     fdt::build(&spec, &[start..end], None).map_err(|error| anyhow!("{error}"))
-}
-
-/// Name and value of a line `bench: NAME VALUE`, or of what Polyvisor logs about its memory.
-fn parse(line: &str) -> Option<(String, f64)> {
-    if let Some((_, memory)) = line.split_once("polyvisor: EL2 uses ") {
-        return Some((EL2_MEMORY.to_owned(), memory.split_whitespace().next()?.parse().ok()?));
-    }
-    let mut words = line.split_once("bench: ")?.1.split_whitespace();
-    Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
-}
-
-fn table(values: &[(String, f64)]) -> String {
-    let mut text = format!("{:<36} {:>14} {:>14}  unit\n", "what", "measured", "target");
-    for figure in &FIGURES {
-        let value = values.iter().find(|(name, _)| name == figure.name).map(|(_, value)| *value);
-        let precision = match figure.unit {
-            "%" => 2,
-            PER_INSTRUCTION => 1,
-            _ => 0,
-        };
-        let number =
-            |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.precision$}"));
-        let verdict = match (value, figure.target) {
-            (Some(value), Some(target)) if value > target => {
-                format!("  missed by {:.precision$}", value - target)
-            }
-            (None, _) => "  not reported".to_owned(),
-            _ => String::new(),
-        };
-        let target = figure.target.map_or("-".to_owned(), |_| format!("<= {}", number(figure.target)));
-        text.push_str(&format!(
-            "{:<36} {:>14} {:>14}  {}{verdict}\n",
-            figure.what,
-            number(value),
-            target,
-            figure.unit
-        ));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_are_read_and_judged() {
-        let console = "boot\r\nbench: hypercall 171\r\n[vm0] bench: gicd-read 200.5\r\nbench: broken\r\n\
-             [    0.1] polyvisor: EL2 uses 812 KiB of RAM, 7 KiB are free\r\n";
-        let values: Vec<_> = console.lines().filter_map(parse).collect();
-        assert_eq!(
-            values,
-            [
-                ("hypercall".to_owned(), 171.0),
-                ("gicd-read".to_owned(), 200.5),
-                (EL2_MEMORY.to_owned(), 812.0)
-            ]
-        );
-        let table = table(&values);
-        let row = |what: &str| table.lines().find(|line| line.starts_with(what)).unwrap().to_owned();
-        assert!(row("null hypercall").ends_with("missed by 21"));
-        assert!(row("GICD_TYPER").ends_with("instructions"));
-        assert!(row("image size").ends_with("not reported"));
-    }
 }

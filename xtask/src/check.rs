@@ -22,6 +22,8 @@ pub fn test(paths: &Paths) -> Result<()> {
     firmware::build(paths)?;
     stage("lints, firmware");
     firmware::clippy(paths)?;
+    stage("lints, tools");
+    suite::tool::clippy(paths)?;
     stage("tests under QEMU");
     suite::run(paths, None, None)
 }

@@ -30,7 +30,7 @@ mod symbolize;
 mod toolchain;
 mod version;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -80,8 +80,20 @@ enum Task {
         #[arg(long, value_name = "MODE", value_parser = bundle::parse_jit)]
         jit: Option<Jit>,
     },
+    /// Keep a RISC-V Linux guest on four harts busy, and check all that it does
+    Soak {
+        /// For how long
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        minutes: u64,
+        /// How its code is executed, if not as usual: on, off or lockstep
+        #[arg(long, value_name = "MODE", value_parser = bundle::parse_jit)]
+        jit: Option<Jit>,
+    },
     /// Measure in instructions, and compare with the targets
-    Bench,
+    Bench {
+        /// Only groups of figures with this in their name
+        filter: Option<String>,
+    },
     /// Make a disk image for guests and experiments
     Disk {
         /// What is on it
@@ -118,7 +130,10 @@ fn execute(task: &Task) -> Result<ExitCode> {
         Task::Test => check::test(&paths),
         Task::TestQemu { list: true, filter, .. } => suite::list(filter.as_deref()),
         Task::TestQemu { list: false, filter, jit } => suite::run(&paths, filter.as_deref(), *jit),
-        Task::Bench => bench::run(&paths),
+        Task::Soak { minutes, jit } => {
+            suite::soak::run(&paths, Duration::from_secs(minutes.saturating_mul(60)), jit.unwrap_or_default())
+        }
+        Task::Bench { filter } => bench::run(&paths, filter.as_deref()),
         Task::Disk { layout, file } => {
             let _lock = paths.lock()?;
             disk::make(&paths, &Guests::new(&paths), *layout, file)

@@ -48,6 +48,8 @@ pub struct JitStatistics<T = AtomicU64> {
     pub comparisons: T,
     /// Comparisons that found a difference.
     pub mismatches: T,
+    /// Ticks of the counter that translating took.
+    pub ticks: T,
 }
 
 impl JitStatistics<u64> {
@@ -77,6 +79,7 @@ impl JitStatistics<u64> {
             interpreted,
             comparisons,
             mismatches,
+            ticks,
         ] = values;
         Self {
             blocks,
@@ -99,6 +102,7 @@ impl JitStatistics<u64> {
             interpreted,
             comparisons,
             mismatches,
+            ticks,
         }
     }
 }

@@ -66,6 +66,9 @@ pub trait Cpu {
     /// [`Shared::written`].
     fn code_changed(&mut self, time: u64);
 
+    /// The counter of time, in ticks.
+    fn now(&self) -> u64;
+
     /// Makes another hart look after its affairs.
     fn kick(&self, hart: usize);
 
@@ -284,7 +287,10 @@ where
         }
         let time = guest.vars()[usize::from(G::INSTRET.0)];
         let shared = self.shared.clone();
-        match shared.translate(key, time, || Self::lift(guest, key)) {
+        let started = self.cpu.now();
+        let translated = shared.translate(key, time, || Self::lift(guest, key));
+        shared.statistics().ticks.fetch_add(self.cpu.now().wrapping_sub(started), Relaxed);
+        match translated {
             Translated::Block(_) => {}
             Translated::No => self.interpret(guest, Interpreter::run_hot),
             Translated::Full => {

@@ -52,6 +52,7 @@ fn overview(status: &JitStatus) -> Report {
         ("instructions_per_entry", per_entry),
         ("blocks", Value::Count(counters.blocks)),
         ("block_instructions", Value::Count(counters.instructions)),
+        ("translating", Value::Time(status.translating)),
         ("links", Value::Count(counters.links)),
         ("code", Value::Bytes(counters.code)),
         ("code_capacity", Value::Bytes(counters.capacity)),

@@ -217,6 +217,7 @@ fn how_code_is_executed_is_shown_and_asked() {
     for line in [
         "compiled: 66.0%",
         "instructions per entry: 4",
+        "translating: 1.234s",
         "code capacity: 3000",
         "mismatches: 19000",
         "unlinked jump 9000 10.7%",

@@ -278,7 +278,7 @@ impl Operator for Machine {
     fn jit(&self, vm: usize) -> Result<JitStatus, Refusal> {
         let statistics = JitStatistics::new(core::array::from_fn(|number| number as u64 * 1000));
         let statistics = (vm != 0).then_some(statistics);
-        Ok(JitStatus { mode: Jit::LockStep, retired: 50_000, statistics })
+        Ok(JitStatus { mode: Jit::LockStep, retired: 50_000, statistics, translating: 1_234_567 })
     }
 
     fn ask_engine(&self, vm: usize, question: Question) -> Result<String, Refusal> {

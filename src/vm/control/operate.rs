@@ -300,7 +300,9 @@ impl Operator for Machine {
 
     fn jit(&self, vm: usize) -> Result<JitStatus, Refusal> {
         let vm = self.cell(vm)?;
-        Ok(JitStatus { mode: vm.jit(), retired: vm.retired(), statistics: vm.jit_statistics() })
+        let statistics = vm.jit_statistics();
+        let translating = timer::microseconds(statistics.map_or(0, |counters| counters.ticks));
+        Ok(JitStatus { mode: vm.jit(), retired: vm.retired(), statistics, translating })
     }
 
     fn ask_engine(&self, vm: usize, question: Question) -> Result<String, Refusal> {

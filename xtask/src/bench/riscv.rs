@@ -3,64 +3,163 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use polyvisor::vm::bundle::Arch;
+use polyvisor::vm::bundle::{Arch, Jit};
+use regex::Regex;
 
-use super::{Bench, LINUX_MEMORY};
+use super::{Bench, LINUX_MEMORY, Value};
 use crate::{
-    bundle::{Guest, GuestBios},
+    bundle::{Device, Guest, GuestBios, GuestBoot, MemoryDisk, jit_name},
     console::{Console, Input},
     options::named,
-    progress::Progress,
+    progress::{Progress, note},
     qemu::Monitor,
-    suite::Dialogue,
+    suite::{Dialogue, tool},
 };
 
 /// The kernel that is booted.
 const KERNEL: &str = "linux-6.12-riscv64";
-/// How far: a quarter of the boot. The rest takes minutes, and has no other instructions.
-const FAR_ENOUGH: &str = "NET: Registered PF_INET protocol family";
-/// How long that may take.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// Its command line: the disk with the tool takes two modules.
+const APPEND: &str = "console=ttyS0 modules=virtio_(mmio|blk)";
+/// The shell's prompt.
+const PROMPT: &str = "guest:~# ";
+/// How the tool gets from the disk to where it can be executed. Kernel threads go on booting beside the shell, and would be
+/// measured along.
+const GET_TOOL: &str = "cat /dev/vda >/bin/workload; chmod +x /bin/workload; sleep 20";
+/// How long the boot, or a command, may take: several times what the interpreter takes.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How many lines of text other programs work on.
+const LINES: u32 = 10_000;
+/// How the payload's figures begin.
+const PAYLOAD: &str = "riscv";
 
-/// What the figure of Linux' boot is called.
-pub const LINUX: &str = "riscv-linux";
+/// Programs of the guest's that are measured, and what they are called.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("gzip", "gzip -c /tmp/text"),
+    (
+        "awk",
+        "awk '{ sum[$1] += $2; for (i = 4; i <= NF; i++) count[$i]++ } END { for (w in sum) print w, sum[w], count[w] }' \
+         /tmp/text",
+    ),
+    ("text", "sort /tmp/text"),
+];
+
+/// A figure of guests that are executed like that.
+fn value(jit: Jit, name: &str, value: f64) -> Value {
+    (format!("{}-{name}", prefix(jit)), value)
+}
+
+/// How the names of their figures begin.
+fn prefix(jit: Jit) -> &'static str {
+    if jit == Jit::On { "jit" } else { PAYLOAD }
+}
 
 impl Bench<'_> {
     /// The figures that the payload prints.
-    pub fn riscv_payload(&self) -> Result<Vec<(String, f64)>> {
-        let progress = Progress::start("measuring: riscv");
-        let boot = self.hosted(vec![self.riscv_guest("riscv-bench", GuestBios::None)?])?;
-        let values = self.figures(&Self::machine(1), &boot, "bench-riscv.log")?;
+    pub fn riscv_loops(&self, jit: Jit) -> Result<Vec<Value>> {
+        let progress = Progress::start(format!("measuring: loops on RISC-V, JIT {}", jit_name(jit)));
+        let boot = self.hosted(vec![self.riscv_guest("riscv-bench", 1, jit)?])?;
+        let log = format!("bench-{}-loops.log", prefix(jit));
+        let values = self.figures(&Self::machine(1), &boot, &log)?;
         progress.done();
-        Ok(values)
+        let renamed = |(name, value): Value| match name.strip_prefix(PAYLOAD) {
+            Some(rest) => (format!("{}{rest}", prefix(jit)), value),
+            None => (name, value),
+        };
+        Ok(values.into_iter().map(renamed).collect())
     }
 
-    /// The time for which Linux has run when it is [`FAR_ENOUGH`], of which a nanosecond is an instruction, by the number
-    /// of instructions that it has executed.
-    pub fn riscv_linux(&self) -> Result<f64> {
-        let progress = Progress::start("booting Linux on RISC-V");
-        let boot = self.hosted(vec![self.riscv_guest(KERNEL, GuestBios::BuiltIn)?])?;
-        let command = self.qemu.command(&Self::machine(1), &boot, Monitor::None)?;
-        let log = self.paths.cache_dir("test-logs")?.join("bench-riscv-linux.log");
+    /// Linux' boot, and programs above it, on one hart.
+    pub fn riscv_linux(&self, jit: Jit) -> Result<Vec<Value>> {
+        self.in_linux(jit, 1, |dialogue| {
+            let mut values = Vec::new();
+            let mut found = |name, cost| {
+                // What comes next may fail.
+                note(format!("{}-{name}: {cost:.2}", prefix(jit)));
+                values.push(value(jit, name, cost));
+            };
+            found("boot", in_monitor(dialogue, boot)?);
+            if jit == Jit::On {
+                found("translation", in_monitor(dialogue, translation)?);
+            }
+            dialogue.shell(GET_TOOL)?;
+            for group in ["core", "float", "memory"] {
+                found(group, cost(dialogue, &format!("workload {group}"), &format!("all of {group}"))?);
+            }
+            dialogue.shell(&format!("workload text {LINES} >/tmp/text"))?;
+            for (name, program) in PROGRAMS {
+                let command = format!("workload measure /bin/busybox {program} >/dev/null");
+                found(name, cost(dialogue, &command, "measure")?);
+            }
+            Ok(values)
+        })
+    }
+
+    /// How much more four harts on four CPUs take for the same work each than one of them alone, in percent.
+    ///
+    /// The CPUs take turns, so the clock shows the instructions of all of them. What they do to each other by sharing
+    /// caches is not in it; waiting for each other is.
+    pub fn riscv_scale(&self, jit: Jit) -> Result<Vec<Value>> {
+        const HARTS: u32 = 4;
+        self.in_linux(jit, HARTS, |dialogue| {
+            dialogue.shell(GET_TOOL)?;
+            let alone = cost(dialogue, "workload scale 1", "scale 1")?;
+            let together = cost(dialogue, &format!("workload scale {HARTS}"), &format!("scale {HARTS}"))?;
+            Ok(vec![value(jit, "scale", (together / alone - 1.0) * 100.0)])
+        })
+    }
+
+    /// Boots Linux on so many harts, each with a CPU, and has `measure` talk to its shell.
+    fn in_linux(
+        &self,
+        jit: Jit,
+        harts: u32,
+        measure: impl FnOnce(&mut Dialogue) -> Result<Vec<Value>>,
+    ) -> Result<Vec<Value>> {
+        let progress =
+            Progress::start(format!("measuring: Linux on RISC-V, JIT {}, harts: {harts}", jit_name(jit)));
+        let boot = self.hosted(vec![self.riscv_guest(KERNEL, harts, jit)?])?;
+        let command = self.qemu.command(&Self::machine(harts), &boot, Monitor::None)?;
+        let log = self.paths.cache_dir("test-logs")?.join(format!("bench-{}-{harts}.log", prefix(jit)));
         let mut console = Console::start(command, Input::Scripted, &log, false)?;
-        let costs = costs(&mut Dialogue::new(&mut console));
+        let mut dialogue = Dialogue::new(&mut console);
+        let values = dialogue.expect_within(PROMPT, PATIENCE).and_then(|_| measure(&mut dialogue));
         console.stop()?;
         progress.done();
-        costs
+        values
     }
 
-    fn riscv_guest(&self, name: &str, bios: GuestBios) -> Result<Guest> {
-        let (arch, boot) = named(self.paths, &self.guests, name)?;
+    fn riscv_guest(&self, name: &str, vcpus: u32, jit: Jit) -> Result<Guest> {
+        let (arch, mut boot) = named(self.paths, &self.guests, name)?;
         if arch != Arch::Riscv64 {
             bail!("{name} is no guest for RISC-V");
         }
-        Ok(Guest { arch, bios, ..Guest::new(name, 1, LINUX_MEMORY, boot) })
+        let GuestBoot::Kernel { initrd, append, .. } = &mut boot else { bail!("{name} is no kernel") };
+        let is_linux = initrd.is_some();
+        if is_linux {
+            APPEND.clone_into(append);
+        }
+        let mut guest = Guest { arch, jit, ..Guest::new(name, vcpus, LINUX_MEMORY, boot) };
+        if is_linux {
+            let image = Some(tool::build(self.paths, "workload")?);
+            let name = "tool".to_owned();
+            guest.devices = vec![Device::Memory(MemoryDisk {
+                name,
+                image,
+                size: None,
+                read_only: true,
+                queues: 1,
+                plugged: true,
+            })];
+        } else {
+            guest.bios = GuestBios::None;
+        }
+        Ok(guest)
     }
 }
 
-fn costs(dialogue: &mut Dialogue) -> Result<f64> {
-    dialogue.expect_within(FAR_ENOUGH, PATIENCE)?;
-    dialogue.detach()?;
+/// The time for which Linux has run up to its prompt, of which a nanosecond is an instruction, by the number of
+/// instructions that it has executed.
+fn boot(dialogue: &mut Dialogue) -> Result<f64> {
     // Nothing is counted between the two questions.
     dialogue.ask(&format!("pause {KERNEL}"))?;
     let registers = dialogue.ask(&format!("regs {KERNEL}"))?;
@@ -68,5 +167,33 @@ fn costs(dialogue: &mut Dialogue) -> Result<f64> {
     let executed = registers["system"]["instret"].as_str().and_then(|text| text.strip_prefix("0x"));
     let executed = u64::from_str_radix(executed.context("`regs` shows no instret")?, 16)?;
     let microseconds = statistics["vcpus"][0]["run"].as_f64().context("`stats` shows no time")?;
+    dialogue.ask(&format!("resume {KERNEL}"))?;
     Ok(microseconds * 1000.0 / executed as f64)
+}
+
+/// What it has cost to translate an instruction of the guest's. What else the translator counts is shown.
+fn translation(dialogue: &mut Dialogue) -> Result<f64> {
+    let statistics = dialogue.ask(&format!("jit {KERNEL}"))?;
+    note(format!("jit: {statistics}"));
+    let counter =
+        |name: &str| statistics["jit"][name].as_f64().with_context(|| format!("`jit` shows no {name}"));
+    Ok(counter("translating")? * 1000.0 / counter("block_instructions")?)
+}
+
+/// Asks the monitor while the guest's console is left alone.
+fn in_monitor(dialogue: &mut Dialogue, ask: fn(&mut Dialogue) -> Result<f64>) -> Result<f64> {
+    dialogue.detach()?;
+    let answer = ask(dialogue)?;
+    dialogue.attach(KERNEL)?;
+    Ok(answer)
+}
+
+/// What an instruction of the guest's costs while the tool does `what`.
+fn cost(dialogue: &mut Dialogue, command: &str, what: &str) -> Result<f64> {
+    let text = dialogue.shell_within(command, PATIENCE)?;
+    let figures = Regex::new(&format!(r"workload: {what}: ok, (\d+) instructions, (\d+) ticks"))?;
+    let found = figures.captures(&text).with_context(|| format!("`{command}` gives no figures: {text}"))?;
+    let number = |index: usize| found[index].parse::<f64>();
+    let (instructions, ticks) = (number(1)?, number(2)?);
+    Ok(ticks / instructions)
 }

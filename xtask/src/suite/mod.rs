@@ -6,8 +6,9 @@ mod operator;
 mod registry;
 mod remote;
 mod script;
+pub mod soak;
 mod subject;
-mod tool;
+pub mod tool;
 
 use std::{
     fmt::Write as _,

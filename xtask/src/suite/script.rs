@@ -296,9 +296,14 @@ impl<'a> Dialogue<'a> {
 
     /// Has the Linux guest's shell carry `command` out, which must succeed; what the console showed meanwhile.
     pub fn shell(&mut self, command: &str) -> Result<String> {
+        self.shell_within(command, PATIENCE)
+    }
+
+    /// As [`Self::shell`], within the time; longer where the test is slow.
+    pub fn shell_within(&mut self, command: &str, time: Duration) -> Result<String> {
         // The echo of the line has no digits there; a message of the kernel's may come right behind them.
         self.line(&format!("{command}; echo \"[$?]\""))?;
-        let text = self.expect(r"(?s).*?\[\d+\].*?guest:[^\n#]*# ")?;
+        let text = self.expect_within(r"(?s).*?\[\d+\].*?guest:[^\n#]*# ", time)?;
         ensure!(text.contains("[0]"), "`{command}` failed: {}", text.trim());
         Ok(text)
     }

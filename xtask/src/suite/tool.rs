@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     paths::{Paths, Target},
@@ -10,18 +10,27 @@ use crate::{
     toolchain::Toolchain,
 };
 
-const TARGET: Target = Target::Aarch64;
-
-/// How the packages of tools are called; people may leave it out.
+/// How the names of their packages begin.
 const PREFIX: &str = "tool-";
+
+/// All of them, and the guests that they are for.
+const TOOLS: [(&str, Target); 2] = [("vsock", Target::Aarch64), ("workload", Target::Riscv64)];
 
 /// Builds the tool called `name`; the program, which is linked statically.
 pub fn build(paths: &Paths, name: &str) -> Result<PathBuf> {
+    let tool = TOOLS.iter().find(|(known, _)| *known == name);
+    let &(_, target) = tool.with_context(|| format!("there is no tool {name:?}"))?;
     let package = format!("{PREFIX}{name}");
-    process::run(Toolchain::setup(paths, TARGET)?.cargo(paths, TARGET, "build").args([
-        "--package",
-        &package,
-        "--quiet",
-    ]))?;
-    Ok(paths.programs(TARGET).join(package))
+    let mut cargo = Toolchain::setup(paths, target)?.cargo(paths, target, "build");
+    process::run(cargo.args(["--package", &package, "--quiet"]))?;
+    Ok(paths.programs(target).join(package))
+}
+
+/// Lints them all, each for what it is built for.
+pub fn clippy(paths: &Paths) -> Result<()> {
+    for (name, target) in TOOLS {
+        let mut cargo = Toolchain::setup(paths, target)?.cargo(paths, target, "clippy");
+        process::run(cargo.args(["--package", &format!("{PREFIX}{name}"), "--", "--deny", "warnings"]))?;
+    }
+    Ok(())
 }

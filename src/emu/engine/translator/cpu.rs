@@ -13,7 +13,7 @@ use polyvisor_emu::jit::words::{FAULT_SYNDROME, LEAVE};
 use polyvisor_emu::memory::Size;
 use polyvisor_emu::riscv::LAYOUT;
 
-use crate::{cell, fatal, gic::Gic, jit, jit::Floats};
+use crate::{cell, fatal, gic::Gic, jit, jit::Floats, timer};
 
 /// The hart's.
 pub struct HartCpu;
@@ -109,6 +109,10 @@ impl Cpu for HartCpu {
 
     fn code_changed(&mut self, time: u64) {
         super::read_log(time);
+    }
+
+    fn now(&self) -> u64 {
+        timer::now()
     }
 
     fn kick(&self, hart: usize) {

@@ -1,12 +1,10 @@
 //! Makes one connection and copies what goes through it.
 
-use core::fmt::{self, Write};
+use tool_support::{
+    linux::{Call, EINVAL, Errno, STDERR, STDIN, STDOUT, call, read, say, write},
+    start::Arguments,
+};
 
-use crate::linux::{Call, EINVAL, Errno, call, read, write};
-
-const STDIN: usize = 0;
-const STDOUT: usize = 1;
-const STDERR: usize = 2;
 /// Where connections are waited for.
 const PORT: u32 = 1234;
 /// The most that is copied at a time.
@@ -28,22 +26,14 @@ struct Address {
     flags: u32,
 }
 
-struct StandardError;
-
-impl Write for StandardError {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        write(STDERR, text.as_bytes()).map_err(|_| fmt::Error)
-    }
-}
-
-/// A connection of this kind, to that VM or else from any.
-pub fn run(kind: Option<&str>, cid: Option<&str>) -> Result<(), Errno> {
-    let kind = match kind {
+/// A connection of the kind that comes first, to the VM that comes second or else from any.
+pub fn run(mut arguments: Arguments) -> Result<(), Errno> {
+    let kind = match arguments.next() {
         Some("stream") => SOCK_STREAM,
         Some("seqpacket") => SOCK_SEQPACKET,
         _ => return Err(EINVAL),
     };
-    let peer = cid.map(|cid| cid.parse().map_err(|_| EINVAL)).transpose()?;
+    let peer = arguments.next().map(|cid| cid.parse().map_err(|_| EINVAL)).transpose()?;
     let cid = peer.unwrap_or(VMADDR_CID_ANY);
     let address = Address { family: AF_VSOCK, reserved: 0, port: PORT, cid, flags: 0 };
     let address = [(&raw const address).addr(), size_of::<Address>()];
@@ -57,18 +47,13 @@ pub fn run(kind: Option<&str>, cid: Option<&str>) -> Result<(), Errno> {
         } else {
             with_address(Call::Bind)?;
             call(Call::Listen, [socket, 1, 0])?;
-            say(format_args!("waiting"));
+            say(STDERR, format_args!("waiting"));
             (call(Call::Accept, [socket, 0, 0])?, STDOUT)
         }
     };
     let pieces = copy(from, to)?;
-    say(format_args!("{pieces} pieces"));
+    say(STDERR, format_args!("{pieces} pieces"));
     Ok(())
-}
-
-/// Says something on standard error, if that leads anywhere.
-fn say(text: fmt::Arguments<'_>) {
-    let _ = writeln!(StandardError, "{text}");
 }
 
 /// Copies until the end, and returns in how many pieces.

@@ -5,15 +5,13 @@
 //!
 //! `vsock seqpacket` does the same with packets of up to 64 KiB. The exit status is 0, or an error's number. On
 //! standard error it says when it waits, and at the end how many pieces it has copied.
-//!
-//! It is built for bare metal, so it needs no C library: a statically linked program without a `libc` is the same for
-//! both.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
 mod connection;
+
 #[cfg(target_os = "none")]
-mod linux;
+tool_support::entry!(connection::run);
 
 #[cfg(not(target_os = "none"))]
 fn main() {

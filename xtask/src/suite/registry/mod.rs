@@ -14,6 +14,7 @@ mod sd_card;
 mod storage;
 mod streams;
 mod systems;
+pub mod workload;
 
 use anyhow::Result;
 
@@ -49,11 +50,12 @@ pub fn all() -> Vec<Test> {
     tests.extend(streams::tests());
     tests.extend(operator::tests());
     tests.extend(riscv::tests());
+    tests.extend(workload::tests());
     tests
 }
 
 /// Does `work` at the shell of a VM among several.
-fn at<T>(dialogue: &mut Dialogue, vm: &str, work: impl FnOnce(&mut Dialogue) -> Result<T>) -> Result<T> {
+pub fn at<T>(dialogue: &mut Dialogue, vm: &str, work: impl FnOnce(&mut Dialogue) -> Result<T>) -> Result<T> {
     dialogue.attach(vm)?;
     dialogue.expect(LINUX_PROMPT)?;
     // What the VM has shown before is shown again; behind it is the answer to what was never asked.
