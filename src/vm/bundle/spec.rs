@@ -86,9 +86,9 @@ pub enum Bios {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Jit {
     /// What is executed often is compiled.
+    #[default]
     On,
     /// All of it is interpreted.
-    #[default]
     Off,
     /// It is compiled, executed both ways, and compared, so that mistakes of the compiler are found.
     LockStep,

@@ -116,7 +116,7 @@ fn everything_can_be_said() {
 fn how_code_is_executed_is_said_of_riscv_guests() {
     let jit = |text: &str| parse(&format!("[[vm]]\nname = 'a'\nguest = 'riscv'\n{text}")).unwrap().contents;
     for (text, expected) in [
-        ("", Jit::Off),
+        ("", Jit::On),
         ("jit = 'on'", Jit::On),
         ("jit = 'off'", Jit::Off),
         ("jit = 'lockstep'", Jit::LockStep),

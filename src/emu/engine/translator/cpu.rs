@@ -22,7 +22,10 @@ pub struct HartCpu;
 pub fn features() -> Features {
     /// ID_AA64ISAR0_EL1.Atomic, bits 23:20: 2 is FEAT_LSE.
     const ATOMIC: u32 = 20;
-    Features { lse: ID_AA64ISAR0_EL1.get() >> ATOMIC & 0xf >= 2 }
+    /// ID_AA64ISAR0_EL1.AES, bits 7:4: 2 is FEAT_PMULL.
+    const AES: u32 = 4;
+    let has = |field: u32| ID_AA64ISAR0_EL1.get() >> field & 0xf >= 2;
+    Features { lse: has(ATOMIC), pmull: has(AES) }
 }
 
 /// The first routine in the code's memory: the way out, which goes on at the address in [`LEAVE`].

@@ -68,7 +68,9 @@ impl Emitter<'_> {
             BinaryOp::MinUnsigned => self.choose(Choice::Min, false, width, dst, a, b),
             BinaryOp::Max => self.choose(Choice::Max, true, width, dst, a, b),
             BinaryOp::MaxUnsigned => self.choose(Choice::Max, false, width, dst, a, b),
-            BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh => self.decline(),
+            BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh => {
+                self.multiply_carryless(op == BinaryOp::CarrylessMulHigh, width, dst, a, b);
+            }
         }
     }
 

@@ -45,6 +45,8 @@ use trace::Trace;
 pub struct Features {
     /// FEAT_LSE: atomic accesses in one instruction.
     pub lse: bool,
+    /// FEAT_PMULL: carry-less products of 64 bits.
+    pub pmull: bool,
 }
 
 /// An instruction that may fault: what the guest's state is then.
@@ -169,7 +171,7 @@ impl Compiler {
         Self {
             layout,
             features,
-            trace: Trace::default(),
+            trace: Trace::new(features),
             asm: Assembler::new(),
             output: Output::default(),
             float,

@@ -4,7 +4,7 @@ use super::emitter::Emitter;
 use super::exits::OutOfLine;
 use super::extension::Shape;
 use super::registers::Need;
-use crate::a64::{Alu, Bits, Shift, X};
+use crate::a64::{Alu, Bits, F, Shift, V, X};
 use crate::ir::{BinaryOp, Value, Var, Width};
 
 impl Emitter<'_> {
@@ -115,6 +115,29 @@ impl Emitter<'_> {
             self.asm.bind(back);
         }
         self.finish_division(dst, d, width);
+    }
+
+    /// `dst` = the low or high half of the carry-less product. SIMD&FP registers are floating point's, so what two of them hold
+    /// is set aside.
+    pub fn multiply_carryless(&mut self, high: bool, width: Width, dst: Var, a: Value, b: Value) {
+        if width != Width::W64 || !self.features.pmull {
+            return self.decline();
+        }
+        let (v, w) = (V::new(30), V::new(31));
+        let (x, y) = (self.source(a, Need::Full), self.source(b, Need::Full));
+        let (of_v, of_w) = (self.claim(), self.claim());
+        self.asm.fmov_to_x(F::D, of_v, v);
+        self.asm.fmov_to_x(F::D, of_w, w);
+        self.asm.fmov_from_x(F::D, v, x);
+        self.asm.fmov_from_x(F::D, w, y);
+        // Their registers may get the result.
+        [x, y].into_iter().for_each(|x| self.unclaim(x));
+        self.asm.pmull(v, v, w);
+        let d = self.target(dst);
+        self.asm.umov_d(d, v, u8::from(high));
+        self.asm.fmov_from_x(F::D, v, of_v);
+        self.asm.fmov_from_x(F::D, w, of_w);
+        self.finish(dst, d, Shape::Wide);
     }
 
     /// `dst` = the remainder: a if b is 0, since the quotient is 0 then, and 0 where that does not fit.

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::Features;
 use super::float::Operation;
 use super::layout::Layout;
 use super::op::{Op, Test};
@@ -23,6 +24,7 @@ pub struct Step {
 /// The steps of a trace.
 #[derive(Debug, Default)]
 pub struct Trace {
+    features: Features,
     /// In order. The last one leaves.
     pub steps: Vec<Step>,
     /// The guest-virtual addresses of its instructions, in order.
@@ -34,6 +36,11 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// For CPUs with `features`.
+    pub fn new(features: Features) -> Self {
+        Self { features, ..Self::default() }
+    }
+
     /// Makes one list of `parts`, up to the first guest instruction that is not translated, or that is the one with the
     /// number `limit`.
     pub fn build(&mut self, parts: &[Block], limit: usize, layout: &Layout) {
@@ -111,7 +118,7 @@ impl Trace {
             operation.into_iter().for_each(|operation| self.push_step(Op::Float(operation)));
             return operation.is_some();
         }
-        let translates = insts.iter().all(translates);
+        let translates = insts.iter().all(|inst| translates(inst, self.features));
         if translates {
             insts.iter().for_each(|&inst| self.push_step(inst.into()));
         }
@@ -195,9 +202,10 @@ fn touches_float(inst: &Inst, layout: &Layout) -> bool {
 }
 
 /// Whether the code generator knows it.
-fn translates(inst: &Inst) -> bool {
-    !matches!(
-        inst,
-        Inst::Call { .. } | Inst::Binary { op: BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh, .. }
-    )
+fn translates(inst: &Inst, features: Features) -> bool {
+    match inst {
+        Inst::Call { .. } => false,
+        Inst::Binary { op: BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh, .. } => features.pmull,
+        _ => true,
+    }
 }

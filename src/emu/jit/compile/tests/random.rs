@@ -8,9 +8,14 @@ use super::machine::{DATA, Run, check};
 use super::programs::{BASE, constant, program};
 use crate::jit::compile::Features;
 
+/// Of CPUs that have some, and some not.
+pub fn features() -> impl Strategy<Value = Features> {
+    any::<(bool, bool)>().prop_map(|(lse, pmull)| Features { lse, pmull })
+}
+
 fn run() -> impl Strategy<Value = Run> {
-    (any::<bool>(), prop::bool::weighted(0.2), 0..1_u64 << 40).prop_map(|(lse, due, retired)| Run {
-        features: Features { lse },
+    (features(), prop::bool::weighted(0.2), 0..1_u64 << 40).prop_map(|(features, due, retired)| Run {
+        features,
         due,
         retired,
     })

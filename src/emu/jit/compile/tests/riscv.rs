@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::machine::{DATA, Run, check};
 use super::programs::{START, constant};
+use super::random::features;
 use crate::interp::Exception;
 use crate::ir::{Block, Terminator};
 use crate::jit::compile::Features;
@@ -227,7 +228,7 @@ fn compare(
     code: &[u32],
     trace: &[Block],
     registers: &[u64],
-    lse: bool,
+    features: Features,
     due: bool,
 ) -> Result<(), TestCaseError> {
     let mut vars = [0; 256];
@@ -236,7 +237,7 @@ fn compare(
     vars[69] = u64::MAX;
     let single: Vec<Block> =
         (0..code.len()).filter_map(|index| lift(code, START + 4 * index as u64, 1)).collect();
-    check(trace, &single, vars, Run { features: Features { lse }, due, retired: 0 })?;
+    check(trace, &single, vars, Run { features, due, retired: 0 })?;
     Ok(())
 }
 
@@ -247,10 +248,10 @@ proptest! {
         code in code(),
         choices in prop::collection::vec(any::<bool>(), 0..8),
         registers in prop::collection::vec(constant(), 32),
-        lse in any::<bool>(),
+        features in features(),
         due in prop::bool::weighted(0.2),
     ) {
-        compare(&code, &trace(&code, &choices), &registers, lse, due)?;
+        compare(&code, &trace(&code, &choices), &registers, features, due)?;
     }
 
     #[test]
@@ -258,11 +259,11 @@ proptest! {
         code in loop_code(),
         rounds in 1..6_usize,
         registers in prop::collection::vec(constant(), 32),
-        lse in any::<bool>(),
+        features in features(),
         due in prop::bool::weighted(0.3),
     ) {
         let round = lift(&code, START, 64);
         let trace: Vec<Block> = round.into_iter().cycle().take(rounds).collect();
-        compare(&code, &trace, &registers, lse, due)?;
+        compare(&code, &trace, &registers, features, due)?;
     }
 }

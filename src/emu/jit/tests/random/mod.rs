@@ -223,7 +223,7 @@ fn paging() -> impl Strategy<Value = Paging> {
 }
 
 fn features() -> impl Strategy<Value = Features> {
-    any::<bool>().prop_map(|lse| Features { lse })
+    any::<(bool, bool)>().prop_map(|(lse, pmull)| Features { lse, pmull })
 }
 
 const EXACT: Choice = Choice { float: true, exact: true };

@@ -39,7 +39,10 @@ fn harts_count_together() {
             .branch(NE, T1, ZERO, again);
         program.words(&[addi(S0, S0, -8), addi(A1, A1, -1)]).branch(NE, A1, ZERO, head);
         end_all(&mut program);
-        let (board, jit) = machine(&program, Options { features: Features { lse }, ..Options::default() });
+        let (board, jit) = machine(
+            &program,
+            Options { features: Features { lse, ..Features::default() }, ..Options::default() },
+        );
         jit.run_all(&board);
         assert_eq!(board.words(DATA..DATA + 16), [OFTEN * HARTS as u64; 2]);
     }
