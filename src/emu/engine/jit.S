@@ -130,7 +130,7 @@ engine_jit_faulted:
     mov     x1, #1
     b       1b
 
-// x0: 31 words, v0 to v28, FPCR and FPSR.
+// x0: 34 words, v0 to v31, FPCR and FPSR. Of v29 to v31 the guest has nothing when it is entered.
 .arch_extension fp
 .arch_extension simd
 .global engine_float_save
@@ -149,9 +149,10 @@ engine_float_save:
     stp     d22, d23, [x0, #176]
     stp     d24, d25, [x0, #192]
     stp     d26, d27, [x0, #208]
-    str     d28, [x0, #224]
+    stp     d28, d29, [x0, #224]
+    stp     d30, d31, [x0, #240]
     mrs     x1, fpsr
-    str     x1, [x0, #240]
+    str     x1, [x0, #264]
     ret
 .global engine_float_load
 engine_float_load:
@@ -170,7 +171,7 @@ engine_float_load:
     ldp     d24, d25, [x0, #192]
     ldp     d26, d27, [x0, #208]
     ldr     d28, [x0, #224]
-    ldr     x1, [x0, #232]
+    ldr     x1, [x0, #256]
     msr     fpcr, x1
     msr     fpsr, xzr
     ret

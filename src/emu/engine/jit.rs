@@ -14,8 +14,8 @@ use polyvisor_emu::riscv::LAYOUT;
 
 use crate::{cpu, exception::Frame, local::Local, translator};
 
-/// How many SIMD&FP registers hold guest registers, from v0 on.
-pub const FLOATS: usize = 29;
+/// How many SIMD&FP registers there are.
+pub const FLOATS: usize = 32;
 
 /// What [`enter`] and [`resume`] return.
 #[repr(C)]
@@ -39,7 +39,7 @@ pub struct Floats {
     pub status: u64,
 }
 
-const _: () = assert!(offset_of!(Floats, control) == 232 && offset_of!(Floats, status) == 240);
+const _: () = assert!(offset_of!(Floats, control) == 256 && offset_of!(Floats, status) == 264);
 
 /// The word of the guest register that the CPU's general register `number` holds.
 const fn word_of(number: u8) -> usize {

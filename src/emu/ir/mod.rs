@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 
 pub use builder::Builder;
 pub use float_op::{FloatKind, FloatOp, Format, Integer};
-pub use optimise::optimise;
+pub use optimise::{optimise, optimise_apart};
 
 use crate::memory::Size;
 

@@ -7,6 +7,7 @@
 
 use alloc::{vec, vec::Vec};
 
+use super::compile::float::Pending;
 use super::compile::{Compiled, ExitKind, Fault};
 use crate::a64;
 
@@ -113,8 +114,8 @@ pub struct Place {
     pub retired: u64,
     /// Host registers whose low 32 bits are to be sign-extended.
     pub pending: u32,
-    /// SIMD&FP registers whose high 32 bits are to become ones.
-    pub boxes: u32,
+    /// What the SIMD&FP registers lack.
+    pub floats: Pending,
 }
 
 /// What has been done since the start.
@@ -422,7 +423,7 @@ impl<C: CodeMemory> Cache<C> {
             pc: block.key.pc & !(PAGE - 1) | u64::from(fault.offset),
             retired: fault.retired.into(),
             pending: fault.pending,
-            boxes: fault.boxes,
+            floats: fault.floats,
         })
     }
 

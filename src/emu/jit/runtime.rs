@@ -10,6 +10,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use spin::relax::RelaxStrategy;
 
 use super::cache::{CodeMemory, ExitId, Key};
+use super::compile::float::Pending;
 use super::compile::{ExitKind, Home, Layout};
 use super::lockstep::{self, Mismatch};
 use super::shared::{Protection, Shared, Translated, count};
@@ -17,7 +18,7 @@ use super::tables::{Memory, SHARED, TableKey, Tables};
 use super::{trace, words};
 use crate::float::Rounding;
 use crate::interp::{Attention, Guest, Interpreter, Mapping, Outcome};
-use crate::ir::optimise;
+use crate::ir::optimise_apart;
 use crate::memory::{Access, Physical};
 
 /// The bit of the count of retired instructions that says that the hart is due.
@@ -25,8 +26,6 @@ const DUE: u64 = 1 << 63;
 /// From the checked entry of a block to the unchecked one.
 const BEHIND_CHECK: u64 = 4;
 const PAGE: u64 = 4096;
-/// What the high 32 bits of a variable are that holds a boxed number.
-const BOX: u64 = 0xffff_ffff_0000_0000;
 /// Bits of [`words::FLOAT_READY`]: it is so, and the guest rounds to nearest.
 const FLOAT_READY: u64 = 1 << 0;
 const FLOAT_NEAREST: u64 = 1 << 1;
@@ -59,7 +58,7 @@ pub trait Cpu {
     /// Brings the guest's floating-point registers into the CPU's, which then computes as the guest has it.
     fn load_float(&mut self, vars: &[u64; 256], rounding: Rounding);
 
-    /// Brings them back, and the exceptions that have been raised.
+    /// Brings them back, and the exceptions that have been raised; and v29 to v31 to [`words::FLOAT_TEMPORARIES`].
     fn save_float(&mut self, vars: &mut [u64; 256]);
 
     /// The guest has said that code may have been changed: what has been written without the MMU is to be passed to
@@ -286,9 +285,9 @@ where
             return self.interpret(guest, |interpreter, guest| interpreter.run_cold(guest, before));
         }
         let time = guest.vars()[usize::from(G::INSTRET.0)];
-        let shared = self.shared.clone();
+        let (shared, layout) = (self.shared.clone(), self.layout);
         let started = self.cpu.now();
-        let translated = shared.translate(key, time, || Self::lift(guest, key));
+        let translated = shared.translate(key, time, || Self::lift(guest, key, layout));
         shared.statistics().ticks.fetch_add(self.cpu.now().wrapping_sub(started), Relaxed);
         match translated {
             Translated::Block(_) => {}
@@ -301,7 +300,7 @@ where
     }
 
     /// The trace from `key` on.
-    fn lift(guest: &mut G, key: Key) -> alloc::vec::Vec<crate::ir::Block> {
+    fn lift(guest: &mut G, key: Key, layout: &Layout) -> alloc::vec::Vec<crate::ir::Block> {
         let physical = key.physical & !(PAGE - 1);
         trace::collect(key.pc, |pc, max| {
             let block = guest.lift_in(key.context, pc, max, &mut |guest, address| {
@@ -310,7 +309,7 @@ where
                 // What goes on on another page is the interpreter's.
                 code.filter(|_| on_page).ok_or_else(|| guest.access_fault(address, Access::Fetch))
             });
-            block.ok().map(optimise)
+            block.ok().map(|block| optimise_apart(block, &layout.floats))
         })
     }
 
@@ -433,14 +432,30 @@ where
         let Some(place) = place else { return };
         vars[usize::from(G::INSTRET.0)] = (vars[words::FRAME + 18] & !DUE).wrapping_add(place.retired);
         vars[usize::from(G::PC.0)] = place.pc;
-        if place.boxes != 0 {
+        if !place.floats.is_nothing() {
             self.save_float(guest);
-            for (global, home) in self.layout.homes.iter().enumerate() {
-                if let Home::V(register) = home
-                    && place.boxes >> register.number() & 1 != 0
-                {
-                    guest.vars()[global] |= BOX;
-                }
+            self.settle(guest.vars(), place.floats);
+        }
+    }
+
+    /// Does to the saved floating-point registers what translated code had not done yet.
+    fn settle(&self, vars: &mut [u64; 256], pending: Pending) {
+        let mut v = [0; 32];
+        let (homes, temporaries) = v.split_at_mut(29);
+        temporaries.copy_from_slice(&vars[words::FLOAT_TEMPORARIES..words::FLOAT_TEMPORARIES + 3]);
+        let pinned = |home: &Home| match home {
+            Home::V(register) => Some(usize::from(register.number() & 31)),
+            _ => None,
+        };
+        for (home, value) in self.layout.homes.iter().zip(&*vars) {
+            if let Some(place) = pinned(home).and_then(|number| homes.get_mut(number)) {
+                *place = *value;
+            }
+        }
+        pending.apply(&mut v);
+        for (home, value) in self.layout.homes.iter().zip(vars) {
+            if let Some(number) = pinned(home) {
+                *value = v[number];
             }
         }
     }

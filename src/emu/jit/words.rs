@@ -21,3 +21,9 @@ pub const FAULT_ADDRESS: usize = 229;
 pub const FAULT_SYNDROME: usize = 230;
 /// Not 0: floating-point registers are where translated code has them, and may be used.
 pub const FLOAT_READY: usize = 231;
+/// What floating-point code keeps out of line: [`SCRATCH_WORDS`](super::compile::float::SCRATCH_WORDS).
+pub const FLOAT_SCRATCH: usize = 232;
+/// The last three of them: when the guest's floating-point registers have been saved, v29 to v31.
+pub const FLOAT_TEMPORARIES: usize = FLOAT_SCRATCH + 3;
+
+const _: () = assert!(FLOAT_TEMPORARIES + 3 == FLOAT_SCRATCH + super::compile::float::SCRATCH_WORDS as usize);

@@ -6,7 +6,7 @@ use crate::a64;
 use crate::ir::Var;
 use crate::jit::compile::Home;
 use crate::jit::compile::layout::{GLOBALS, Layout};
-use crate::jit::words::FLOAT_READY;
+use crate::jit::words::{FLOAT_READY, FLOAT_SCRATCH};
 
 /// Registers in the order of the host's. There are 25: without `gp` and some temporaries, which compilers take last. Those in
 /// memory (`gp`, `t0`, `t2`, `t4`, `t5`, `t6`) are 1.0 % of the register operands in Debian's kernel 6.12 (3.2 % of those in
@@ -22,8 +22,8 @@ const PINNED_FLOATS: usize = 29;
 /// The last of them are in memory: those that compilers take last, `ft8` to `ft10`. `ft11` takes the place of the first.
 const FLOATS_IN_MEMORY: [usize; 3] = [28, 29, 30];
 
-/// The homes of a hart's globals. `float_ready` is [`Layout::float_ready`].
-pub const fn layout(float_ready: u8) -> Layout {
+/// The homes of a hart's globals. `float_ready` and `float_scratch` are those of [`Layout`].
+pub const fn layout(float_ready: u8, float_scratch: u8) -> Layout {
     let mut homes = [Home::Memory; GLOBALS];
     let mut at = 0;
     while at < PINNED.len() {
@@ -44,11 +44,12 @@ pub const fn layout(float_ready: u8) -> Layout {
         floats: F as u8..F as u8 + 32,
         float_flags: Var(FFLAGS as u8),
         float_ready,
+        float_scratch,
     }
 }
 
 /// The homes of a hart's globals, for the JIT's runtime.
-pub static LAYOUT: Layout = layout(FLOAT_READY as u8);
+pub static LAYOUT: Layout = layout(FLOAT_READY as u8, FLOAT_SCRATCH as u8);
 
 #[cfg(test)]
 mod tests {
@@ -58,7 +59,7 @@ mod tests {
 
     #[test]
     fn registers_share_nothing() {
-        let layout = layout(200);
+        let layout = layout(200, 201);
         let mut integers = HashSet::new();
         let mut floats = HashSet::new();
         for (global, home) in layout.homes.iter().enumerate() {

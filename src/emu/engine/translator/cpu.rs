@@ -9,7 +9,7 @@ use polyvisor_emu::jit::cache::Key;
 use polyvisor_emu::jit::compile::{Features, Home};
 use polyvisor_emu::jit::lockstep::Mismatch;
 use polyvisor_emu::jit::runtime::{Cpu, Left};
-use polyvisor_emu::jit::words::{FAULT_SYNDROME, LEAVE};
+use polyvisor_emu::jit::words::{FAULT_SYNDROME, FLOAT_TEMPORARIES, LEAVE};
 use polyvisor_emu::memory::Size;
 use polyvisor_emu::riscv::LAYOUT;
 
@@ -107,6 +107,8 @@ impl Cpu for HartCpu {
                 vars[global] = *value;
             }
         }
+        let temporaries = floats.registers.iter().skip(29);
+        vars.iter_mut().skip(FLOAT_TEMPORARIES).zip(temporaries).for_each(|(word, value)| *word = *value);
         vars[usize::from(LAYOUT.float_flags.0)] |= u64::from(Self::flags(floats.status).bits());
     }
 

@@ -1,5 +1,7 @@
 //! Constants and copies: operands become what they are known to be, and operations on constants become constants.
 
+use core::ops::Range;
+
 use super::super::{BinaryOp, Block, Inst, Terminator, UnaryOp, Value, Var, Width, eval};
 
 /// How many variables there are.
@@ -13,15 +15,16 @@ enum Known {
     Copy { of: Var, version: u32 },
 }
 
-struct Knowledge {
+struct Knowledge<'a> {
     known: [Known; VARS],
     /// How often each variable may have changed.
     versions: [u32; VARS],
+    apart: &'a Range<u8>,
 }
 
-/// Propagates constants and copies through the block.
-pub fn propagate(block: &mut Block) {
-    let mut knowledge = Knowledge { known: [Known::Nothing; VARS], versions: [0; VARS] };
+/// Propagates constants and copies through the block; copies only where both variables are in `apart`, or neither is.
+pub fn propagate(block: &mut Block, apart: &Range<u8>) {
+    let mut knowledge = Knowledge { known: [Known::Nothing; VARS], versions: [0; VARS], apart };
     for inst in &mut block.insts {
         inst.visit_operands(|operand| *operand = knowledge.value(*operand));
         *inst = simplify(knowledge.decide(*inst));
@@ -46,7 +49,7 @@ pub fn propagate(block: &mut Block) {
     };
 }
 
-impl Knowledge {
+impl Knowledge<'_> {
     /// What to use instead of an operand.
     fn value(&self, operand: Value) -> Value {
         let Value::Var(var) = operand else { return operand };
@@ -77,6 +80,7 @@ impl Knowledge {
                 Value::Var(of) if of == dst => return,
                 // A temporary is not made to live longer than its guest instruction.
                 Value::Var(of) if of.is_temporary() => Known::Nothing,
+                Value::Var(of) if self.apart.contains(&of.0) != self.apart.contains(&dst.0) => Known::Nothing,
                 Value::Var(of) => Known::Copy { of, version: self.versions[usize::from(of.0)] },
             },
             _ => Known::Nothing,

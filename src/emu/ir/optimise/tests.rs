@@ -121,3 +121,14 @@ fn nothing_is_nothing() {
     });
     assert_eq!(block, ["g2 = move.s32 g2", "g3 = move 0", "leave"]);
 }
+
+#[test]
+fn copies_between_registers_of_different_kinds_stay_what_they_are() {
+    let mut builder = Builder::new(0x1000);
+    builder.instruction(4);
+    builder.set(X2, X1);
+    builder.binary(BinaryOp::Add, Width::W64, X3, X2, 1);
+    let block = super::optimise_apart(builder.finish(Terminator::Indirect { target: X2 }), &(1..2));
+    assert_eq!(block.insts.iter().map(ToString::to_string).nth(1).unwrap(), "g3 = add g2, 1");
+    assert_eq!(block.end, Terminator::Indirect { target: X2 });
+}

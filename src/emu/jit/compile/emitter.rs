@@ -65,6 +65,9 @@ impl<'a> Emitter<'a> {
         let trace = self.trace;
         for &step in &trace.steps {
             self.step = step;
+            if step.op.shows_state() && !matches!(step.op, Op::Float(_)) {
+                self.check_underflow();
+            }
             self.emit();
             self.tell_float();
             self.release();
@@ -115,7 +118,18 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Tells floating point, which remembers what it has tested, what has become of the step's result.
+    /// The checks that floating-point code has put off: before the guest's state may be seen.
+    fn check_underflow(&mut self) {
+        if self.float.as_ref().is_some_and(|float| float.wants_check()) {
+            let x = self.claim();
+            if let Some(float) = &mut self.float {
+                float.check(self.asm, x);
+            }
+            self.release_claims();
+        }
+    }
+
+    /// Tells it what has become of the step's result.
     fn tell_float(&mut self) {
         let by = match self.step.op {
             Op::Float(_) => return,

@@ -3,7 +3,7 @@
 use super::compare::Comparison;
 use super::emitter::{DUE, Emitter};
 use super::extension::Facts;
-use super::float::Float;
+use super::float::Pending;
 use super::layout::{RETIRED, TABLES};
 use super::op::Test;
 use super::registers::Need;
@@ -34,8 +34,8 @@ pub enum Way {
 #[derive(Debug, Clone, Copy)]
 pub struct State {
     pub facts: Facts,
-    /// SIMD&FP registers that are not in their boxes yet.
-    pub boxes: u32,
+    /// What the SIMD&FP registers lack.
+    pub floats: Pending,
     /// Guest instructions of the trace that are complete.
     pub retired: u16,
     /// The guest instruction that leaves.
@@ -81,7 +81,7 @@ pub enum OutOfLine {
 impl Emitter<'_> {
     /// What is so now.
     pub fn state(&self) -> State {
-        State { facts: self.facts, boxes: self.boxes(), retired: self.step.retired, pc: self.pc() }
+        State { facts: self.facts, floats: self.floats(), retired: self.step.retired, pc: self.pc() }
     }
 
     /// A label for a way out that branches off here.
@@ -143,7 +143,7 @@ impl Emitter<'_> {
     /// `counted` on.
     fn settle(&mut self, state: State, pending: u32, counted: u16) {
         self.extend_all(state.facts.pending & !pending);
-        Float::settle(self.asm, state.boxes);
+        state.floats.settle(self.asm);
         self.count(i64::from(state.retired) - i64::from(counted));
     }
 

@@ -36,6 +36,8 @@ pub struct Layout {
     /// Which of the hart's words says whether floating-point code may run: bit 0 if the SIMD&FP registers hold the guest's
     /// and FPCR is set, bit 1 if, what is more, the guest rounds to nearest.
     pub float_ready: u8,
+    /// The first of the hart's words that [`Float::new`](super::float::Float::new) wants.
+    pub float_scratch: u8,
 }
 
 impl Layout {

@@ -4,7 +4,7 @@ use super::Fault;
 use super::emitter::Emitter;
 use super::exits::Way;
 use super::extension::Shape;
-use super::float::{Operation, Surroundings};
+use super::float::{Operation, Pending, Surroundings};
 use super::registers::Need;
 use crate::a64::{Assembler, Barrier, Bits, Cond, Ext, Label, Mode, X};
 use crate::ir::{Order, Value, Var};
@@ -24,23 +24,23 @@ pub const fn releases(order: Order) -> bool {
 }
 
 impl Emitter<'_> {
-    /// The SIMD&FP registers that are not in their boxes yet.
-    pub fn boxes(&self) -> u32 {
-        self.float.as_ref().map_or(0, |float| float.pending())
+    /// What the SIMD&FP registers lack.
+    pub fn floats(&self) -> Pending {
+        self.float.as_ref().map_or_else(Pending::default, |float| float.pending())
     }
 
     /// The next instruction may fault.
     pub fn may_fault(&mut self) {
-        self.may_fault_with(self.boxes());
+        self.may_fault_with(self.floats());
     }
 
-    fn may_fault_with(&mut self, boxes: u32) {
+    fn may_fault_with(&mut self, floats: Pending) {
         self.output.faults.push(Fault {
             word: self.asm.here() as u16,
             offset: (self.pc() & OFFSET) as u16,
             retired: self.step.retired,
             pending: self.facts.pending & super::exits::PINNED,
-            boxes,
+            floats,
         });
     }
 
@@ -142,13 +142,13 @@ impl Surroundings for Emitter<'_> {
         self.finish(dst, register, shape);
     }
 
-    fn may_fault(&mut self, pending: u32) {
+    fn may_fault(&mut self, pending: Pending) {
         self.may_fault_with(pending);
     }
 
-    fn interpret(&mut self, pending: u32) -> Label {
+    fn interpret(&mut self, pending: Pending) -> Label {
         let mut state = self.state();
-        state.boxes = pending;
+        state.floats = pending;
         self.out_of_line_from(Way::Interpret(self.pc()), state)
     }
 }

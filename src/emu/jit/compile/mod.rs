@@ -34,10 +34,10 @@ use alloc::vec::Vec;
 pub use layout::{Home, Layout};
 
 use crate::a64::Assembler;
-use crate::ir::Block;
+use crate::ir::{Block, Var};
 use emitter::Emitter;
 use exits::{Joint, OutOfLine};
-use float::Float;
+use float::{Float, Pending};
 use trace::Trace;
 
 /// What the CPU has beyond Armv8.0.
@@ -60,8 +60,8 @@ pub struct Fault {
     pub retired: u16,
     /// The general registers whose low 32 bits are to be sign-extended.
     pub pending: u32,
-    /// The SIMD&FP registers whose high 32 bits are to become ones.
-    pub boxes: u32,
+    /// What the SIMD&FP registers lack.
+    pub floats: Pending,
 }
 
 /// A way out of a block.
@@ -167,7 +167,7 @@ pub struct Compiler {
 impl Compiler {
     /// A compiler for guests whose state is where `layout` says, and for CPUs with `features`.
     pub fn new(layout: Layout, features: Features) -> Self {
-        let float = Float::new(layout.floats.clone(), layout.float_flags);
+        let float = Float::new(layout.floats.clone(), layout.float_flags, Var(layout.float_scratch));
         Self {
             layout,
             features,

@@ -223,7 +223,12 @@ impl Emitter<'_> {
             Value::Var(var) if var.is_temporary() => self.temporary(var),
             Value::Var(var) => match self.layout.home(var) {
                 Home::X(x) => x,
-                Home::Memory | Home::V(_) => self.copy(var),
+                Home::Memory => self.copy(var),
+                Home::V(_) => {
+                    // What floating-point code has there is moved by floating-point code only.
+                    self.decline();
+                    X::ZR
+                }
             },
         };
         if need == Need::Full {

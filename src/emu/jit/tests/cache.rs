@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::machine::{CODE, Code};
 use crate::jit::cache::{BlockId, Cache, ExitId, Key};
+use crate::jit::compile::float::Pending;
 use crate::jit::compile::{Compiled, Exit, ExitKind, Fault};
 
 const RAM: u64 = 0x8000_0000;
@@ -51,7 +52,8 @@ impl Machine {
             words.extend([0x1400_0001, 0x9400_0000, number]);
         }
         let offset = (key.pc & 0xfff) as u16;
-        let faults = [Fault { word: 1, offset: offset + 4, retired: 1, pending: 6, boxes: 8 }];
+        let faults =
+            [Fault { word: 1, offset: offset + 4, retired: 1, pending: 6, floats: Pending::default() }];
         let compiled = Compiled {
             words: &words,
             faults: &faults,
@@ -118,7 +120,7 @@ fn addresses_lead_back_to_blocks_exits_and_guest_instructions() {
         assert!(machine.cache.locate(entry).is_none());
         let place = machine.cache.locate(entry + 4).unwrap();
         let pc = machine.cache.block(block).unwrap().key.pc;
-        assert_eq!((place.pc, place.retired, place.pending, place.boxes), (pc + 4, 1, 6, 8));
+        assert_eq!((place.pc, place.retired, place.pending), (pc + 4, 1, 6));
     }
     let exit = machine.leave(last, 0);
     assert_eq!(machine.cache.exit(exit), Some(jump(7)));

@@ -407,6 +407,9 @@ impl Cpu for Simulated {
         for (global, register) in self.floats() {
             variables[global] = self.simulator.v[register] as u64;
         }
+        for (number, v) in self.simulator.v[29..].iter().enumerate() {
+            variables[words::FLOAT_TEMPORARIES + number] = *v as u64;
+        }
         let raised = self.simulator.fpsr;
         assert_eq!(raised & 8, 0, "underflow is found out otherwise");
         // A64: invalid, by zero, overflow, underflow, inexact, from bit 0 on; RISC-V has them the other way round.

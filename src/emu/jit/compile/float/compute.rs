@@ -2,8 +2,8 @@
 
 use super::underflow::Guarded;
 use super::{
-    Float, Needs, Operand, Origin, Surroundings, T0, Tail, format,
-    registers::{V29, V30, V31},
+    Float, Needs, Operand, Surroundings, T0, Tail, format,
+    registers::{Origin, V29, V30, V31, mask},
 };
 use crate::a64::{Assembler, Bits, Cond, F, Frint, IntRound, V};
 use crate::ir::{FloatKind, FloatOp, Format, Integer, Var};
@@ -31,7 +31,7 @@ const fn int_round(rounding: u8) -> Option<IntRound> {
 }
 
 /// How FPCR must be for an operation; `None` if there is no code for it.
-fn needs(op: FloatOp, mode: u8) -> Option<Needs> {
+pub(super) fn needs(op: FloatOp, mode: u8) -> Option<Needs> {
     let by_fpcr = match mode {
         rounding::DYNAMIC => Some(Needs::Ready),
         rounding::NEAREST => Some(Needs::Nearest),
@@ -104,16 +104,15 @@ impl Float {
         rounding: u8,
         dst: Var,
         operands: [Operand; 3],
-    ) -> bool {
-        let Some(needs) = needs(op, rounding) else { return false };
-        self.needs = self.needs.max(needs);
+    ) {
         let f = format(op.format);
         match op.kind {
             FloatKind::FromInteger(integer) => {
                 let (bits, signed) = shape(integer);
                 let [Operand { value, .. }, ..] = operands;
+                let [] = self.find(c, f, [], Some(dst));
+                let v = self.result(c, dst, 0, V29);
                 let x = c.source(value, bits, T0);
-                let v = Self::result(c, dst, V29);
                 c.asm().int_to_float(f, signed, bits, v, x);
                 self.put(c, f, dst, v);
             }
@@ -124,46 +123,40 @@ impl Float {
             | FloatKind::LessQuiet
             | FloatKind::LessEqualQuiet => self.compare(c, f, op.kind, dst, operands),
             FloatKind::Min | FloatKind::Max => self.choose(c, f, op.kind, dst, operands),
-            _ => {
-                let origins = self.find_all(c, op, operands);
-                self.arithmetic(c, f, Arithmetic { op, rounding }, dst, origins);
-            }
+            _ => self.arithmetic(c, Arithmetic { op, rounding }, dst, operands),
         }
-        true
-    }
-
-    /// Where the operands are, as many as there are; the others are no use.
-    fn find_all(&mut self, c: &mut impl Surroundings, op: FloatOp, operands: [Operand; 3]) -> [Origin; 3] {
-        let [a, b, addend] = operands;
-        let count = op.kind.operands();
-        let mut find = |nth: usize, operand| match nth < count {
-            true => self.find(c, operand),
-            false => Origin::Bits(0),
-        };
-        [find(0, a), find(1, b), find(2, addend)]
     }
 
     fn arithmetic(
         &mut self,
         c: &mut impl Surroundings,
-        f: F,
         what: Arithmetic,
         dst: Var,
-        origins: [Origin; 3],
+        [a, b, addend]: [Operand; 3],
     ) {
+        let (f, for_dst) = (what.source(), Some(dst));
+        const NONE: Origin = Origin::Bits(0);
+        let origins = match what.op.kind.operands() {
+            1 => {
+                let [a] = self.find(c, f, [a], for_dst);
+                [a, NONE, NONE]
+            }
+            2 => {
+                let [a, b] = self.find(c, f, [a, b], for_dst);
+                [a, b, NONE]
+            }
+            _ => self.find(c, f, [a, b, addend], for_dst),
+        };
+        let operation = Guarded { what, origins };
+        let guarded = what.may_underflow();
+        // What has underflowed is computed again: its operands are not overwritten before that is known.
+        let result = self.result(c, dst, if guarded { operation.registers() } else { 0 }, V29);
         let registers = what.bring(c.asm(), origins);
-        let home = Self::result(c, dst, V29);
-        if !what.may_underflow() {
-            what.emit(c.asm(), home, registers);
-            return self.put(c, f, dst, home);
-        }
-        // What has underflowed is computed again from the same operands: they are not overwritten before that is known.
-        let overwrites = origins.contains(&Origin::V(home));
-        let result = if overwrites { V29 } else { home };
         what.emit(c.asm(), result, registers);
-        let guarded = Guarded { what, origins, result };
-        self.check_underflow(c.asm(), guarded);
-        self.put(c, f, dst, result);
+        if guarded {
+            self.guard(c.asm(), operation);
+        }
+        self.put(c, what.format(), dst, result);
     }
 
     /// FCVTxx gives 0 for a NaN and raises the same flags as RISC-V's conversions do; it is right in all else. So a result
@@ -178,10 +171,12 @@ impl Float {
         [operand, ..]: [Operand; 3],
     ) {
         let (bits, signed) = shape(integer);
-        let mut v = self.find(c, operand).bring(c.asm(), f, V29);
+        let [origin] = self.find(c, f, [operand], None);
+        let mut v = origin.bring(c.asm(), f, V29);
         let round = int_round(rounding).unwrap_or_else(|| {
-            c.asm().frint(f, Frint::X, V29, v);
-            v = V29;
+            let integral = self.temporary(c.asm(), mask(v));
+            c.asm().frint(f, Frint::X, integral, v);
+            v = integral;
             IntRound::Z
         });
         let x = c.target(dst, T0);
@@ -203,8 +198,8 @@ impl Float {
         dst: Var,
         [a, b, _]: [Operand; 3],
     ) {
-        let n = self.find(c, a).bring(c.asm(), f, V29);
-        let m = self.find(c, b).bring(c.asm(), f, V30);
+        let [n, m] = self.find(c, f, [a, b], None);
+        let (n, m) = (n.bring(c.asm(), f, V29), m.bring(c.asm(), f, V30));
         let x = c.target(dst, T0);
         let asm = c.asm();
         // FCMPE: quiet NaNs are invalid, too. A NaN gives C and V: neither of these conditions.
@@ -232,11 +227,10 @@ impl Float {
         dst: Var,
         [a, b, _]: [Operand; 3],
     ) {
-        let (n, m) = (self.find(c, a), self.find(c, b));
-        let home = Self::result(c, dst, V31);
-        let result = if [n, m].contains(&Origin::V(home)) { V31 } else { home };
+        let [n, m] = self.find(c, f, [a, b], Some(dst));
+        let (n, m) = (n.bring(c.asm(), f, V29), m.bring(c.asm(), f, V30));
+        let result = self.result(c, dst, mask(n) | mask(m), V31);
         let asm = c.asm();
-        let (n, m) = (n.bring(asm, f, V29), m.bring(asm, f, V30));
         match kind {
             FloatKind::Min => asm.fminnm(f, result, n, m),
             _ => asm.fmaxnm(f, result, n, m),

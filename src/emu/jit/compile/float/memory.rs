@@ -6,9 +6,10 @@
 //! around the engine's half of the table there is nothing mapped for as far as an access gets from a base that has been
 //! tested.
 
-use super::{Float, Origin, Surroundings, T0, format, registers::V29};
+use super::registers::{Origin, V29};
+use super::{Float, Operand, Surroundings, T0};
 use crate::a64::{Alu, Bits, F, X};
-use crate::ir::{Format, Value, Var};
+use crate::ir::{Value, Var};
 
 /// Bytes at both ends of the engine's addresses that are not mapped: [2^47, 2^47 + `GUARD`) and [2^48 - `GUARD`, 2^48).
 pub const GUARD: u64 = 16 << 10;
@@ -59,63 +60,57 @@ const fn is_engines(address: u64) -> bool {
     address >> 47 == 1
 }
 
+/// Whether there is code for an access: unless it is known to be one of the engine's memory.
+pub fn is_guests(base: Value, offset: i32) -> bool {
+    let offset = i64::from(offset);
+    let near = (-FARTHEST..FARTHEST).contains(&offset);
+    match base {
+        Value::Const(base) => {
+            let address = base.wrapping_add_signed(offset);
+            near && !is_engines(address) && !is_engines(address.wrapping_add(8))
+        }
+        Value::Var(_) => near,
+    }
+}
+
 impl Float {
-    pub(super) fn load(
-        &mut self,
-        c: &mut impl Surroundings,
-        of: Format,
-        dst: Var,
-        base: Value,
-        offset: i32,
-    ) -> bool {
-        let f = format(of);
-        let Some((base, offset)) = self.address(c, f, base, offset) else { return false };
-        let v = Self::result(c, dst, V29);
-        c.may_fault(self.pending);
+    pub(super) fn load(&mut self, c: &mut impl Surroundings, f: F, dst: Var, base: Value, offset: i32) {
+        let [] = self.find(c, f, [], Some(dst));
+        let (base, offset) = self.address(c, f, base, offset);
+        let v = self.result(c, dst, 0, V29);
+        c.may_fault(self.pending());
         c.asm().fload(f, v, base, offset);
         self.put(c, f, dst, v);
-        true
     }
 
-    pub(super) fn store(
-        &mut self,
-        c: &mut impl Surroundings,
-        of: Format,
-        base: Value,
-        offset: i32,
-        value: Var,
-    ) -> bool {
-        let f = format(of);
-        let Some((base, offset)) = self.address(c, f, base, offset) else { return false };
-        let value = match of {
-            Format::Double => self.whole(c, value),
-            Format::Single => Origin::of(c, value),
+    pub(super) fn store(&mut self, c: &mut impl Surroundings, f: F, base: Value, offset: i32, value: Var) {
+        let whole = Operand { value: value.into(), boxed: false };
+        let origin = match f {
+            F::D => self.find(c, f, [whole], None)[0],
+            F::S => self.origin(c, value),
         };
-        let v = value.bring(c.asm(), f, V29);
-        c.may_fault(self.pending);
+        if !matches!(origin, Origin::V(_)) {
+            self.vacate(c.asm(), T0);
+        }
+        let (base, offset) = self.address(c, f, base, offset);
+        let v = origin.bring(c.asm(), f, V29);
+        c.may_fault(self.pending());
         c.asm().fstore(f, v, base, offset);
-        true
     }
 
-    /// A base and an offset that can be encoded. `None`, with nothing emitted, if the address is not the guest's.
-    fn address(&mut self, c: &mut impl Surroundings, f: F, base: Value, offset: i32) -> Option<(X, i64)> {
+    /// A base and an offset that can be encoded, which are the guest's. The base may be T0.
+    fn address(&mut self, c: &mut impl Surroundings, f: F, base: Value, offset: i32) -> (X, i64) {
         let offset = i64::from(offset);
-        if !(-FARTHEST..FARTHEST).contains(&offset) {
-            return None;
-        }
+        self.check(c.asm(), T0);
         let var = match base {
             Value::Const(base) => {
-                let address = base.wrapping_add_signed(offset);
-                if is_engines(address) || is_engines(address.wrapping_add(8)) {
-                    return None;
-                }
-                return Some((c.source(Value::Const(address), Bits::W64, T0), 0));
+                return (c.source(Value::Const(base.wrapping_add_signed(offset)), Bits::W64, T0), 0);
             }
             Value::Var(var) => var,
         };
         let register = c.source(base, Bits::W64, T0);
         if !self.tested.test(var) {
-            let engines = c.interpret(self.pending);
+            let engines = c.interpret(self.pending());
             if self.tested.high {
                 c.asm().tbz(register, 63, engines);
             } else {
@@ -123,10 +118,10 @@ impl Float {
             }
         }
         if encodable(f, offset) {
-            return Some((register, offset));
+            return (register, offset);
         }
         c.asm().alu_imm(Alu::Add, Bits::W64, T0, register, offset.cast_unsigned());
-        Some((T0, 0))
+        (T0, 0)
     }
 }
 

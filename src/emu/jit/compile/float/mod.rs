@@ -10,6 +10,7 @@ mod compute;
 mod memory;
 mod moves;
 mod operation;
+mod pool;
 mod registers;
 mod tail;
 #[cfg(test)]
@@ -21,20 +22,22 @@ use core::ops::Range;
 
 pub use memory::GUARD;
 pub use operation::{Operand, Operation, Sign};
+pub use registers::Pending;
 
 use super::Home;
-use crate::a64::{Assembler, Bits, F, Label, X};
+use crate::a64::{Assembler, Bits, F, Label, V, X};
 use crate::ir::{Format, Value, Var};
 use memory::Tested;
-use registers::Origin;
 use tail::Tail;
-use underflow::Underflow;
+use underflow::{Check, Guarded};
 
-/// The general registers that are free.
+/// The general registers that are free; `T3` is saved before it is used.
 const T0: X = X::new(16);
 const T1: X = X::new(17);
-const T2: X = X::new(29);
 const T3: X = X::new(30);
+
+/// How many words [`Float::new`] wants.
+pub const SCRATCH_WORDS: u8 = underflow::SCRATCH_WORDS;
 
 /// The format as A64 has it.
 const fn format(format: Format) -> F {
@@ -44,8 +47,12 @@ const fn format(format: Format) -> F {
     }
 }
 
-/// What floating-point code needs of the compiler that it is part of. Registers x16, x17, x29 and x30 and v29 to v31 are
-/// free between guest instructions; [`Float`] uses them as it likes within one.
+/// What floating-point code needs of the compiler that it is part of.
+///
+/// x16 and x17 are free when a guest instruction is compiled; [`Float`] uses them as it likes. v29 to v31 are its own
+/// throughout: other code that uses them calls [`Float::vacate`] before. And before it emits anything by which the block may be
+/// left, or that may fault, it calls [`Float::check`]. An exit settles what [`Float::pending`] was where it branches off, a fault's
+/// entry in the side table says it.
 pub trait Surroundings {
     /// Where code goes.
     fn asm(&mut self) -> &mut Assembler;
@@ -66,11 +73,11 @@ pub trait Surroundings {
     fn computed(&mut self, dst: Var, register: X, bits: Bits);
 
     /// The next instruction may fault, while this is [`Float::pending`].
-    fn may_fault(&mut self, pending: u32);
+    fn may_fault(&mut self, pending: Pending);
 
-    /// A label out of line where the block is left for the interpreter, which executes the current guest instruction, and
-    /// before that [`Float::settle`] is called for `pending`.
-    fn interpret(&mut self, pending: u32) -> Label;
+    /// A label out of line where `pending` is settled and the block left for the interpreter, which executes the current guest
+    /// instruction.
+    fn interpret(&mut self, pending: Pending) -> Label;
 }
 
 /// What must hold for a block's floating-point code to be entered: to be checked at its entry, and not by branches back to
@@ -90,28 +97,42 @@ pub enum Needs {
 pub struct Float {
     registers: Range<u8>,
     flags: Var,
+    scratch: Var,
     needs: Needs,
     /// The registers, from the first one on, that are known to hold a binary32 in a box.
     boxed: u32,
-    /// See [`Self::pending`].
-    pending: u32,
+    /// The homes of those whose boxes are not closed yet: upper bits that are not ones.
+    boxes: u32,
+    /// Who lives in each of the temporaries instead of its home.
+    moved: [Option<(Var, V)>; 3],
+    /// Registers that hold a number that is known otherwise, too.
+    known: Vec<(Var, F, Value)>,
     tested: Tested,
-    underflows: Vec<Underflow>,
+    /// Operations that may underflow; the first `checked` are checked.
+    guarded: Vec<Guarded>,
+    checked: usize,
+    checks: Vec<Check>,
     tails: Vec<Tail>,
 }
 
 impl Float {
     /// `registers` are the globals that are floating-point registers, at most 32; `flags` is the one (in memory) with the
-    /// guest's exception flags, as [`crate::float::Flags`] has them.
-    pub const fn new(registers: Range<u8>, flags: Var) -> Self {
+    /// guest's exception flags, as [`crate::float::Flags`] has them. `scratch` is the first of [`SCRATCH_WORDS`] words of the
+    /// hart's that nobody else uses.
+    pub const fn new(registers: Range<u8>, flags: Var, scratch: Var) -> Self {
         Self {
             registers,
             flags,
+            scratch,
             needs: Needs::Nothing,
             boxed: 0,
-            pending: 0,
+            boxes: 0,
+            moved: [None; 3],
+            known: Vec::new(),
             tested: Tested::new(),
-            underflows: Vec::new(),
+            guarded: Vec::new(),
+            checked: 0,
+            checks: Vec::new(),
             tails: Vec::new(),
         }
     }
@@ -120,22 +141,34 @@ impl Float {
     pub fn start(&mut self, pc: u64) {
         self.needs = Needs::Nothing;
         self.boxed = 0;
-        self.pending = 0;
+        self.boxes = 0;
+        self.moved = [None; 3];
+        self.known.clear();
         self.tested.start(pc);
-        self.underflows.clear();
+        self.guarded.clear();
+        self.checked = 0;
+        self.checks.clear();
         self.tails.clear();
     }
 
     /// Compiles a guest instruction. `false`: nothing has been emitted, the interpreter is to execute it.
     pub fn compile(&mut self, c: &mut impl Surroundings, operation: &Operation) -> bool {
-        self.needs = self.needs.max(Needs::Ready);
+        let needs = match *operation {
+            Operation::Compute { op, rounding, .. } => compute::needs(op, rounding),
+            Operation::Load { base, offset, .. } | Operation::Store { base, offset, .. } => {
+                memory::is_guests(base, offset).then_some(Needs::Ready)
+            }
+            _ => Some(Needs::Ready),
+        };
+        let Some(needs) = needs else { return false };
+        self.needs = self.needs.max(needs);
         match *operation {
             Operation::Compute { op, rounding, dst, operands } => {
-                return self.compute(c, op, rounding, dst, operands);
+                self.compute(c, op, rounding, dst, operands);
             }
-            Operation::Load { format, dst, base, offset } => return self.load(c, format, dst, base, offset),
-            Operation::Store { format, base, offset, value } => {
-                return self.store(c, format, base, offset, value);
+            Operation::Load { format: of, dst, base, offset } => self.load(c, format(of), dst, base, offset),
+            Operation::Store { format: of, base, offset, value } => {
+                self.store(c, format(of), base, offset, value);
             }
             Operation::Absolute { format: of, dst, a } => {
                 self.change_sign(c, format(of), dst, a, Assembler::fabs);
@@ -150,20 +183,16 @@ impl Float {
         true
     }
 
-    /// The guest changes a global that is not a floating-point register: to what it was plus `Some` number.
+    /// Whether [`Self::check`] would emit anything.
+    pub fn wants_check(&self) -> bool {
+        self.checked < self.guarded.len()
+    }
+
+    /// The guest changes a global that is not a floating-point register: to what it was plus `Some` number. To be called when
+    /// the code that does so has been emitted.
     pub fn changed(&mut self, var: Var, by: Option<i64>) {
         self.tested.changed(var, by);
-    }
-
-    /// The SIMD&FP registers (bit n: Vn) whose upper 32 bits are to become ones before anybody sees them: an exit out of line
-    /// calls [`Self::settle`] with what this was where it branches off, a fault's entry in the side table says it.
-    pub fn pending(&self) -> u32 {
-        self.pending
-    }
-
-    /// [`Self::settle`] in line, before the end of the block. Nothing is pending then.
-    pub fn settle_all(&mut self, asm: &mut Assembler) {
-        Self::settle(asm, core::mem::take(&mut self.pending));
+        self.known.retain(|&(_, _, value)| value != Value::Var(var));
     }
 
     /// Emits what has been put out of line, after the block's main part.
@@ -171,7 +200,7 @@ impl Float {
         for tail in self.tails.drain(..) {
             tail.emit(asm);
         }
-        self.underflows_out_of_line(asm);
+        self.checks_out_of_line(asm);
     }
 
     /// What the code needs.

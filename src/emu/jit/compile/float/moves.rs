@@ -1,8 +1,8 @@
 //! Moves and signs.
 
 use super::{
-    Float, Operand, Origin, Sign, Surroundings, T0, T1, format,
-    registers::{V29, constant, word},
+    Float, Operand, Sign, Surroundings, T0, T1, format,
+    registers::{Origin, V29, V30, constant, word},
 };
 use crate::a64::{Alu, Assembler, Bits, Ext, F, Mode, V, X};
 use crate::ir::{Format, Value, Var};
@@ -27,31 +27,45 @@ impl Float {
             }
             Value::Const(value) => self.set_constant(c, F::D, dst, value),
             Value::Var(var) if self.is_register(var) => {
-                let f = if a.boxed || self.is_boxed(var) { F::S } else { F::D };
-                let scratch = Self::result(c, dst, V29);
-                let v = self.find(c, a).bring(c.asm(), f, scratch);
+                let boxed = a.boxed || self.is_boxed(var);
+                let f = if boxed { F::S } else { F::D };
+                let [origin] = self.find(c, f, [Operand { boxed, ..a }], Some(dst));
+                let v = self.result(c, dst, 0, V29);
+                match origin {
+                    Origin::V(from) => c.asm().fmov(f, v, from),
+                    _ => {
+                        origin.bring(c.asm(), f, v);
+                    }
+                }
                 self.put(c, f, dst, v);
             }
             integer => {
+                let f = format(of);
+                let [] = self.find(c, f, [], Some(dst));
+                let v = self.result(c, dst, 0, V29);
                 let x = c.source(integer, bits(of), T0);
-                let v = Self::result(c, dst, V29);
-                c.asm().fmov_from_x(format(of), v, x);
-                self.put(c, format(of), dst, v);
+                c.asm().fmov_from_x(f, v, x);
+                self.put(c, f, dst, v);
+                if of == Format::Double {
+                    self.remember(c, f, dst, integer);
+                }
             }
         }
     }
 
     fn set_constant(&mut self, c: &mut impl Surroundings, f: F, dst: Var, value: u64) {
-        let v = Self::result(c, dst, V29);
+        let [] = self.find(c, f, [], Some(dst));
+        let v = self.result(c, dst, 0, V29);
         constant(c.asm(), f, v, value);
         self.put(c, f, dst, v);
+        self.remember(c, f, dst, Value::Const(value));
     }
 
     pub(super) fn move_to_integer(&mut self, c: &mut impl Surroundings, of: Format, dst: Var, a: Var) {
         let x = c.target(dst, T0);
         match of {
             Format::Double => self.read(c, a, x),
-            Format::Single => match Origin::of(c, a) {
+            Format::Single => match self.origin(c, a) {
                 Origin::V(v) => c.asm().fmov_to_x(F::S, x, v),
                 _ => {
                     c.asm().load(Mode::Normal, Size::Word, Ext::Zero, x, X::SP, word(a));
@@ -81,8 +95,9 @@ impl Float {
         a: Operand,
         change: fn(&mut Assembler, F, V, V),
     ) {
-        let n = self.find(c, a).bring(c.asm(), f, V29);
-        let v = Self::result(c, dst, V29);
+        let [origin] = self.find(c, f, [a], Some(dst));
+        let v = self.result(c, dst, 0, V29);
+        let n = origin.bring(c.asm(), f, V29);
         change(c.asm(), f, v, n);
         self.put(c, f, dst, v);
     }
@@ -97,9 +112,9 @@ impl Float {
         [a, b]: [Operand; 2],
     ) {
         let (f, bits) = (format(of), bits(of));
-        let n = self.find(c, a).bring(c.asm(), f, V29);
-        let m = self.find(c, b).bring(c.asm(), f, super::registers::V30);
+        let [n, m] = self.find(c, f, [a, b], Some(dst));
         let asm = c.asm();
+        let (n, m) = (n.bring(asm, f, V29), m.bring(asm, f, V30));
         asm.fmov_to_x(f, T0, n);
         asm.fmov_to_x(f, T1, m);
         let sign_bit = 1 << (bits.count() - 1);
@@ -116,7 +131,7 @@ impl Float {
                 asm.alu(Alu::Eor, bits, T1, T1, T0);
             }
         }
-        let v = Self::result(c, dst, V29);
+        let v = self.result(c, dst, 0, V29);
         c.asm().fmov_from_x(f, v, T1);
         self.put(c, f, dst, v);
     }

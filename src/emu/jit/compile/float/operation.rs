@@ -149,7 +149,7 @@ impl Steps<'_> {
                 Operation::Compute { op, rounding, dst, operands: self.operands(op, [a, b, c])? }
             }
             [Inst::Load { size: Size::Word, signed: false, order: Order::Relaxed, dst, base, offset }] => {
-                Operation::Load { format: Format::Single, dst, base, offset }
+                Operation::Load { format: Format::Single, dst, base: self.integer(base)?.value, offset }
             }
             [Inst::Unary { op: UnaryOp::Move, width: Width::U32, dst, a }] => {
                 Operation::Move { format: Format::Single, dst, a: self.integer(a)? }
@@ -191,9 +191,10 @@ impl Steps<'_> {
                     Size::Double => Format::Double,
                     _ => return None,
                 };
-                (Operation::Store { format, base, offset, value }, true)
+                (Operation::Store { format, base: self.integer(base)?.value, offset, value }, true)
             }
             [Inst::Load { size: Size::Double, signed: _, order: Order::Relaxed, dst, base, offset }] => {
+                let base = self.integer(base)?.value;
                 (Operation::Load { format: Format::Double, dst, base, offset }, true)
             }
             _ => (self.sign(Format::Double, insts)?, true),

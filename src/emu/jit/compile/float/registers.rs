@@ -1,21 +1,73 @@
-//! Where operands come from and results go, and NaN boxes.
-//!
-//! A binary32 in a floating-point register has ones above it. What computes or loads one leaves zeros there; they become
-//! ones only when somebody may look ([`Float::settle`]). Within a block most registers are so known to hold a binary32, and
-//! need no look at their box either.
+//! Where operands are found, and what registers lack at times.
 
-use super::{Float, Home, Operand, Surroundings, T0};
-use crate::a64::{Alu, Assembler, Bits, Cond, Ext, F, Mode, V, X};
-use crate::ir::{Value, Var};
-use crate::memory::Size;
+use super::T0;
+use crate::a64::{Assembler, F, V, X};
+use crate::ir::Var;
 
-/// Temporaries.
+/// Temporaries: v29 to v31.
+pub(super) const TEMPORARIES: [V; 3] = [V29, V30, V31];
 pub(super) const V29: V = V::new(29);
 pub(super) const V30: V = V::new(30);
 pub(super) const V31: V = V::new(31);
 
 /// What is above a binary32.
-const BOX: u64 = 0xffff_ffff;
+pub(super) const BOX: u64 = 0xffff_ffff;
+
+/// A set of registers with this one only.
+pub(super) const fn mask(v: V) -> u32 {
+    1 << v.number()
+}
+
+/// What is still to be done to SIMD&FP registers before they hold what the guest sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pending {
+    /// Registers whose upper 32 bits are to become ones.
+    pub(super) boxes: u32,
+    /// The register that each of the temporaries is to be moved to, plus one; 0 if none.
+    pub(super) moves: [u8; 3],
+}
+
+impl Pending {
+    /// Whether there is nothing to do.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+
+    fn moves(self) -> impl Iterator<Item = (V, V)> {
+        TEMPORARIES
+            .into_iter()
+            .zip(self.moves)
+            .filter(|(_, to)| *to != 0)
+            .map(|(from, to)| (from, V::new(to - 1)))
+    }
+
+    /// Emits it. It changes v31, and neither general registers nor NZCV.
+    pub fn settle(self, asm: &mut Assembler) {
+        for (from, to) in self.moves() {
+            asm.fmov(F::D, to, from);
+        }
+        if self.boxes != 0 {
+            asm.movi_ones(V31);
+        }
+        for home in (0..V29.number()).map(V::new).filter(|&home| self.boxes & mask(home) != 0) {
+            asm.ins_s(home, 1, V31, 1);
+        }
+    }
+
+    /// Does it to registers that have been saved: the low halves of v0 to v31.
+    pub fn apply(self, v: &mut [u64; 32]) {
+        for (from, to) in self.moves() {
+            v[usize::from(to.number() & 31)] = v[usize::from(from.number() & 31)];
+        }
+        for (number, v) in v.iter_mut().enumerate().filter(|(number, _)| self.boxes >> number & 1 != 0) {
+            debug_assert!(
+                number < TEMPORARIES[0].number().into(),
+                "temporaries hold no register of the guest's"
+            );
+            *v |= BOX << 32;
+        }
+    }
+}
 
 /// Where an operand can be found again as long as the guest instruction has not written its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +83,6 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// Where a floating-point register is.
-    pub(super) fn of(c: &impl Surroundings, var: Var) -> Self {
-        match c.home(var) {
-            Home::V(v) => Self::V(v),
-            _ => Self::Word(var),
-        }
-    }
-
     /// The register with the operand; `scratch`, if it has to be brought.
     pub(super) fn bring(self, asm: &mut Assembler, f: F, scratch: V) -> V {
         match self {
@@ -89,110 +133,6 @@ fn immediate(f: F, bits: u64) -> Option<u8> {
         m if m == high => Some(sign << 7 | 1 << 6 | six),
         m if m == 1 << copies => Some(sign << 7 | six),
         _ => None,
-    }
-}
-
-impl Float {
-    /// The bit of a floating-point register in [`Self::boxed`].
-    fn bit(&self, var: Var) -> u32 {
-        1u32.checked_shl(u32::from(var.0.wrapping_sub(self.registers.start))).unwrap_or(0)
-    }
-
-    pub(super) fn is_register(&self, var: Var) -> bool {
-        self.registers.contains(&var.0)
-    }
-
-    /// Whether a register is known to hold a binary32.
-    pub(super) fn is_boxed(&self, var: Var) -> bool {
-        self.boxed & self.bit(var) != 0
-    }
-
-    /// Says whether a register is known to hold a binary32.
-    fn set_boxed(&mut self, var: Var, boxed: bool) {
-        self.boxed = self.boxed & !self.bit(var) | if boxed { self.bit(var) } else { 0 };
-    }
-
-    /// Where an operand is. A binary32 that is not known to be in a box is looked at: the interpreter takes what is not.
-    pub(super) fn find(&mut self, c: &mut impl Surroundings, operand: Operand) -> Origin {
-        let var = match operand.value {
-            Value::Const(bits) => return Origin::Bits(bits),
-            Value::Var(var) => var,
-        };
-        if !self.is_register(var) {
-            return match c.home(var) {
-                Home::Memory => Origin::Word(var),
-                _ => Origin::X(c.source(var.into(), Bits::W64, T0)),
-            };
-        }
-        if !operand.boxed {
-            return self.whole(c, var);
-        }
-        let origin = Origin::of(c, var);
-        if !self.is_boxed(var) {
-            let not_boxed = c.interpret(self.pending);
-            let asm = c.asm();
-            match origin {
-                Origin::V(v) => asm.umov_s(T0, v, 1),
-                _ => {
-                    asm.load(Mode::Normal, Size::Word, Ext::Zero, T0, X::SP, word(var) + 4);
-                }
-            }
-            asm.alu_imm(Alu::Adds, Bits::W32, X::ZR, T0, 1);
-            asm.b_cond(Cond::Ne, not_boxed);
-            self.set_boxed(var, true);
-        }
-        origin
-    }
-
-    /// Makes all 64 bits of a register right, and says where they are.
-    pub(super) fn whole(&mut self, c: &mut impl Surroundings, var: Var) -> Origin {
-        let origin = Origin::of(c, var);
-        if let Origin::V(v) = origin {
-            Self::settle(c.asm(), self.pending & 1 << v.number());
-            self.pending &= !(1 << v.number());
-        }
-        origin
-    }
-
-    /// The register to compute the result for `dst` in: its home, or a temporary.
-    pub(super) fn result(c: &impl Surroundings, dst: Var, scratch: V) -> V {
-        match c.home(dst) {
-            Home::V(v) => v,
-            _ => scratch,
-        }
-    }
-
-    /// The result for `dst` is in `v`: its home or another register.
-    pub(super) fn put(&mut self, c: &mut impl Surroundings, f: F, dst: Var, v: V) {
-        match c.home(dst) {
-            Home::V(home) => {
-                if home != v {
-                    c.asm().fmov(f, home, v);
-                }
-                self.pending &= !(1 << home.number());
-                if f == F::S {
-                    self.pending |= 1 << home.number();
-                }
-            }
-            _ => {
-                if f == F::S && !self.is_boxed(dst) {
-                    c.asm().mov_imm(T0, BOX);
-                    c.asm().store(Mode::Normal, Size::Word, T0, X::SP, word(dst) + 4);
-                }
-                c.asm().fstore(f, v, X::SP, word(dst));
-            }
-        }
-        self.set_boxed(dst, f == F::S);
-    }
-
-    /// Emits what the registers of a [`Self::pending`] lack. It changes v31, and neither general registers nor NZCV.
-    pub fn settle(asm: &mut Assembler, pending: u32) {
-        if pending != 0 {
-            asm.movi_ones(V31);
-        }
-        for number in (0..V29.number()).filter(|number| pending >> number & 1 != 0) {
-            asm.ins_s(V::new(number), 1, V31, 1);
-        }
     }
 }
 

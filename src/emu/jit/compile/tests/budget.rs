@@ -128,7 +128,7 @@ fn table() -> String {
     let mut text = String::new();
     for piece in pieces(include_str!("guest.txt")) {
         let features = Features { lse: !piece.name.contains("without LSE"), pmull: true };
-        let mut compiler = Compiler::new(layout::layout(FLOAT_READY), features);
+        let mut compiler = Compiler::new(layout::layout(FLOAT_READY, FLOAT_READY + 1), features);
         let parts = piece.trace();
         let compiled = compiler.compile(&parts, &mut |_| Some(5)).unwrap();
         let (words, guests) = (compiled.words.to_vec(), compiled.guest_instructions as usize);

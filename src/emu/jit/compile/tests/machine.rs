@@ -41,7 +41,7 @@ pub struct Run {
 /// Compiles and executes a trace of the program that consists of `blocks`, and checks that the state in which it is left is one that the guest has been in. Returns
 /// how many guest instructions were executed.
 pub fn check(parts: &[Block], blocks: &[Block], vars: [u64; 256], run: Run) -> Result<u64, TestCaseError> {
-    let layout = layout(FLOAT_READY);
+    let layout = layout(FLOAT_READY, FLOAT_READY + 1);
     let mut compiler = Compiler::new(layout.clone(), run.features);
     let optimised: Vec<Block> = parts.iter().cloned().map(optimise).collect();
     let Some(compiled) = compiler.compile(&optimised, &mut |target| (target & 0x1000 != 0).then_some(3))

@@ -92,14 +92,14 @@ impl<'a> Reference<'a> {
             Inst::LoadReserved { size, address, .. } => {
                 let address = aligned(self.value(address), size)?;
                 let value = self.load(address, size, true)?;
-                let [place, read] = layout(0).reservation;
+                let [place, read] = layout(0, 0).reservation;
                 self.set(place, address | size as u64);
                 self.set(read, value);
                 value
             }
             Inst::StoreConditional { size, address, value, .. } => {
                 let address = self.value(address);
-                let [place, read] = layout(0).reservation;
+                let [place, read] = layout(0, 0).reservation;
                 let mut failed = self.vars[usize::from(place.0)] != address | size as u64;
                 if !failed {
                     let address = aligned(address, size)?;

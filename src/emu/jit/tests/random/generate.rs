@@ -148,6 +148,8 @@ fn float() -> impl Strategy<Value = u32> {
     prop_oneof![
         4 => (funct5, 0u32..2, rs2, x(), prop_oneof![rounding.clone(), 0u32..4], free_x())
             .prop_map(|(funct5, format, rs2, rs1, funct3, rd)| r(funct5 << 2 | format, rs2, rs1, funct3, rd, 0x53)),
+        2 => (prop::bool::ANY, 0u32..2, x(), free_x())
+            .prop_map(|(to_x, format, rs1, rd)| r(if to_x { 0x70 } else { 0x78 } | format, 0, rs1, 0, rd, 0x53)),
         1 => (x(), 0u32..2, x(), x(), rounding, x(), fused)
             .prop_map(|(rs3, format, rs2, rs1, funct3, rd, opcode)| r(rs3 << 2 | format, rs2, rs1, funct3, rd, opcode)),
         2 => (2u32..4, x(), pointer(), offset())

@@ -1,7 +1,10 @@
 //! Floating-point code is compiled from guest instructions, executed by the simulator, and compared with what the
 //! intermediate representation says and [`crate::float`] computes: every bit of registers, memory and flags.
 
+mod budget;
+mod exits;
 mod operations;
+mod sequences;
 
 use std::vec::Vec;
 
@@ -16,6 +19,7 @@ use crate::riscv::{self, Enables, lift::lift_block};
 
 const F0: u8 = 32;
 const FFLAGS: u8 = 66;
+const SCRATCH: u8 = 200;
 /// Where translated code, the hart's words and the guest's memory are.
 const CODE: u64 = 0x100_0000;
 const WORDS: u64 = 0x200_0000;
@@ -37,9 +41,9 @@ fn home(var: Var) -> Home {
 struct Compiler {
     asm: Assembler,
     /// Where code leaves for the interpreter: before which guest instruction, with what pending.
-    leaves: Vec<(Label, usize, u32)>,
-    /// Words that may fault.
-    faults: Vec<(usize, u32)>,
+    leaves: Vec<(Label, usize, Pending)>,
+    /// Words that may fault, in which guest instruction, with what pending.
+    faults: Vec<(usize, usize, Pending)>,
     /// The guest instruction that is being compiled.
     at: usize,
 }
@@ -92,11 +96,11 @@ impl Surroundings for Compiler {
         }
     }
 
-    fn may_fault(&mut self, pending: u32) {
-        self.faults.push((self.asm.here(), pending));
+    fn may_fault(&mut self, pending: Pending) {
+        self.faults.push((self.asm.here(), self.at, pending));
     }
 
-    fn interpret(&mut self, pending: u32) -> Label {
+    fn interpret(&mut self, pending: Pending) -> Label {
         let label = self.asm.label();
         self.leaves.push((label, self.at, pending));
         label
@@ -126,12 +130,16 @@ struct Code {
     /// The instructions that have been compiled.
     compiled: usize,
     needs: Needs,
+    /// See [`Compiler::faults`].
+    faults: Vec<(usize, usize, Pending)>,
+    /// How many words come before those out of line.
+    main: usize,
 }
 
 /// Compiles a block, up to the first instruction that is declined. It ends with `brk #1000`; it is left before instruction n by
 /// `brk #n`.
 fn compile(block: &Block) -> Code {
-    let mut float = Float::new(F0..F0 + 32, Var(FFLAGS));
+    let mut float = Float::new(F0..F0 + 32, Var(FFLAGS), Var(SCRATCH));
     float.start(block.pc);
     let mut c = Compiler::default();
     for insts in instructions(block) {
@@ -146,16 +154,18 @@ fn compile(block: &Block) -> Code {
         }
         c.at += 1;
     }
-    float.settle_all(&mut c.asm);
+    float.check(&mut c.asm, T0);
+    float.pending().settle(&mut c.asm);
     c.asm.brk(1000);
+    let main = c.asm.here();
     float.out_of_line(&mut c.asm);
     for (label, at, pending) in core::mem::take(&mut c.leaves) {
         c.asm.bind(label);
-        Float::settle(&mut c.asm, pending);
+        pending.settle(&mut c.asm);
         c.asm.brk(at as u16);
     }
     c.asm.finish().unwrap();
-    Code { words: c.asm.words().to_vec(), compiled: c.at, needs: float.needs() }
+    Code { words: c.asm.words().to_vec(), compiled: c.at, needs: float.needs(), faults: c.faults, main }
 }
 
 /// The only integer code that there is here: `x = x + constant`.
@@ -227,9 +237,8 @@ impl Guest {
         self.vars[usize::from(dst.0)] = value;
     }
 
-    /// Executes code, and says where it stopped and how many instructions that took. `flags_in_hart`: which of the flags that
-    /// the guest has are in its register; the others are in FPSR.
-    fn run(&mut self, code: &Code) -> (Stop, u64) {
+    /// Executes code, and says how many guest instructions that were, and how many of the machine's.
+    fn run(&mut self, code: &Code) -> (usize, u64) {
         let mut simulator = Simulator::new();
         // FPCR.RMode: to the nearest, up, down, towards zero.
         simulator.fpcr |= [0, 3, 2, 1][usize::from(self.frm)] << 22;
@@ -250,7 +259,19 @@ impl Guest {
         let fetch =
             |address: u64| code.words.get(usize::try_from(address.checked_sub(CODE)? / 4).ok()?).copied();
         simulator.pc = CODE;
-        let stop = simulator.run(&fetch, &mut regions, 10_000);
+        let executed = match simulator.run(&fetch, &mut regions, 10_000) {
+            Stop::Break(1000) => code.compiled,
+            Stop::Break(number) => number.into(),
+            Stop::Fault { address, unprivileged: false, .. } if address >= DATA + DATA_BYTES as u64 - 8 => {
+                let word = ((simulator.pc - CODE) / 4) as usize;
+                let &(_, at, pending) = code.faults.iter().find(|(at, ..)| *at == word).unwrap();
+                let mut v = simulator.v.map(|v| v as u64);
+                pending.apply(&mut v);
+                simulator.v = v.map(u128::from);
+                at
+            }
+            stop => panic!("{stop:?}"),
+        };
         for var in (0..128).map(Var) {
             let word = regions.0[0].bytes.chunks_exact(8).nth(var.0.into()).unwrap();
             self.vars[usize::from(var.0)] = match home(var) {
@@ -259,7 +280,7 @@ impl Guest {
                 Home::Memory => u64::from_le_bytes(word.try_into().unwrap()),
             };
         }
-        self.memory = regions.0[1].bytes.clone();
+        self.memory = core::mem::take(&mut regions.0[1].bytes);
         assert_eq!(simulator.fpsr & 1 << 3, 0, "UFC is left");
         let order = [Flags::NV, Flags::DZ, Flags::OF, Flags::UF, Flags::NX];
         for (bit, flag) in order.into_iter().enumerate() {
@@ -267,12 +288,12 @@ impl Guest {
                 self.vars[usize::from(FFLAGS)] |= u64::from(flag.bits());
             }
         }
-        (stop, simulator.executed)
+        (executed, simulator.executed)
     }
 
     /// Forgets temporaries, which nobody sees.
     fn without_temporaries(mut self) -> Self {
-        self.vars[128..].fill(0);
+        self.vars[usize::from(Var::FIRST_TEMPORARY)..].fill(0);
         self
     }
 }
@@ -283,12 +304,7 @@ const ROUNDINGS: [Rounding; 5] =
 /// Executes a block both ways, and compares. Returns how many guest instructions were executed.
 fn check(block: &Block, code: &Code, guest: &Guest) -> usize {
     let mut actual = guest.clone();
-    let (stop, _) = actual.run(code);
-    let executed = match stop {
-        Stop::Break(1000) => code.compiled,
-        Stop::Break(number) => number.into(),
-        stop => panic!("{stop:?}"),
-    };
+    let (executed, _) = actual.run(code);
     let mut expected = guest.clone();
     for &inst in instructions(block).take(executed).flatten() {
         expected.step(inst);
