@@ -1,6 +1,6 @@
 //! What emits the steps of a trace, one after the other.
 
-use super::exits::{Joint, PINNED, Way};
+use super::exits::{Joint, PINNED, State, Way};
 use super::extension::Facts;
 use super::float::{Float, Needs};
 use super::layout::{Layout, RETIRED, TEMPORARIES, WORDS};
@@ -160,16 +160,25 @@ impl<'a> Emitter<'a> {
         self.trace.guests.get(index).copied().unwrap_or(0)
     }
 
-    /// The trace is at its head again. If extensions are pending here, the loop had better be closed here than at the head,
-    /// where none may be.
+    /// The trace is at its head again. If extensions are pending here, or boxes are not closed, the loop had better be closed here
+    /// than at the head, where none may be; likewise if operands are known here to be in boxes that were looked into.
     fn again(&mut self) {
         let Some(&pc) = self.trace.parts.first() else { return };
         let rounds = self.trace.parts.iter().filter(|&&part| part == pc).count() as u32;
-        let pending = (self.facts.pending & PINNED).count_ones();
-        // Closing takes two instructions, for all rounds or for all but the first.
-        if self.output.uses_float || CLOSING * rounds >= (CLOSING + pending) * (rounds - 1) {
+        // Closing takes two instructions, and bases are tested again, for all rounds or for all but the first.
+        let (mut closing, mut saved) = (CLOSING, (self.facts.pending & PINNED).count_ones());
+        if let Some(float) = &self.float {
+            closing += float.tests();
+            saved += float.saved_by_again();
+        }
+        if closing * rounds >= (closing + saved) * (rounds - 1) {
             return;
         }
+        let x = self.claim();
+        if let Some(float) = &mut self.float {
+            float.again(self.asm, x);
+        }
+        self.release_claims();
         self.facts.forget_clean();
         self.forget_temporaries();
         self.registers.forget_constants();
@@ -180,7 +189,8 @@ impl<'a> Emitter<'a> {
     fn joint(&mut self, pc: u64) {
         let label = self.asm.label();
         self.asm.bind(label);
-        self.output.joints.push(Joint { pc, label, retired: self.step.retired, facts: self.facts });
+        let State { facts, floats, boxed, retired, .. } = self.state();
+        self.output.joints.push(Joint { pc, label, retired, facts, floats, boxed });
     }
 
     fn emit(&mut self) {

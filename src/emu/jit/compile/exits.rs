@@ -36,6 +36,8 @@ pub struct State {
     pub facts: Facts,
     /// What the SIMD&FP registers lack.
     pub floats: Pending,
+    /// The floating-point registers that hold a binary32.
+    pub boxed: u32,
     /// Guest instructions of the trace that are complete.
     pub retired: u16,
     /// The guest instruction that leaves.
@@ -52,6 +54,10 @@ pub struct Joint {
     pub retired: u16,
     /// What must be so.
     pub facts: Facts,
+    /// What SIMD&FP registers may lack: boxes only.
+    pub floats: Pending,
+    /// The floating-point registers that must hold a binary32.
+    pub boxed: u32,
 }
 
 /// Code that lies behind that of the steps.
@@ -81,7 +87,13 @@ pub enum OutOfLine {
 impl Emitter<'_> {
     /// What is so now.
     pub fn state(&self) -> State {
-        State { facts: self.facts, floats: self.floats(), retired: self.step.retired, pc: self.pc() }
+        State {
+            facts: self.facts,
+            floats: self.floats(),
+            boxed: self.float.as_ref().map_or(0, |float| float.boxed()),
+            retired: self.step.retired,
+            pc: self.pc(),
+        }
     }
 
     /// A label for a way out that branches off here.
@@ -125,26 +137,32 @@ impl Emitter<'_> {
                 if let Some(joint) = self.find_joint(target, &state) {
                     return self.join(joint, state);
                 }
-                self.settle(state, 0, 0);
+                self.settle(&state);
                 self.jump(target, state.pc);
             }
             Way::Indirect { x, masked } => {
-                self.settle(state, 0, 0);
+                self.settle(&state);
                 self.indirect(x, masked, ExitKind::Indirect);
             }
             Way::Interpret(pc) => {
-                self.settle(state, 0, 0);
+                self.settle(&state);
                 self.exit(None, ExitKind::Interpret { pc });
             }
         }
     }
 
-    /// Makes the guest's registers what the guest sees, but for those in `pending`, and counts the instructions from number
-    /// `counted` on.
-    fn settle(&mut self, state: State, pending: u32, counted: u16) {
+    /// Makes the guest's state what the guest sees.
+    fn settle(&mut self, state: &State) {
+        self.settle_registers(state, None);
+        self.count(state.retired.into());
+    }
+
+    /// Makes the guest's registers what the guest sees, but for what they may lack at `joint`.
+    fn settle_registers(&mut self, state: &State, joint: Option<&Joint>) {
+        let (pending, floats) =
+            joint.map_or_else(Default::default, |joint| (joint.facts.pending, joint.floats));
         self.extend_all(state.facts.pending & !pending);
-        state.floats.settle(self.asm);
-        self.count(i64::from(state.retired) - i64::from(counted));
+        state.floats.beyond(floats).settle(self.asm);
     }
 
     /// Counts guest instructions.
@@ -169,13 +187,15 @@ impl Emitter<'_> {
             joint.pc == target
                 && joint.facts.narrow & !state.facts.narrow == 0
                 && joint.facts.small & !state.facts.small == 0
+                && joint.boxed & !state.boxed == 0
         };
         self.output.joints.iter().rev().find(fits).copied()
     }
 
     /// Goes on at a joint that lies behind, unless the hart is wanted.
     fn join(&mut self, joint: Joint, state: State) {
-        self.settle(state, joint.facts.pending, joint.retired);
+        self.settle_registers(&state, Some(&joint));
+        self.count(i64::from(state.retired) - i64::from(joint.retired));
         self.asm.tbz(RETIRED, DUE, joint.label);
         self.attend(joint);
     }
@@ -189,6 +209,7 @@ impl Emitter<'_> {
     /// From the state that a joint has to what the guest sees.
     fn make_exact(&mut self, joint: Joint) {
         self.extend_all(joint.facts.pending);
+        joint.floats.settle(self.asm);
         self.count(joint.retired.into());
     }
 
@@ -196,7 +217,7 @@ impl Emitter<'_> {
     /// count, whose bit 63 says whether the hart is wanted, decides whether there is a comparison at all.
     fn close(&mut self, joint: Joint, comparison: Comparison, otherwise: u64) {
         let state = self.state();
-        self.settle(State { retired: 0, ..state }, joint.facts.pending, 0);
+        self.settle_registers(&state, Some(&joint));
         let retired = state.retired - joint.retired;
         self.asm.alu_imm(Alu::Adds, Bits::W64, RETIRED, RETIRED, retired.into());
         self.branch_if_positive_and(comparison, joint.label);

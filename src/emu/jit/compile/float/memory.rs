@@ -34,8 +34,18 @@ impl Tested {
 
     /// Forgets all, for a block at this address.
     pub fn start(&mut self, pc: u64) {
-        self.moved.fill(None);
+        self.forget();
         self.high = pc >> 63 != 0;
+    }
+
+    /// No base is tested any more.
+    pub fn forget(&mut self) {
+        self.moved.fill(None);
+    }
+
+    /// How many bases are tested.
+    pub fn count(&self) -> u32 {
+        self.moved.iter().flatten().count() as u32
     }
 
     /// See [`Float::changed`].

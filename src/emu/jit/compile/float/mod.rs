@@ -39,6 +39,9 @@ const T3: X = X::new(30);
 /// How many words [`Float::new`] wants.
 pub const SCRATCH_WORDS: u8 = underflow::SCRATCH_WORDS;
 
+/// How many instructions it takes to look into a box.
+const LOOK: u32 = 3;
+
 /// The format as A64 has it.
 const fn format(format: Format) -> F {
     match format {
@@ -108,6 +111,8 @@ pub struct Float {
     /// Registers that hold a number that is known otherwise, too.
     known: Vec<(Var, F, Value)>,
     tested: Tested,
+    /// How many registers have been found to be in a box.
+    looked: u32,
     /// Operations that may underflow; the first `checked` are checked.
     guarded: Vec<Guarded>,
     checked: usize,
@@ -130,6 +135,7 @@ impl Float {
             moved: [None; 3],
             known: Vec::new(),
             tested: Tested::new(),
+            looked: 0,
             guarded: Vec::new(),
             checked: 0,
             checks: Vec::new(),
@@ -145,6 +151,7 @@ impl Float {
         self.moved = [None; 3];
         self.known.clear();
         self.tested.start(pc);
+        self.looked = 0;
         self.guarded.clear();
         self.checked = 0;
         self.checks.clear();
@@ -193,6 +200,31 @@ impl Float {
     pub fn changed(&mut self, var: Var, by: Option<i64>) {
         self.tested.changed(var, by);
         self.known.retain(|&(_, _, value)| value != Value::Var(var));
+    }
+
+    /// The block goes on in a loop: all is forgotten but what [`Self::pending`] and [`Self::boxed`] say, and nobody lives in
+    /// v29 to v31. `scratch` is a free register.
+    pub fn again(&mut self, asm: &mut Assembler, scratch: X) {
+        self.vacate(asm, scratch);
+        self.known.clear();
+        self.tested.forget();
+    }
+
+    /// The floating-point registers that are known to hold a binary32 in a box, though that may not be closed.
+    pub fn boxed(&self) -> u32 {
+        self.boxed
+    }
+
+    /// How many instructions a loop that goes on here takes less in each pass than one that goes on at the block's head: those that
+    /// close boxes there and look into them.
+    pub fn saved_by_again(&self) -> u32 {
+        let closing = if self.boxes == 0 { 0 } else { 1 + self.boxes.count_ones() };
+        closing + LOOK * self.looked
+    }
+
+    /// How many bases would have to be tested again in each pass of such a loop.
+    pub fn tests(&self) -> u32 {
+        self.tested.count()
     }
 
     /// Emits what has been put out of line, after the block's main part.

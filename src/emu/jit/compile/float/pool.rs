@@ -96,6 +96,7 @@ impl Float {
         self.compare_box(c.asm(), var, origin);
         c.asm().b_cond(Cond::Ne, not_boxed);
         self.set_boxed(var, true);
+        self.looked += 1;
     }
 
     /// Sets the flags to "equal" if the register at `origin` is a box.

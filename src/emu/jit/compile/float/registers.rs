@@ -33,6 +33,11 @@ impl Pending {
         self == Self::default()
     }
 
+    /// What there is to do more than in `other`, which has no moves.
+    pub fn beyond(self, other: Self) -> Self {
+        Self { boxes: self.boxes & !other.boxes, ..self }
+    }
+
     fn moves(self) -> impl Iterator<Item = (V, V)> {
         TEMPORARIES
             .into_iter()
