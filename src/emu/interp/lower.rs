@@ -195,6 +195,8 @@ impl Lowering {
                 self.push(Code::Atomic, dst.0, address, value, size as i32 | (op as i32) << 8);
             }
             Inst::Fence => self.push(Code::Fence, 0, 0, 0, 0),
+            // Lifted for others only.
+            Inst::Decline { .. } => debug_assert!(false, "the interpreter cannot leave it to itself"),
             Inst::Float { op, rounding, dst, a, b, c } => {
                 let (a, b, c) = (self.operand(a), self.operand(b), self.operand(c));
                 let kind = FloatKind::ALL.iter().position(|&kind| kind == op.kind).unwrap_or(0) as u8;

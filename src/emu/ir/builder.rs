@@ -139,6 +139,11 @@ impl Builder {
         self.push(Inst::Call { function, dst, a: a.into(), b: b.into() });
     }
 
+    /// The interpreter executes this guest instruction if `test` is not 0.
+    pub fn decline(&mut self, test: impl Into<Value>) {
+        self.push(Inst::Decline { test: test.into() });
+    }
+
     /// The block, which ends like this.
     pub fn finish(self, end: Terminator) -> Block {
         let len = self.next.wrapping_sub(self.start) as u16;

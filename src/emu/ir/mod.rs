@@ -255,6 +255,9 @@ pub enum Inst {
     Atomic { op: AtomicOp, size: Size, order: Order, dst: Var, address: Value, value: Value },
     /// All accesses before it come before all after it.
     Fence,
+    /// The interpreter executes this guest instruction if `test` is not 0: it is the one that has none of these in its blocks
+    /// ([`Guest::translation_context`](crate::interp::Guest::translation_context)).
+    Decline { test: Value },
     /// `dst` = the floating-point operation on the bits of its operands. `rounding` is a rounding mode as the guest's
     /// instruction set numbers it, or says that a register has it. Adds to the guest's exception flags.
     Float { op: FloatOp, rounding: u8, dst: Var, a: Value, b: Value, c: Value },

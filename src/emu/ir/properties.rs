@@ -16,7 +16,7 @@ impl Inst {
             | Self::Atomic { dst, .. }
             | Self::Float { dst, .. }
             | Self::Call { dst, .. } => Some(dst),
-            Self::Store { .. } | Self::Fence => None,
+            Self::Store { .. } | Self::Fence | Self::Decline { .. } => None,
         }
     }
 
@@ -34,6 +34,7 @@ impl Inst {
                 visit(b);
             }
             Self::Load { base, .. } => visit(base),
+            Self::Decline { test } => visit(test),
             Self::Store { base, value, .. } => {
                 visit(base);
                 visit(value);
@@ -57,7 +58,7 @@ impl Inst {
         matches!(self, Self::Unary { .. } | Self::Binary { .. } | Self::Compare { .. } | Self::Select { .. })
     }
 
-    /// Whether it may raise an exception.
+    /// Whether it may raise an exception, or leave the instruction to the interpreter, which may.
     pub fn may_raise(&self) -> bool {
         matches!(
             self,
@@ -67,6 +68,7 @@ impl Inst {
                 | Self::StoreConditional { .. }
                 | Self::Atomic { .. }
                 | Self::Call { .. }
+                | Self::Decline { .. }
         )
     }
 
@@ -80,6 +82,7 @@ impl Inst {
                 | Self::StoreConditional { .. }
                 | Self::Float { .. }
                 | Self::Call { .. }
+                | Self::Decline { .. }
         )
     }
 }

@@ -51,6 +51,7 @@ impl Display for Inst {
                 write!(f, "atomic_{}.{}{} [{address}], {value}", Name(op), bits(size), Suffix(order))
             }
             Self::Fence => f.write_str("fence"),
+            Self::Decline { test } => write!(f, "decline {test}"),
             Self::Float { op, rounding, a, b, c, .. } => {
                 let format = if op.format == Format::Single { 32 } else { 64 };
                 match op.kind {

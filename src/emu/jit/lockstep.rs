@@ -228,7 +228,8 @@ impl<G: Guest> Evaluation<'_, G> {
                 let value = self.value(value);
                 self.store(address, size, value)?;
             }
-            Inst::Fence => {}
+            Inst::Decline { test } if self.value(test) != 0 => return Err(End),
+            Inst::Fence | Inst::Decline { .. } => {}
             Inst::Float { op, rounding, dst, a, b, c } => {
                 let operands = [a, b, c].map(|operand| self.value(operand));
                 let result = self.guest.float(op, rounding, operands);

@@ -25,6 +25,8 @@ bitflags! {
         const CBO_CLEAN = 1 << 7;
         /// CBO.ZERO: `CBZE` of `menvcfg`, in user mode also of `senvcfg`, is set.
         const CBO_ZERO = 1 << 8;
+        /// Code is lifted for a back end that may leave instructions to the interpreter: what is rare about them is.
+        const MAY_DECLINE = 1 << 9;
     }
 }
 
@@ -39,6 +41,9 @@ pub struct Context {
 
 impl Context {
     const MODE_BITS: u32 = 2;
+
+    /// Of [`Context::bits`] what says that instructions may be left to the interpreter.
+    pub const MAY_DECLINE: u32 = Enables::MAY_DECLINE.bits() << Self::MODE_BITS;
 
     /// Of [`Context::bits`] what is set while floating point works without further ado.
     pub const FLOAT_READY: u32 =

@@ -166,7 +166,7 @@ impl<P: Platform> Guest for Hart<P> {
     }
 
     fn translation_context(&self) -> u32 {
-        self.context | Context::FLOAT_READY
+        self.context | Context::FLOAT_READY | Context::MAY_DECLINE
     }
 
     fn rounding(&self) -> Rounding {

@@ -292,7 +292,7 @@ impl Naive {
                 self.store(address, size, new)?;
                 old
             }
-            Inst::Fence => 0,
+            Inst::Fence | Inst::Decline { .. } => 0,
             Inst::Float { op, rounding, a, b, c, .. } => {
                 let operands = [a, b, c].map(|operand| self.value(operand));
                 self.0.float(op, rounding, operands)

@@ -223,6 +223,7 @@ impl<'a> Emitter<'a> {
                 self.atomic(op, size, order, dst, address, value);
             }
             Op::Fence => self.asm.dmb(Barrier::Ish),
+            Op::Decline { test } => self.decline_if(test),
             Op::Float(operation) => self.float_operation(&operation),
             Op::Foreign { .. } => self.decline(),
             Op::Stop { pc } => self.leave(Way::Interpret(pc), self.state()),

@@ -328,6 +328,13 @@ impl Emitter<'_> {
         self.leave(Way::To(on), self.state());
     }
 
+    /// Leaves the guest instruction to the interpreter if `test` is not 0.
+    pub fn decline_if(&mut self, test: Value) {
+        let x = self.source(test, Need::Full);
+        let way = self.out_of_line(Way::Interpret(self.pc()));
+        self.asm.cbnz(Bits::W64, x, way);
+    }
+
     /// Out unless the target is the expected one, where the trace goes on.
     pub fn guard(&mut self, target: Var, masked: bool, expected: u64) {
         let x = self.source(target.into(), Need::Full);

@@ -105,6 +105,8 @@ pub enum Op {
     Atomic { op: AtomicOp, size: Size, order: Order, dst: Var, address: Value, value: Value },
     /// [`Inst::Fence`].
     Fence,
+    /// [`Inst::Decline`].
+    Decline { test: Value },
     /// A guest instruction of floating point.
     Float(Operation),
     /// For the interpreter: a step that is not translated.
@@ -162,6 +164,7 @@ impl From<Inst> for Op {
                 Self::Atomic { op, size, order, dst, address, value }
             }
             Inst::Fence => Self::Fence,
+            Inst::Decline { test } => Self::Decline { test },
             Inst::Float { dst, .. } | Inst::Call { dst, .. } => Self::Foreign { dst },
         }
     }
@@ -198,6 +201,7 @@ impl Op {
             | Self::Stop { .. }
             | Self::Store { .. }
             | Self::Fence
+            | Self::Decline { .. }
             | Self::Again
             | Self::Side { .. }
             | Self::Guard { .. }
@@ -218,6 +222,7 @@ impl Op {
             | Self::Again
             | Self::Jump { .. } => [NONE; 4],
             Self::Unary { a, .. } | Self::Extract { a, .. } | Self::Insert { a, .. } => [a, NONE, NONE, NONE],
+            Self::Decline { test } => [test, NONE, NONE, NONE],
             Self::Binary { a, b, .. } | Self::Shifted { a, b, .. } | Self::Extended { a, b, .. } => {
                 [a, b, NONE, NONE]
             }
@@ -278,6 +283,7 @@ impl Op {
                 | Self::StoreConditional { .. }
                 | Self::Atomic { .. }
                 | Self::Foreign { .. }
+                | Self::Decline { .. }
                 | Self::Stop { .. }
                 | Self::Side { .. }
                 | Self::Guard { .. }

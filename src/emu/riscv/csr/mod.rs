@@ -13,5 +13,5 @@ mod status;
 pub use access::Change;
 pub use counters::Counter;
 pub use environment::Environment;
-pub use registers::DELEGABLE;
+pub use registers::{DELEGABLE, inert};
 pub use status::Status;

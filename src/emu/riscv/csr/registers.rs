@@ -62,6 +62,18 @@ impl Plain {
     }
 }
 
+/// The word that the register is, and the bits of it that can be written, if that is all there is to it: who may access registers
+/// of its mode may access this one, and nothing follows from what it holds but what later traps do.
+pub const fn inert(number: u16) -> Option<(usize, u64)> {
+    match (number, Plain::of(number)) {
+        (
+            STVEC | SSCRATCH | SEPC | SCAUSE | STVAL | MTVEC | MSCRATCH | MEPC | MCAUSE | MTVAL,
+            Some(Plain { word, writable }),
+        ) => Some((word, writable)),
+        _ => None,
+    }
+}
+
 /// Direct or vectored, and an address that is a multiple of 4.
 const VECTOR: u64 = !0x2;
 /// The address of an instruction.

@@ -36,7 +36,7 @@ impl Status {
     /// What can be changed at all.
     const WRITABLE: Self = Self::XLEN.union(Self::SD).complement();
     /// What `sstatus` shows.
-    const SSTATUS: Self = Self::SUPERVISOR.union(Self::SD).union(Self::from_bits_retain(2 << 32));
+    pub const SSTATUS: Self = Self::SUPERVISOR.union(Self::SD).union(Self::from_bits_retain(2 << 32));
 
     /// After a reset: floating point is Off, the mode before is user mode.
     pub const RESET: Self = Self::XLEN;

@@ -14,6 +14,7 @@
 //!   straddles two pages is a block of its own.
 
 mod control;
+mod csr;
 mod float;
 mod integer;
 mod memory;

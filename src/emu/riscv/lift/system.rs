@@ -1,10 +1,10 @@
-//! Privileged instructions and accesses to CSRs. What they do is the hart's matter; here is whether they may.
+//! Privileged instructions. What they do is the hart's matter; here is whether they may.
 
 use polyvisor_cell_abi::riscv::{MACHINE, USER};
 
 use super::Lifter;
 use crate::ir::{Terminator, Value};
-use crate::riscv::decode::{CsrOp, Source, X};
+use crate::riscv::decode::X;
 use crate::riscv::{Call, Enables};
 
 impl Lifter {
@@ -47,20 +47,5 @@ impl Lifter {
             USER => self.illegal(),
             _ => None,
         }
-    }
-
-    pub(super) fn csr(&mut self, op: CsrOp, rd: X, source: Source) -> Option<Terminator> {
-        let nothing = matches!(source, Source::X(X::ZERO) | Source::Imm(0));
-        let function = match op {
-            CsrOp::Write => Call::CsrWrite,
-            // They do not write at all (Unprivileged ISA, "CSR Instructions").
-            CsrOp::Set | CsrOp::Clear if nothing => Call::CsrRead,
-            CsrOp::Set => Call::CsrSet,
-            CsrOp::Clear => Call::CsrClear,
-        };
-        let value = self.source(source);
-        let old = self.x_result(rd);
-        self.block.call(function.number(), old, value, u64::from(self.word));
-        if function == Call::CsrRead { None } else { self.resume() }
     }
 }

@@ -118,7 +118,8 @@ impl<'a> Reference<'a> {
                 self.store(address, size, atomic(op, size, old, self.value(value)))?;
                 old
             }
-            Inst::Fence => 0,
+            Inst::Decline { test } if self.value(test) != 0 => return Err(Raised),
+            Inst::Fence | Inst::Decline { .. } => 0,
             Inst::Float { .. } | Inst::Call { .. } => panic!("not of this evaluator"),
         };
         if let Some(dst) = inst.dst() {

@@ -168,14 +168,22 @@ fn system(choice: Choice) -> impl Strategy<Value = u32> {
         (0u32..5).prop_map(|mode| csrrw(ZERO, 2, mode) | 4 << 12),
     ];
     let exact = prop::sample::select(&[ECALL, EBREAK][..]);
+    // What `sstatus`, `sscratch`, `sepc`, `scause` and `stval` hold; often no more than whether interrupts are enabled.
+    let register = prop::sample::select(&[0x100u32, 0x140, 0x141, 0x142, 0x143][..]);
+    let operand = prop_oneof![2 => (1u32..4, x()), 1 => (5u32..8, 0u32..32), 2 => (6u32..8, Just(2))];
+    let privileged = (register, operand, free_x())
+        .prop_map(|(csr, (funct3, source), rd)| csrrw(rd, csr, source) & !(7 << 12) | funct3 << 12);
     let count = free_x().prop_map(|rd| csrrs(rd, 0xc02, ZERO));
     let fence = prop::sample::select(&[FENCE_I, SFENCE_VMA, NOP][..]);
-    (float, exact, count, fence, 0..6).prop_map(move |(float, exact, count, fence, which)| match which {
-        0 if choice.exact => exact,
-        1 if choice.exact => count,
-        2 | 3 if choice.float => float,
-        _ => fence,
-    })
+    (float, exact, count, fence, privileged, 0..8).prop_map(
+        move |(float, exact, count, fence, privileged, which)| match which {
+            0 if choice.exact => exact,
+            4 | 5 if choice.exact => privileged,
+            1 if choice.exact => count,
+            2 | 3 if choice.float => float,
+            _ => fence,
+        },
+    )
 }
 
 fn one(word: u32) -> Item {

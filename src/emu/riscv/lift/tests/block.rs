@@ -115,7 +115,7 @@ fn result(inst: &Inst) -> Option<Var> {
         | Inst::Atomic { dst, .. }
         | Inst::Float { dst, .. }
         | Inst::Call { dst, .. } => Some(dst),
-        Inst::Store { .. } | Inst::Fence => None,
+        Inst::Store { .. } | Inst::Fence | Inst::Decline { .. } => None,
     }
 }
 

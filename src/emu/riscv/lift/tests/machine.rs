@@ -70,7 +70,7 @@ impl Machine {
                 self.write(address, size, atomic(op, size, old, value));
                 self.set(dst, old);
             }
-            Inst::Fence => {}
+            Inst::Fence | Inst::Decline { .. } => {}
             Inst::Float { op, rounding, dst, a, b, c } => {
                 assert_eq!(rounding, 0, "not of this evaluator");
                 let mut context =

@@ -86,27 +86,27 @@ fn legality_depends_on_the_mode_and_what_is_enabled() {
 #[test]
 fn csr_instructions_read_and_write_as_their_operands_say() {
     let cases = [
-        (0x3052_9373, Call::CsrWrite, 0x50, RESUME), // csrrw t1, mtvec, t0
-        (0x3050_1073, Call::CsrWrite, 0, RESUME),    // csrrw zero, mtvec, zero
-        (0x3052_a373, Call::CsrSet, 0x50, RESUME),
-        (0x3052_b373, Call::CsrClear, 0x50, RESUME),
-        (0x3050_2373, Call::CsrRead, 0, GO_ON),
-        (0x3050_2073, Call::CsrRead, 0, GO_ON), // csrrs zero, mtvec, zero
-        (0x3050_3373, Call::CsrRead, 0, GO_ON),
-        (0x305f_d373, Call::CsrWrite, 31, RESUME),
-        (0x3050_5373, Call::CsrWrite, 0, RESUME),
-        (0x305f_e373, Call::CsrSet, 31, RESUME),
-        (0x305f_f373, Call::CsrClear, 31, RESUME),
-        (0x3050_6373, Call::CsrRead, 0, GO_ON),
-        (0x3050_7373, Call::CsrRead, 0, GO_ON),
+        (0x3042_9373, Call::CsrWrite, 0x50, RESUME), // csrrw t1, mie, t0
+        (0x3040_1073, Call::CsrWrite, 0, RESUME),    // csrrw zero, mie, zero
+        (0x3042_a373, Call::CsrSet, 0x50, RESUME),
+        (0x3042_b373, Call::CsrClear, 0x50, RESUME),
+        (0x3040_2373, Call::CsrRead, 0, GO_ON),
+        (0x3040_2073, Call::CsrRead, 0, GO_ON), // csrrs zero, mie, zero
+        (0x3040_3373, Call::CsrRead, 0, GO_ON),
+        (0x304f_d373, Call::CsrWrite, 31, RESUME),
+        (0x3040_5373, Call::CsrWrite, 0, RESUME),
+        (0x304f_e373, Call::CsrSet, 31, RESUME),
+        (0x304f_f373, Call::CsrClear, 31, RESUME),
+        (0x3040_6373, Call::CsrRead, 0, GO_ON),
+        (0x3040_7373, Call::CsrRead, 0, GO_ON),
     ];
     for (word, call, a, end) in cases {
         let expected = (call.number(), a, u64::from(word));
         assert_eq!(calls(ALL, word), (alloc::vec![expected], end), "{word:#010x}");
-        assert_eq!(super::super::super::csr_number(word.into()), 0x305);
+        assert_eq!(super::super::super::csr_number(word.into()), 0x304);
     }
     // The result goes to the destination.
     let mut machine = Machine::new();
-    machine.run(&lift(ALL, &[0x3052_9373]));
+    machine.run(&lift(ALL, &[0x3042_9373]));
     assert_eq!(machine.vars[6], 0xca11);
 }
