@@ -1,6 +1,7 @@
 //! Dead code: what is computed, and overwritten before anybody can see it.
 
 use alloc::{vec, vec::Vec};
+use core::ops::Range;
 
 use super::super::{Block, Inst, UnaryOp, Value, Var, Width};
 
@@ -29,14 +30,15 @@ impl Vars {
     }
 }
 
-/// Removes dead instructions.
-pub fn remove(block: &mut Block) {
+/// Removes dead instructions, but for those that name globals in `apart`.
+pub fn remove(block: &mut Block, apart: &Range<u8>) {
     let mut live = Vars::GLOBALS;
     let mut keep = vec![true; block.insts.len()];
     block.end.visit_operands(|operand| use_operand(&mut live, *operand));
     for (inst, keep) in block.insts.iter_mut().zip(&mut keep).rev() {
         let dst = inst.dst();
-        if is_nothing(inst) || inst.is_pure() && dst.is_none_or(|dst| !live.contains(dst)) {
+        let is_dead = is_nothing(inst) || inst.is_pure() && dst.is_none_or(|dst| !live.contains(dst));
+        if is_dead && !names(inst, apart) {
             *keep = false;
             continue;
         }
@@ -68,6 +70,13 @@ fn use_operand(live: &mut Vars, operand: Value) {
     if let Value::Var(var) = operand {
         live.insert(var);
     }
+}
+
+/// Whether the instruction has to do with one of these globals.
+fn names(inst: &mut Inst, globals: &Range<u8>) -> bool {
+    let mut names = inst.dst().is_some_and(|dst| globals.contains(&dst.0));
+    inst.visit_operands(|operand| names |= matches!(*operand, Value::Var(var) if globals.contains(&var.0)));
+    names
 }
 
 /// Whether the instruction copies a variable to itself.
