@@ -15,8 +15,9 @@ use crate::interp::{Flush, Superpages};
 
 /// How many slots a table has: as many as an offset of 12 bits reaches.
 pub const SLOTS: usize = 4096;
-/// How many entries the indirect part has. Bits 1 to 12 of the address select one.
-const INDIRECT: usize = 4096;
+/// How many entries the indirect part has. Bits 1 to 14 of the address select one: two that many jumps lead to should
+/// not meet in one entry.
+const INDIRECT: usize = 16384;
 /// Words of a table.
 const WORDS: usize = 2 * INDIRECT + SLOTS;
 /// How many tables each hart has.

@@ -17,7 +17,7 @@ pub const PINNED: u32 = 0x0ff8_ffff;
 /// Addresses on one page have these bits in common.
 const PAGE: u64 = !0xfff;
 /// Which bits of a target choose its entry in the cache of indirect branches, which has 16 bytes for each.
-const HASH: u64 = 0x1ffe;
+const HASH: u64 = 0x7ffe;
 
 /// Where a way out leads.
 #[derive(Debug, Clone, Copy)]

@@ -43,9 +43,9 @@ impl Hart {
         Some(self.word(self.address + 8 * u64::from(slot))).filter(|&entry| entry != MISS)
     }
 
-    /// `and x17, x16, #0x1ffe`, `sub x17, x28, x17, lsl #3`, `ldp x17, x30, [x17, #-16]`, `cmp x17, x16`
+    /// `and x17, x16, #0x7ffe`, `sub x17, x28, x17, lsl #3`, `ldp x17, x30, [x17, #-16]`, `cmp x17, x16`
     fn indirect(&self, pc: u64) -> Option<u64> {
-        let entry = self.address - ((pc & 0x1ffe) << 3) - 16;
+        let entry = self.address - ((pc & 0x7ffe) << 3) - 16;
         (self.word(entry) == pc).then(|| self.word(entry + 8))
     }
 
@@ -67,8 +67,8 @@ fn tables_know_nothing_at_first() {
     let hart = Hart::new();
     assert!((0..SLOTS as u32).all(|slot| hart.slot(slot).is_none()));
     assert!(
-        (0..4096)
-            .all(|index| hart.indirect(2 * index).is_none() && hart.indirect(!0x1fff + 2 * index).is_none())
+        (0..16384)
+            .all(|index| hart.indirect(2 * index).is_none() && hart.indirect(!0x7fff + 2 * index).is_none())
     );
 }
 
@@ -78,14 +78,14 @@ fn each_address_space_and_context_has_its_own() {
     let keys = [key(0, 1), key(0, 2), key(1, 1), TableKey { context: 0, space: SHARED }];
     for (number, key) in (1..).zip(keys) {
         hart.enter(key);
-        assert_eq!((hart.slot(4095), hart.indirect(0x1000), hart.indirect(0x2ffe)), (None, None, None));
+        assert_eq!((hart.slot(4095), hart.indirect(0x1000), hart.indirect(0x8ffe)), (None, None, None));
         hart.fill_slot(4095, 0x7000, number);
         hart.fill_indirect(0x1000, 10 * number);
-        hart.fill_indirect(0x2ffe, 20 * number);
+        hart.fill_indirect(0x8ffe, 20 * number);
     }
     for (number, key) in (1..).zip(keys) {
         hart.enter(key);
-        let found = (hart.slot(4095), hart.indirect(0x1000), hart.indirect(0x2ffe));
+        let found = (hart.slot(4095), hart.indirect(0x1000), hart.indirect(0x8ffe));
         assert_eq!(found, (Some(number), Some(10 * number), Some(20 * number)));
         assert_eq!((hart.slot(0), hart.indirect(0x1002), hart.indirect(0x1800)), (None, None, None));
     }
@@ -144,7 +144,7 @@ fn flushes_forget_what_they_are_about() {
         let mut hart = Hart::new();
         for key in keys {
             hart.enter(key);
-            hart.fill_slot(3, 0x1ffe, 9);
+            hart.fill_slot(3, 0x7ffe, 9);
             hart.fill_indirect(0x1000, 9);
         }
         hart.flush(flush);

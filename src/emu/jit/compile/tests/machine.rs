@@ -18,7 +18,7 @@ const CODE: u64 = 0x7000_0000_0000;
 const WORDS: u64 = 0x8100_0000_0000;
 /// The base of the tables: all empty, so that everything misses.
 const TABLES: u64 = 0x8200_0000_0000;
-const TABLES_SIZE: usize = 0x20000;
+const TABLES_SIZE: usize = 0x80000;
 const DUE: u64 = 1 << 63;
 const FLOAT_READY: u8 = 231;
 /// The globals of which these tests know: registers and the reservation.
