@@ -57,6 +57,9 @@ pub struct BlockId(u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExitId(u32);
 
+/// How often each block is compared in lock-step.
+const COMPARISONS: u16 = 32;
+
 /// No block, no exit.
 const NONE: u32 = u32::MAX;
 
@@ -73,6 +76,8 @@ pub struct Block {
     words: u32,
     faults: u32,
     fault_count: u16,
+    /// How often [`Cache::compare`] has said that it is to be compared.
+    compared: u16,
     /// The next one of the same hash, and on the same guest page.
     next: u32,
     next_on_page: u32,
@@ -225,6 +230,21 @@ impl<C: CodeMemory> Cache<C> {
         self.blocks.get(id.0 as usize)
     }
 
+    /// Whether a block is still to be compared in lock-step: so often that it is done now once more.
+    pub fn compare(&mut self, id: BlockId) -> bool {
+        let Some(block) = self.blocks.get_mut(id.0 as usize) else { return false };
+        let compare = block.compared < COMPARISONS;
+        block.compared += u16::from(compare);
+        compare
+    }
+
+    /// Whether a block that has this exit has been compared often enough.
+    pub fn is_compared(&self, exit: ExitId) -> bool {
+        let stub = self.exits.get(exit.0 as usize).map(|exit| self.memory.address(exit.stub as usize));
+        let block = stub.and_then(|stub| self.block(self.containing(stub)?));
+        block.is_some_and(|block| block.compared == COMPARISONS)
+    }
+
     /// The address of a block's checked entry.
     pub fn entry(&self, id: BlockId) -> u64 {
         self.block(id).map_or(0, |block| self.memory.address(block.start as usize))
@@ -292,6 +312,7 @@ impl<C: CodeMemory> Cache<C> {
             words: count as u32,
             faults: first_fault,
             fault_count: compiled.faults.len() as u16,
+            compared: 0,
             next: NONE,
             next_on_page: NONE,
             incoming: NONE,

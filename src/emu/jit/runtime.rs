@@ -217,11 +217,8 @@ where
                 self.tables.clear_all(memory);
             }
         }
-        let mut connect = core::mem::replace(&mut self.connect, Connect::Nothing);
-        if self.lockstep {
-            // Each block comes by here.
-            connect = Connect::Nothing;
-        }
+        let connect = core::mem::replace(&mut self.connect, Connect::Nothing);
+        let lockstep = self.lockstep;
         let pc = guest.vars()[usize::from(G::PC.0)];
         let place = match self.interpreter.fetch_place(guest, pc) {
             Ok(place) => place,
@@ -241,6 +238,13 @@ where
         let found = shared.with(|cache| {
             let block = cache.find(key)?;
             let (entry, instructions) = (cache.entry(block), cache.block(block)?.instructions);
+            let compare = lockstep && cache.compare(block);
+            // What is to be compared comes by here, and leads nowhere but here.
+            let connect = match connect {
+                _ if compare => Connect::Nothing,
+                Connect::Link(exit) if lockstep && !cache.is_compared(exit) => Connect::Nothing,
+                connect => connect,
+            };
             if let Connect::Link(exit) = connect {
                 cache.link(exit, block);
             }
@@ -250,11 +254,13 @@ where
                 let address = connect_tables(tables, memory, table, (pc, place.level), entry, connect);
                 guest.vars()[words::TABLE] = address;
             }
-            Some((entry, instructions))
+            Some((entry, instructions, compare))
         });
         match found {
-            Some((_, 0)) => Next::Interpret,
-            Some((entry, instructions)) if self.execute(guest, key, entry, instructions as usize) => {
+            Some((_, 0, _)) => Next::Interpret,
+            Some((entry, instructions, compare))
+                if self.execute(guest, key, entry, compare.then_some(instructions as usize)) =>
+            {
                 Next::Interpret
             }
             Some(_) => Next::Look,
@@ -313,9 +319,10 @@ where
         })
     }
 
-    /// Executes the block of `key`, whose entry is at `entry`, and what it leads to. Whether the interpreter is to go on.
-    fn execute(&mut self, guest: &mut G, key: Key, mut entry: u64, instructions: usize) -> bool {
-        let prediction = self.lockstep.then(|| {
+    /// Executes the block of `key`, whose entry is at `entry`, and what it leads to; once, and compared, if that is `expected`:
+    /// then this is how many instructions it has. Whether the interpreter is to go on.
+    fn execute(&mut self, guest: &mut G, key: Key, mut entry: u64, expected: Option<usize>) -> bool {
+        let prediction = expected.map(|instructions| {
             self.show_float(guest);
             let prediction = lockstep::predict(guest, key.context, key.physical, instructions);
             // One pass: in front of its own head, the trace sees that the hart is due.
