@@ -190,7 +190,22 @@ impl<I: Isa, C: CodeMemory> Listing<'_, I, C> {
             self.words(out, start, ends.next().unwrap_or(start))?;
         }
         writeln!(out, "out of line")?;
-        self.words(out, compiled.main, words)
+        // The exit for attention or that for floating point is the last code that there is.
+        let end = compiled.exits.last().map_or(words, |exit| usize::from(exit.stub) + 2);
+        self.words(out, compiled.main, end)?;
+        self.literals(out, end.next_multiple_of(2))
+    }
+
+    /// The constants from word `start` on.
+    fn literals(&self, out: &mut Text, start: usize) -> fmt::Result {
+        let Some(block) = self.cache.block(self.id) else { return Ok(()) };
+        let mut words = self.cache.code(block).skip(start);
+        let mut at = 4 * start;
+        while let (Some(low), Some(high)) = (words.next(), words.next()) {
+            writeln!(out, "    +{at:04x} .quad {high:08x}{low:08x}")?;
+            at += 8;
+        }
+        Ok(())
     }
 
     fn guest(&self, out: &mut Text, pc: u64) -> fmt::Result {
