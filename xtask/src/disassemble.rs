@@ -1,6 +1,10 @@
 //! `cargo xtask disassemble`: what the monitor's `jit VM block` shows as words, as instructions.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use yaxpeax_arch::{Decoder, U8Reader};
@@ -19,8 +23,13 @@ pub fn run(log: Option<&Path>) -> Result<()> {
             text
         }
     };
+    let mut out = io::stdout().lock();
     for line in String::from_utf8_lossy(&text).lines() {
-        println!("{}", explain(line.trim_end()));
+        match writeln!(out, "{}", explain(line.trim_end())) {
+            // A pager that has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            printed => printed.context("cannot print")?,
+        }
     }
     Ok(())
 }
@@ -54,7 +63,7 @@ mod tests {
         assert_eq!(explain("    +0004 91000442"), "    +0004 91000442  add x2, x2, #0x1");
         let stub = explain("    +10c8 97ffffcb ; out, to 0x1000");
         assert_eq!(stub, "    +10c8 97ffffcb  bl $-0xd4 ; out, to 0x1000");
-        assert_eq!(explain("    +0000 00000000"), "    +0000 00000000  .inst 0x00000000");
+        assert_eq!(explain("    +0000 ffffffff"), "    +0000 ffffffff  .inst 0xffffffff");
     }
 
     #[test]

@@ -238,7 +238,7 @@ fn how_code_is_executed_is_shown_and_asked() {
         assert_eq!(session.command(command), answer, "{command}");
         assert_eq!(session.machine.asked.take(), Some((2, question)));
     }
-    let found = session.command("jit db2 top --json");
+    let found = session.command("jit db2 top --json").replace('\n', "");
     let expected = r#"{"address":"0xffffffff80001000","physical":"0x80201000","instructions":12,"code":240,"#;
     assert!(found.contains(expected), "{found}");
     session.machine.asked.take();
