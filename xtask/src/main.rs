@@ -8,6 +8,7 @@ mod bundle;
 mod check;
 mod console;
 mod cpio;
+mod disassemble;
 mod disk;
 mod emu;
 mod firmware;
@@ -104,6 +105,11 @@ enum Task {
     },
     /// Run a bare RISC-V program on this machine, in the translator of Polyvisor's cells
     Emu(emu::EmuOptions),
+    /// Show the words of the monitor's `jit VM block` as A64 instructions
+    Disassemble {
+        /// A log of the console; what comes in, if there is none
+        log: Option<PathBuf>,
+    },
     /// Write the files that a board boots from
     Image {
         /// Which board
@@ -139,6 +145,7 @@ fn execute(task: &Task) -> Result<ExitCode> {
             disk::make(&paths, &Guests::new(&paths), *layout, file)
         }
         Task::Emu(options) => return emu::run(options),
+        Task::Disassemble { log } => disassemble::run(log.as_deref()),
         Task::Image { board, guest } => flash::write(&paths, *board, guest),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -16,7 +16,7 @@ pub mod riscv;
 mod statistics;
 mod written;
 
-pub use report::{MAX_REPORT, Question, Report};
+pub use report::{HotBlock, MAX_REPORT, NoHotBlock, Question, Report};
 pub use statistics::JitStatistics;
 pub use written::{CodePages, LOG_ENTRIES, Overflow, PAGE, WriteLog};
 

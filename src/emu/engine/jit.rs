@@ -122,14 +122,18 @@ pub fn load_floats(floats: &Floats) {
     unsafe { engine_float_load(floats) };
 }
 
-/// An interrupt was taken: translated code, if that was executed, is to notice.
+/// An interrupt was taken: translated code, if that was executed, is to notice, and is counted as executed.
 pub fn note_interrupt(frame: &mut Frame) {
     /// "Due" in the count of instructions.
     const DUE: u64 = 1 << 63;
     const COUNT: usize = 18;
     let entering = engine_jit_entering as *const () as u64..engine_jit_entered as *const () as u64;
-    if translator::is_translated(frame.elr) || entering.contains(&frame.elr) {
+    let inside = translator::is_translated(frame.elr);
+    if inside || entering.contains(&frame.elr) {
         frame.x[COUNT] |= DUE;
+    }
+    if inside {
+        translator::sample(frame.elr);
     }
 }
 

@@ -113,6 +113,9 @@ impl Platform for Machine {
         if requests & Requests::FAIL != 0 {
             fail();
         }
+        if requests & Requests::REPORT != 0 {
+            translator::report(self.cell, self.ram);
+        }
         requests
     }
 

@@ -70,6 +70,8 @@ pub struct Block {
     pub key: Key,
     /// How many guest instructions were translated: none if that is not possible.
     pub instructions: u32,
+    /// How often it was seen to be executed.
+    pub samples: u32,
     /// Index of its first word, the checked entry.
     start: u32,
     /// How many words it has.
@@ -308,6 +310,7 @@ impl<C: CodeMemory> Cache<C> {
         let mut block = Block {
             key,
             instructions: compiled.guest_instructions,
+            samples: 0,
             start: start as u32,
             words: count as u32,
             faults: first_fault,
@@ -339,6 +342,8 @@ impl<C: CodeMemory> Cache<C> {
                 exits: &[],
                 calls: &[],
                 guest_instructions: 0,
+                starts: &[],
+                main: 0,
                 uses_float: false,
             },
         )
@@ -414,6 +419,14 @@ impl<C: CodeMemory> Cache<C> {
         (word < (block.start + block.words) as usize).then_some(BlockId(id as u32))
     }
 
+    /// The CPU was seen to execute the code at `address`.
+    pub fn sample(&mut self, address: u64) {
+        let block = self.containing(address).and_then(|id| self.blocks.get_mut(id.0 as usize));
+        if let Some(block) = block {
+            block.samples = block.samples.saturating_add(1);
+        }
+    }
+
     fn word(&self, address: u64) -> Option<usize> {
         let offset = address.checked_sub(self.memory.address(0))?;
         let word = (offset / 4) as usize;
@@ -431,6 +444,11 @@ impl<C: CodeMemory> Cache<C> {
     /// What kind of exit it is.
     pub fn exit(&self, id: ExitId) -> Option<ExitKind> {
         self.exits.get(id.0 as usize).map(|exit| exit.kind)
+    }
+
+    /// Whether it leads to another block.
+    pub fn is_linked(&self, id: ExitId) -> bool {
+        self.exits.get(id.0 as usize).is_some_and(|exit| exit.linked)
     }
 
     /// What guest instruction the code at `address` belongs to, if it is one that may fault.

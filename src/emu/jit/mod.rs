@@ -7,6 +7,7 @@
 //! | [`cache`] | where code lies, how it is found, linked, invalidated |
 //! | [`tables`] | jumps that cannot be linked |
 //! | [`runtime`] | the loop around it all: translated code, the interpreter, and what happens between them |
+//! | [`report`] | what it tells an operator of blocks |
 //! | [`words`] | memory that translated code and the runtime share |
 //!
 //! `docs/jit.md` is the tour.
@@ -15,6 +16,7 @@ pub mod cache;
 pub mod compile;
 mod heat;
 pub mod lockstep;
+pub mod report;
 pub mod runtime;
 pub mod shared;
 pub mod tables;

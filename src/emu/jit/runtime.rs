@@ -25,7 +25,6 @@ use crate::memory::{Access, Physical};
 const DUE: u64 = 1 << 63;
 /// From the checked entry of a block to the unchecked one.
 const BEHIND_CHECK: u64 = 4;
-const PAGE: u64 = 4096;
 /// Bits of [`words::FLOAT_READY`]: it is so, and the guest rounds to nearest.
 const FLOAT_READY: u64 = 1 << 0;
 const FLOAT_NEAREST: u64 = 1 << 1;
@@ -307,13 +306,10 @@ where
 
     /// The trace from `key` on.
     fn lift(guest: &mut G, key: Key, layout: &Layout) -> alloc::vec::Vec<crate::ir::Block> {
-        let physical = key.physical & !(PAGE - 1);
+        let ram = guest.physical().ram();
         trace::collect(key.pc, |pc, max| {
             let block = guest.lift_in(key.context, pc, max, &mut |guest, address| {
-                let on_page = (address ^ key.pc) & !(PAGE - 1) == 0;
-                let code = guest.physical().ram().read::<u16>(physical | address & (PAGE - 1));
-                // What goes on on another page is the interpreter's.
-                code.filter(|_| on_page).ok_or_else(|| guest.access_fault(address, Access::Fetch))
+                trace::code(ram, key, address).ok_or_else(|| guest.access_fault(address, Access::Fetch))
             });
             block.ok().map(|block| optimise_apart(block, &layout.floats))
         })

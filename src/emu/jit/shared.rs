@@ -10,7 +10,7 @@ use polyvisor_cell_abi::{JitStatistics, MAX_HARTS};
 use spin::{mutex::SpinMutex, relax::RelaxStrategy};
 
 use super::cache::{BlockId, Cache, CodeMemory, Key};
-use super::compile::Compiler;
+use super::compile::{Compiled, Compiler};
 use super::heat::Heat;
 use super::tables::{Memory, SLOTS};
 use crate::ir::Block;
@@ -146,6 +146,34 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
     /// Does something with the cache.
     pub fn with<T>(&self, what: impl FnOnce(&mut Cache<C>) -> T) -> T {
         what(&mut self.state.lock().cache)
+    }
+
+    /// Translated code was interrupted at `address`: counts that for its block. For interrupt handlers of a hart that is in
+    /// translated code, and so holds no lock; where another one does, the sample is lost.
+    pub fn sample(&self, address: u64) {
+        if let Some(mut state) = self.state.try_lock() {
+            state.cache.sample(address);
+        }
+    }
+
+    /// Compiles `parts` once more, of which the block of `key` was made, to learn what the cache does not keep. `look` gets
+    /// what comes of it, if that is what the block is. `None`: there is no such block.
+    pub fn recompile<T>(
+        &self,
+        key: Key,
+        parts: &[Block],
+        look: impl FnOnce(&Cache<C>, BlockId, Option<Compiled<'_>>) -> T,
+    ) -> Option<T> {
+        let mut state = self.state.lock();
+        let State { cache, compiler, slots, .. } = &mut *state;
+        let id = cache.find(key)?;
+        let block = cache.block(id)?;
+        let compiled = compiler.compile(parts, &mut |target| slots.get(target, key.context));
+        let same = compiled.filter(|compiled| {
+            (compiled.words.len(), compiled.guest_instructions)
+                == (block.words() as usize, block.instructions)
+        });
+        Some(look(cache, id, same))
     }
 
     /// The hart is going to use addresses of translated code, until [`Shared::leave`]. The cache's generation; `None` while

@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
+use super::cache::Key;
 use crate::ir::{Block, Terminator};
+use crate::memory::Ram;
 
 /// How many guest instructions a trace has at most, but for what the last block adds.
 const MAX_INSTRUCTIONS: usize = 64;
@@ -12,6 +14,13 @@ const MAX_PARTS: usize = 12;
 const UNROLLED: usize = 40;
 /// Addresses on one page have these bits in common.
 const PAGE: u64 = !0xfff;
+
+/// The 16 bits of code at `address`, if that is on the page of the block of `key`: what goes on on another page is the
+/// interpreter's.
+pub fn code(ram: Ram, key: Key, address: u64) -> Option<u16> {
+    let on_page = (address ^ key.pc) & PAGE == 0;
+    if on_page { ram.read(key.physical & PAGE | address & !PAGE) } else { None }
+}
 
 /// Collects the blocks from `pc` on that are likely to be executed in this order: `lift` gives the block at an address of
 /// the same page, of at most so many instructions. Conditional branches are expected to go back, and not forward.

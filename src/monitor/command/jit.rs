@@ -1,6 +1,10 @@
 //! How RISC-V guests' code is executed.
 
-use polyvisor_cell_abi::{JitStatistics, Question};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use polyvisor_cell_abi::{HotBlock, JitStatistics, Question};
 
 use super::{Failure, Outcome, resolve};
 use crate::monitor::report::{Column, Report, Table, Value};
@@ -18,17 +22,47 @@ const MAX_BLOCKS: u64 = 1000;
 pub fn jit(operator: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure> {
     let vm = resolve::vm(operator, words.first().copied().unwrap_or_default())?;
     let question = match *words.get(1..).unwrap_or_default() {
-        [] => {
-            return operator.jit(vm).map(|status| Outcome::Report(overview(&status))).map_err(Failure::from);
-        }
-        ["top"] => Question::Top(BLOCKS),
-        ["top", count] => Question::Top(resolve::count(count, MAX_BLOCKS)?),
-        ["block", address] => Question::Block(resolve::number(address)?),
-        _ => return Err(Failure(alloc::format!("expected jit {JIT}"))),
+        [] => None,
+        ["top"] => Some(Question::Top(BLOCKS)),
+        ["top", count] => Some(Question::Top(resolve::count(count, MAX_BLOCKS)?)),
+        ["block", address] => Some(Question::Block(resolve::number(address)?)),
+        _ => return Err(Failure(format!("expected jit {JIT}"))),
     };
-    let mut answer = operator.ask_engine(vm, question)?;
-    answer.push('\n');
-    Ok(Outcome::Report(Report::Text(answer)))
+    let status = operator.jit(vm)?;
+    let Some(question) = question else { return Ok(Outcome::Report(overview(&status))) };
+    if status.mode == Jit::Off {
+        return Err(Failure(String::from("its code is interpreted: nothing is compiled")));
+    }
+    let answer = operator.ask_engine(vm, question)?;
+    Ok(Outcome::Report(match question {
+        Question::Top(_) => Report::Table(
+            hottest(&answer)
+                .ok_or_else(|| Failure(String::from("the engine's answer is no table of blocks")))?,
+        ),
+        Question::Block(_) => Report::Text(answer),
+    }))
+}
+
+/// The answer to [`Question::Top`] as a table; `None` where it is none.
+fn hottest(answer: &str) -> Option<Table> {
+    const COLUMNS: &[Column; 6] = &[
+        Column::new("address", "ADDRESS"),
+        Column::new("physical", "PHYSICAL"),
+        Column::new("instructions", "INSTRUCTIONS"),
+        Column::new("code", "CODE"),
+        Column::new("samples", "SAMPLES"),
+        Column::new("share", "SHARE"),
+    ];
+    let mut lines = answer.lines();
+    let all: u64 = lines.next()?.parse().ok()?;
+    let blocks: Result<Vec<HotBlock>, _> = lines.map(str::parse).collect();
+    let row = |HotBlock { samples, pc, physical, instructions, code }: HotBlock| {
+        let count = Value::Count(instructions.into());
+        let share = Value::share(samples.into(), all);
+        let (code, samples) = (Value::Bytes(code.into()), Value::Count(samples.into()));
+        [Value::Hex(pc), Value::Hex(physical), count, code, samples, share]
+    };
+    Some(Table::new(COLUMNS, blocks.ok()?.into_iter().map(row)))
 }
 
 fn overview(status: &JitStatus) -> Report {

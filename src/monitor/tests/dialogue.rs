@@ -210,7 +210,7 @@ fn a_vcpu_is_looked_at() {
 #[test]
 fn how_code_is_executed_is_shown_and_asked() {
     let mut session = three();
-    assert_eq!(session.command("jit web"), "mode:          lockstep\ninstructions:  50000\n");
+    assert_eq!(session.command("jit web"), "mode:          off\ninstructions:  50000\n");
     let found = session.command("jit db1");
     let squeezed: Vec<String> =
         found.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -225,16 +225,25 @@ fn how_code_is_executed_is_shown_and_asked() {
     ] {
         assert!(squeezed.contains(&line.to_owned()), "{line:?} in {found}");
     }
-    let answer = "0x80000000: addi x1, x1, 1\n  add x0, x0, #1\n";
-    for (command, question) in [
-        ("jit db2 top", Question::Top(10)),
-        ("jit db2 top 3", Question::Top(3)),
-        ("jit db2 block 0x8000_0002", Question::Block(0x8000_0002)),
+    let block = "0x80000000: addi x1, x1, 1\n    +0004 91000421\n";
+    let top = "ADDRESS             PHYSICAL    INSTRUCTIONS  CODE  SAMPLES  SHARE\n\
+               0xffffffff80001000  0x80201000            12   240        5  62.5%\n\
+               0x10a4              0x8abcd0a4            64  1000        2  25.0%\n";
+    for (command, question, answer) in [
+        ("jit db2 top", Question::Top(10), top),
+        ("jit db2 top 3", Question::Top(3), top),
+        ("jit db2 block 0x8000_0002", Question::Block(0x8000_0002), block),
+        ("jit db2 top 1000", Question::Top(1000), "error: the engine's answer is no table of blocks\n"),
     ] {
         assert_eq!(session.command(command), answer, "{command}");
         assert_eq!(session.machine.asked.take(), Some((2, question)));
     }
+    let found = session.command("jit db2 top --json").replace('\n', "");
+    let expected = r#"{"address":"0xffffffff80001000","physical":"0x80201000","instructions":12,"code":240,"#;
+    assert!(found.contains(expected), "{found}");
+    session.machine.asked.take();
     for (command, error) in [
+        ("jit web top", "its code is interpreted: nothing is compiled"),
         ("jit db2 top 0", "0 is out of range: expected 1 to 1000"),
         ("jit db2 block", "expected jit VM [top [N] | block ADDRESS]"),
         ("jit db2 all", "expected jit VM [top [N] | block ADDRESS]"),

@@ -278,12 +278,17 @@ impl Operator for Machine {
     fn jit(&self, vm: usize) -> Result<JitStatus, Refusal> {
         let statistics = JitStatistics::new(core::array::from_fn(|number| number as u64 * 1000));
         let statistics = (vm != 0).then_some(statistics);
-        Ok(JitStatus { mode: Jit::LockStep, retired: 50_000, statistics, translating: 1_234_567 })
+        let mode = if vm == 0 { Jit::Off } else { Jit::LockStep };
+        Ok(JitStatus { mode, retired: 50_000, statistics, translating: 1_234_567 })
     }
 
     fn ask_engine(&self, vm: usize, question: Question) -> Result<String, Refusal> {
         self.asked.set(Some((vm, question)));
-        Ok("0x80000000: addi x1, x1, 1\n  add x0, x0, #1".to_owned())
+        Ok(match question {
+            Question::Top(1000) => "nothing is translated".to_owned(),
+            Question::Top(_) => "8\n5 ffffffff80001000 80201000 12 240\n2 10a4 8abcd0a4 64 1000\n".to_owned(),
+            Question::Block(_) => "0x80000000: addi x1, x1, 1\n    +0004 91000421\n".to_owned(),
+        })
     }
 
     fn power(&self, restart: bool) {

@@ -4,6 +4,9 @@ mod code;
 mod cpu;
 mod mapping;
 mod protection;
+mod report;
+
+pub use report::report;
 
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -71,6 +74,13 @@ pub fn init(cell: &CellInfo) {
 /// Whether translated code is executed at `address`.
 pub fn is_translated(address: u64) -> bool {
     WINDOW.get().is_some_and(|window| window.contains(&address))
+}
+
+/// An interrupt has found the hart executing translated code at `address`.
+pub fn sample(address: u64) {
+    if let Some(jit) = JIT.get() {
+        jit.sample(address);
+    }
 }
 
 /// Writes `len` bytes of the guest's RAM at the guest-physical `address` by `write`.

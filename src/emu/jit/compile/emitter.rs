@@ -65,6 +65,7 @@ impl<'a> Emitter<'a> {
         let trace = self.trace;
         for &step in &trace.steps {
             self.step = step;
+            self.note_start(self.guest() + 1);
             if step.op.shows_state() && !matches!(step.op, Op::Float(_)) {
                 self.check_underflow();
             }
@@ -76,6 +77,7 @@ impl<'a> Emitter<'a> {
                 return Err(usize::from(step.retired).min(most));
             }
         }
+        self.note_start(trace.guests.len());
         self.output.main = self.asm.here();
         self.emit_out_of_line();
         if let Some(float) = &mut self.float {
@@ -150,14 +152,26 @@ impl<'a> Emitter<'a> {
         self.declined = true;
     }
 
-    /// The guest-virtual address of the current guest instruction.
-    pub fn pc(&self) -> u64 {
+    /// The first so many guest instructions of the trace have begun.
+    fn note_start(&mut self, guests: usize) {
+        let (starts, here) = (&mut self.output.starts, self.asm.here() as u16);
+        if starts.len() < guests {
+            starts.resize(guests.min(self.trace.guests.len()), here);
+        }
+    }
+
+    /// Which guest instruction of the trace is the current one.
+    fn guest(&self) -> usize {
         let leaves = matches!(
             self.step.op,
             Op::Side { .. } | Op::Guard { .. } | Op::Jump { .. } | Op::Branch { .. } | Op::Indirect { .. }
         );
-        let index = usize::from(self.step.retired).saturating_sub(usize::from(leaves));
-        self.trace.guests.get(index).copied().unwrap_or(0)
+        usize::from(self.step.retired).saturating_sub(usize::from(leaves))
+    }
+
+    /// The guest-virtual address of the current guest instruction.
+    pub fn pc(&self) -> u64 {
+        self.trace.guests.get(self.guest()).copied().unwrap_or(0)
     }
 
     /// The trace is at its head again. If extensions are pending here, or boxes are not closed, the loop had better be closed here

@@ -125,6 +125,10 @@ pub struct Compiled<'a> {
     pub calls: &'a [u16],
     /// How many guest instructions it stands for.
     pub guest_instructions: u32,
+    /// For each of them, in the trace's order, the index of the first word that is its own.
+    pub starts: &'a [u16],
+    /// The index of the first word that is no instruction's own: what is out of line.
+    pub main: usize,
     /// Whether it checks that the floating-point registers are ready.
     pub uses_float: bool,
 }
@@ -137,6 +141,8 @@ struct Output {
     calls: Vec<u16>,
     joints: Vec<Joint>,
     out_of_line: Vec<OutOfLine>,
+    /// For each guest instruction, the first word that is its own.
+    starts: Vec<u16>,
     uses_float: bool,
     /// How many words come before those out of line.
     main: usize,
@@ -149,6 +155,7 @@ impl Output {
         self.calls.clear();
         self.joints.clear();
         self.out_of_line.clear();
+        self.starts.clear();
         self.uses_float = false;
     }
 }
@@ -217,6 +224,8 @@ impl Compiler {
             exits: &self.output.exits,
             calls: &self.output.calls,
             guest_instructions: self.trace.guests.len() as u32,
+            starts: &self.output.starts,
+            main: self.output.main,
             uses_float: self.output.uses_float,
         })
     }

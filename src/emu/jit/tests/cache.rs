@@ -60,6 +60,8 @@ impl Machine {
             exits: &exits,
             calls: &calls,
             guest_instructions: 5,
+            starts: &[],
+            main: 0,
             uses_float: false,
         };
         self.cache.insert(key, &compiled)

@@ -6,6 +6,7 @@ mod machine;
 mod paging;
 mod program;
 mod random;
+mod report;
 mod scenarios;
 mod shadow;
 pub(super) mod simulator;

@@ -1,8 +1,9 @@
 //! RISC-V guests: payloads, real systems, and what they have to do with their neighbours.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use anyhow::{Result, bail, ensure};
+use serde_json::Value;
 
 use super::{
     super::script::{Dialogue, Subject, Test},
@@ -165,9 +166,35 @@ fn linux() -> Test {
     .line("reboot -f")
     .expect(r"guest ready: Linux [^\n]*, 4 CPUs")
     .expect(LINUX_PROMPT)
+    .talk(|dialogue| {
+        dialogue.shell("i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done")?;
+        dialogue.detach()?;
+        hot_blocks(dialogue, "box")?;
+        dialogue.attach("box")
+    })
     .line("poweroff")
     .off()
     .count(BANNER, 1)
+}
+
+/// What the engine of `vm`, whose guest has been busy, tells of the code that it has executed most.
+fn hot_blocks(dialogue: &mut Dialogue, vm: &str) -> Result<()> {
+    let top = dialogue.ask(&format!("jit {vm} top 5"))?;
+    let blocks = top.as_array().map_or(&[][..], Vec::as_slice);
+    let number = |block: &Value, key: &str| block[key].as_u64().unwrap_or_default();
+    ensure!(
+        (1..=5).contains(&blocks.len())
+            && blocks.iter().all(|block| number(block, "samples") > 0 && number(block, "code") > 0)
+            && blocks.is_sorted_by_key(|block| Reverse(number(block, "samples"))),
+        "`jit {vm} top` shows {top}"
+    );
+    let address = blocks[0]["address"].as_str().unwrap_or_default();
+    let listing = dialogue.ask(&format!("jit {vm} block {address}"))?;
+    let listing = listing.as_str().unwrap_or_default();
+    let begins = listing.starts_with(&format!("block {address}, physical 0x"));
+    let guest = listing.lines().any(|line| line.starts_with(&format!("{address}: ")));
+    ensure!(begins && guest && listing.contains("    +0000 "), "`jit {vm} block {address}` shows {listing}");
+    Ok(())
 }
 
 fn opensbi() -> Test {
