@@ -78,9 +78,8 @@ const GROUPS: [Group; 14] = [
     always("riscv-interpreter-loops", |bench| bench.riscv_loops(Jit::Off)),
     always("riscv-interpreter-linux", |bench| bench.riscv_linux(Jit::Off)),
     on_demand("riscv-interpreter-scale", |bench| bench.riscv_scale(Jit::Off)),
-    // The JIT is not finished (docs/STATUS.md).
-    on_demand("riscv-jit-loops", |bench| bench.riscv_loops(Jit::On)),
-    on_demand("riscv-jit-linux", |bench| bench.riscv_linux(Jit::On)),
+    always("riscv-jit-loops", |bench| bench.riscv_loops(Jit::On)),
+    always("riscv-jit-linux", |bench| bench.riscv_linux(Jit::On)),
     on_demand("riscv-jit-scale", |bench| bench.riscv_scale(Jit::On)),
 ];
 

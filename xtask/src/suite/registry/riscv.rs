@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Test> {
     for gic in [2, 3] {
         tests.extend([hello(gic), isa(gic, "off"), isa(gic, "on"), reset(gic), hostile(gic)]);
     }
+    tests.extend([isa(3, "lockstep"), linux_in_lockstep()]);
     tests.extend([u_boot(), linux(), opensbi(), newest(), demo(), virtio()]);
     tests.into_iter().map(Test::slow).collect()
 }
@@ -175,6 +176,25 @@ fn linux() -> Test {
     .line("poweroff")
     .off()
     .count(BANNER, 1)
+}
+
+fn linux_in_lockstep() -> Test {
+    Test::new(
+        "riscv-linux-lockstep",
+        "each block that Debian's riscv64 kernel and its shell execute while they boot does what it must, the first times \
+         that it is executed",
+        alone(KERNEL, &format!("jit = \"lockstep\"\n{APPEND}")),
+    )
+    .expect(LINUX_PROMPT)
+    .talk(|dialogue| {
+        dialogue.detach()?;
+        let jit = &dialogue.ask("jit box")?["jit"];
+        let compared = jit["comparisons"].as_u64().unwrap_or_default();
+        ensure!(jit["mismatches"] == 0 && compared > 100_000, "`jit box` shows {jit}");
+        dialogue.attach("box")
+    })
+    .line("poweroff")
+    .off()
 }
 
 /// What the engine of `vm`, whose guest has been busy, tells of the code that it has executed most.
