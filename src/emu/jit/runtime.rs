@@ -70,6 +70,9 @@ pub trait Cpu {
     /// Makes another hart look after its affairs.
     fn kick(&self, hart: usize);
 
+    /// Translated code was left at `code`, where there is no way out: nobody knows where the guest is, so its machine ends.
+    fn lost(&self, code: u64) -> !;
+
     /// In lock-step, the block of this key has done something else than it must.
     fn mismatch(&self, key: Key, mismatch: Mismatch);
 }
@@ -366,7 +369,7 @@ where
             let id = cache.exit_at(stub)?;
             Some((id, cache.exit(id)?))
         });
-        let Some((id, kind)) = exit else { return true };
+        let Some((id, kind)) = exit else { self.cpu.lost(stub) };
         let statistics = self.shared.statistics();
         count(match kind {
             ExitKind::Jump { .. } => &statistics.unlinked,
@@ -422,17 +425,16 @@ where
     /// The instruction that has faulted is for the interpreter: makes the variables what they are in front of it.
     fn fault(&mut self, guest: &mut G) {
         let host = guest.vars()[words::FRAME_PC];
-        let place = self.shared.with(|cache| cache.locate(host));
+        let Some(place) = self.shared.with(|cache| cache.locate(host)) else { self.cpu.lost(host) };
         let vars = guest.vars();
         for (global, home) in self.layout.homes.iter().enumerate() {
             if let Home::X(register) = home {
                 let number = usize::from(register.number());
                 let value = vars[words::FRAME + number];
-                let pending = place.is_some_and(|place| place.pending >> number & 1 != 0);
+                let pending = place.pending >> number & 1 != 0;
                 vars[global] = if pending { value as i32 as u64 } else { value };
             }
         }
-        let Some(place) = place else { return };
         vars[usize::from(G::INSTRET.0)] = (vars[words::FRAME + 18] & !DUE).wrapping_add(place.retired);
         vars[usize::from(G::PC.0)] = place.pc;
         if !place.floats.is_nothing() {

@@ -124,6 +124,10 @@ impl Cpu for HartCpu {
         Gic::new(cell::info().gic_version).kick(hart);
     }
 
+    fn lost(&self, code: u64) -> ! {
+        fatal::stop(format_args!("translated code was left at {code:#x}, which is no way out"))
+    }
+
     fn mismatch(&self, key: Key, mismatch: Mismatch) {
         fatal::stop(format_args!(
             "lock-step: the block at {:#x} (physical {:#x}): {mismatch:x?}",

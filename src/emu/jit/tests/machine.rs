@@ -430,6 +430,10 @@ impl Cpu for Simulated {
         self.board.kick(hart);
     }
 
+    fn lost(&self, code: u64) -> ! {
+        panic!("left at {code:#x}")
+    }
+
     fn mismatch(&self, key: Key, mismatch: Mismatch) {
         self.report.mismatches.lock().unwrap().push((key, mismatch));
     }
