@@ -48,6 +48,8 @@ impl Var {
 }
 
 /// An operand.
+// With its fields in the order of C, what it holds is at the same place whatever it is: moving it is two moves.
+#[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Value {
     /// What a variable holds.

@@ -32,7 +32,7 @@ pub struct Emitter<'a> {
     pub registers: Registers,
     pub facts: Facts,
     /// The one that is being emitted.
-    pub step: Step,
+    pub step: &'a Step,
     declined: bool,
 }
 
@@ -46,9 +46,9 @@ impl<'a> Emitter<'a> {
         float: &'a mut Float,
         slot: &'a mut dyn FnMut(u64) -> Option<u32>,
     ) -> Self {
-        let step = Step { op: Op::Nothing, retired: 0, uses: 0, shown: false };
         let (registers, facts) = (Registers::new(), Facts::new());
         let float = Some(float);
+        let step = &Step::NOTHING;
         Self { layout, features, trace, asm, output, float, slot, registers, facts, step, declined: false }
     }
 
@@ -63,7 +63,7 @@ impl<'a> Emitter<'a> {
         let not_ready = self.check_float();
         self.joint(pc);
         let trace = self.trace;
-        for &step in &trace.steps {
+        for step in &trace.steps {
             self.step = step;
             self.note_start(self.guest() + 1);
             if step.op.shows_state() && !matches!(step.op, Op::Float(_)) {

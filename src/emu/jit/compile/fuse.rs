@@ -35,62 +35,56 @@ impl Trace {
 impl Definitions {
     /// Makes the step with this index take in another one, if it can. Says whether it has.
     fn improve(&mut self, steps: &mut [Step], index: usize) -> bool {
-        let Some(&Step { op, .. }) = steps.get(index) else { return false };
-        for operand in op.operands() {
-            let Some((at, other)) = self.only_used_here(steps, operand) else { continue };
-            if self.take_over(steps, index, at, other) {
-                return true;
-            }
-            let Some(fused) =
-                (other.is_pure() && self.unchanged(&other, at)).then(|| fuse(op, operand, other))
-            else {
-                continue;
-            };
-            if let (Some(fused), Some(step)) = (fused, steps.get_mut(index)) {
-                step.op = fused;
-                if let Some(step) = steps.get_mut(usize::from(at)) {
-                    step.op = Op::Nothing;
-                }
-                return true;
-            }
-        }
-        false
+        let Some(Step { op, .. }) = steps.get(index) else { return false };
+        op.vars().any(|operand| self.take_in(steps, index, operand))
     }
 
-    /// The step that has defined an operand, if nobody else uses its result.
-    fn only_used_here(&self, steps: &[Step], operand: Value) -> Option<(u16, Op)> {
-        let Value::Var(var) = operand else { return None };
-        let at = self.0[usize::from(var.0)];
-        let step = steps.get(usize::from(at))?;
-        (step.uses == 1 && !step.shown).then_some((at, step.op))
+    /// Makes the step with this index take in the one that has defined its `operand`, if it can.
+    fn take_in(&mut self, steps: &mut [Step], index: usize, operand: Var) -> bool {
+        let at = usize::from(self.0[usize::from(operand.0)]);
+        let (Some(before), Some(step)) = (steps.get(at), steps.get(index)) else { return false };
+        if before.uses != 1 || before.shown {
+            return false;
+        }
+        if !before.op.is_pure() {
+            return self.take_over(steps, index, at);
+        }
+        let fused = fuse(&step.op, operand.into(), &before.op).filter(|_| self.unchanged(&before.op, at));
+        let Some(fused) = fused else { return false };
+        if let Some(step) = steps.get_mut(index) {
+            step.op = fused;
+        }
+        if let Some(before) = steps.get_mut(at) {
+            before.op = Op::Nothing;
+        }
+        true
     }
 
     /// Whether the operands of the step with the index `at` still are what they were. Its own result does not count: it is
     /// not computed there any more.
-    fn unchanged(&self, op: &Op, at: u16) -> bool {
+    fn unchanged(&self, op: &Op, at: usize) -> bool {
         op.vars().all(|var| {
             let defined = self.0[usize::from(var.0)];
-            defined == NOWHERE || defined <= at
+            defined == NOWHERE || usize::from(defined) <= at
         })
     }
 
     /// Lets the step before this one, whatever it does, set what this one makes of its result.
-    fn take_over(&mut self, steps: &mut [Step], index: usize, at: u16, other: Op) -> bool {
-        let Some(&Step { op, .. }) = steps.get(index) else { return false };
-        if other.is_pure() || !is_before(steps, usize::from(at), index) {
+    fn take_over(&mut self, steps: &mut [Step], index: usize, at: usize) -> bool {
+        let Some(&Step { op: Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, .. }, .. }) =
+            steps.get(index)
+        else {
+            return false;
+        };
+        if !is_before(steps, at, index) {
             return false;
         }
-        let Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, .. } = op else { return false };
-        let mut taken = other;
-        let Some(result) = taken.dst_mut() else { return false };
+        let Some(result) = steps.get_mut(at).and_then(|before| before.op.dst_mut()) else { return false };
         *result = dst;
-        if let Some(step) = steps.get_mut(usize::from(at)) {
-            step.op = taken;
-        }
         if let Some(step) = steps.get_mut(index) {
             step.op = Op::Nothing;
         }
-        self.0[usize::from(dst.0)] = at;
+        self.0[usize::from(dst.0)] = at as u16;
         true
     }
 }
@@ -101,10 +95,10 @@ fn is_before(steps: &[Step], at: usize, index: usize) -> bool {
 }
 
 /// What does both: `op`, and before it `other`, whose result is its `operand`.
-fn fuse(op: Op, operand: Value, other: Op) -> Option<Op> {
-    match op {
+fn fuse(op: &Op, operand: Value, other: &Op) -> Option<Op> {
+    match *op {
         Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, .. } => {
-            let mut moved = other;
+            let mut moved = *other;
             *moved.dst_mut()? = dst;
             Some(moved)
         }
@@ -129,8 +123,8 @@ fn fuse(op: Op, operand: Value, other: Op) -> Option<Op> {
 }
 
 /// What a mask with all bits but the lowest is applied to.
-fn without_lowest_bit(op: Op) -> Option<Var> {
-    match op {
+fn without_lowest_bit(op: &Op) -> Option<Var> {
+    match *op {
         Op::Binary {
             op: BinaryOp::And,
             width: Width::W64,
@@ -143,8 +137,8 @@ fn without_lowest_bit(op: Op) -> Option<Var> {
 }
 
 /// The low half of the result of `other`, sign-extended.
-fn narrow(dst: Var, other: Op) -> Option<Op> {
-    match other {
+fn narrow(dst: Var, other: &Op) -> Option<Op> {
+    match *other {
         Op::Binary { op, width: Width::W64, a, b, .. } if is_low_closed(op) => {
             Some(Op::Binary { op, width: Width::S32, dst, a, b })
         }
@@ -174,7 +168,15 @@ const fn is_low_closed(op: BinaryOp) -> bool {
     )
 }
 
-fn binary(op: BinaryOp, width: Width, dst: Var, a: Value, b: Value, operand: Value, other: Op) -> Option<Op> {
+fn binary(
+    op: BinaryOp,
+    width: Width,
+    dst: Var,
+    a: Value,
+    b: Value,
+    operand: Value,
+    other: &Op,
+) -> Option<Op> {
     if let Value::Const(amount) = b {
         return shift_or_mask(op, width, dst, amount, other);
     }
@@ -196,13 +198,13 @@ fn binary(op: BinaryOp, width: Width, dst: Var, a: Value, b: Value, operand: Val
 }
 
 /// `dst = rest ± a * b`.
-fn multiply_and_add(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Option<Op> {
+fn multiply_and_add(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Option<Op> {
     let subtract = match op {
         BinaryOp::Add => false,
         BinaryOp::Sub => true,
         _ => return None,
     };
-    match other {
+    match *other {
         Op::Binary { op: BinaryOp::Mul, width: inner, a, b, .. }
             if inner == width || inner == Width::W64 || width != Width::W64 =>
         {
@@ -213,14 +215,14 @@ fn multiply_and_add(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op
 }
 
 /// A bitwise operation with an inverted operand.
-fn inverted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Option<Op> {
+fn inverted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Option<Op> {
     let op = match op {
         BinaryOp::And => BinaryOp::AndNot,
         BinaryOp::Or => BinaryOp::OrNot,
         BinaryOp::Xor => BinaryOp::XorNot,
         _ => return None,
     };
-    match other {
+    match *other {
         Op::Binary { op: BinaryOp::Xor, width: Width::W64, a, b: Value::Const(u64::MAX), .. } => {
             Some(Op::Binary { op, width, dst, a: rest, b: a })
         }
@@ -229,7 +231,7 @@ fn inverted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Opt
 }
 
 /// A sum with an operand that is extended, and perhaps shifted.
-fn extended(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Option<Op> {
+fn extended(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Option<Op> {
     let subtract = match (op, width) {
         (BinaryOp::Add, Width::W64) => false,
         (BinaryOp::Sub, Width::W64) => true,
@@ -247,8 +249,8 @@ fn extended(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Opt
 }
 
 /// If a step extends the low bits of an operand, and shifts them to the left: the operand, which bits, how far.
-fn as_insert(op: Op) -> Option<(Value, Low, u8)> {
-    match op {
+fn as_insert(op: &Op) -> Option<(Value, Low, u8)> {
+    match *op {
         Op::Insert { a, low, to, .. } => Some((a, low, to)),
         Op::Unary { op, width: Width::W64, a, .. } => {
             let (bits, signed) = match op {
@@ -276,13 +278,13 @@ fn as_insert(op: Op) -> Option<(Value, Low, u8)> {
 }
 
 /// An operation with a shifted operand.
-fn shifted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Option<Op> {
+fn shifted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Option<Op> {
     let sum = matches!(op, BinaryOp::Add | BinaryOp::Sub);
     let logic = matches!(
         op,
         BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::AndNot | BinaryOp::OrNot | BinaryOp::XorNot
     );
-    let Op::Binary { op: shift, width: inner, a, b: Value::Const(amount), .. } = other else { return None };
+    let Op::Binary { op: shift, width: inner, a, b: Value::Const(amount), .. } = *other else { return None };
     let shift = match shift {
         BinaryOp::ShiftLeft => Shift::Lsl,
         BinaryOp::ShiftRight => Shift::Lsr,
@@ -302,10 +304,10 @@ fn shifted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Opti
 }
 
 /// `dst` = the result of `other`, shifted or masked by a constant.
-fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: Op) -> Option<Op> {
+fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: &Op) -> Option<Op> {
     let bits: u64 = if width == Width::W64 { 64 } else { 32 };
     let amount = (constant % bits) as u8;
-    match (op, other) {
+    match (op, *other) {
         (
             BinaryOp::ShiftRight | BinaryOp::ShiftRightSigned,
             Op::Binary { op: BinaryOp::ShiftLeft, width: inner, a, b: Value::Const(left), .. },
@@ -325,7 +327,7 @@ fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: Op)
                 }
             }
         }
-        (BinaryOp::ShiftLeft, other) if width == Width::W64 => {
+        (BinaryOp::ShiftLeft, _) if width == Width::W64 => {
             let (a, low, to) = as_insert(other)?;
             let to = to + amount;
             // What is shifted out at the top is not taken in at first.
@@ -352,10 +354,10 @@ fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: Op)
 }
 
 /// What asks the same as `test` does of the result of `other`.
-fn test_of(test: Test, other: Op) -> Option<Test> {
+fn test_of(test: Test, other: &Op) -> Option<Test> {
     let (_, any) = test.of_zero()?;
     let condition = if any { Condition::NotEqual } else { Condition::Equal };
-    match other {
+    match *other {
         Op::Set { test, .. } => Some(if any { test } else { test.invert() }),
         Op::Binary { op: BinaryOp::And, width: Width::W64, a, b, .. } => Some(Test::Bits { any, a, b }),
         Op::Binary { op: BinaryOp::Sub | BinaryOp::Xor, width: Width::W64, a, b, .. } => {

@@ -52,9 +52,12 @@ impl Test {
         }
     }
 
-    fn operands(self) -> [Value; 2] {
+    fn visit_operands(&self, mut visit: impl FnMut(Value)) {
         match self {
-            Self::Compare { a, b, .. } | Self::Bits { a, b, .. } => [a, b],
+            Self::Compare { a, b, .. } | Self::Bits { a, b, .. } => {
+                visit(*a);
+                visit(*b);
+            }
         }
     }
 }
@@ -127,6 +130,29 @@ pub enum Op {
     Indirect { target: Var, masked: bool },
 }
 
+/// The variables among the operands of an [`Op`].
+#[derive(Debug, Clone, Copy)]
+pub struct Vars {
+    vars: [Var; Self::MOST],
+    next: u8,
+    end: u8,
+}
+
+impl Vars {
+    /// How many operands there may be.
+    const MOST: usize = 4;
+}
+
+impl Iterator for Vars {
+    type Item = Var;
+
+    fn next(&mut self) -> Option<Var> {
+        let var = self.vars.get(..usize::from(self.end))?.get(usize::from(self.next)).copied();
+        self.next += 1;
+        var
+    }
+}
+
 /// How many low bits count of an operand, and how they are extended to 64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Low {
@@ -136,9 +162,9 @@ pub struct Low {
     pub signed: bool,
 }
 
-impl From<Inst> for Op {
-    fn from(inst: Inst) -> Self {
-        match inst {
+impl From<&Inst> for Op {
+    fn from(inst: &Inst) -> Self {
+        match *inst {
             Inst::Unary { op, width, dst, a } => Self::Unary { op, width, dst, a },
             Inst::Binary { op, width, dst, a, b } => Self::Binary { op, width, dst, a, b },
             Inst::Compare { condition, dst, a, b } => {
@@ -173,9 +199,33 @@ impl From<Inst> for Op {
 impl Op {
     /// The variable that gets the result.
     pub fn dst(&self) -> Option<Var> {
-        match *self {
+        match self {
+            Self::Unary { dst, .. }
+            | Self::Binary { dst, .. }
+            | Self::Shifted { dst, .. }
+            | Self::Extended { dst, .. }
+            | Self::Extract { dst, .. }
+            | Self::Insert { dst, .. }
+            | Self::MulAdd { dst, .. }
+            | Self::Set { dst, .. }
+            | Self::Select { dst, .. }
+            | Self::Load { dst, .. }
+            | Self::LoadReserved { dst, .. }
+            | Self::StoreConditional { dst, .. }
+            | Self::Atomic { dst, .. }
+            | Self::Foreign { dst } => Some(*dst),
             Self::Float(operation) => operation.dst(),
-            mut other => other.dst_mut().copied(),
+            Self::Nothing
+            | Self::Stop { .. }
+            | Self::Store { .. }
+            | Self::Fence
+            | Self::Decline { .. }
+            | Self::Again
+            | Self::Side { .. }
+            | Self::Guard { .. }
+            | Self::Jump { .. }
+            | Self::Branch { .. }
+            | Self::Indirect { .. } => None,
         }
     }
 
@@ -211,50 +261,61 @@ impl Op {
         }
     }
 
-    /// The operands; constants in the places that are not used.
-    pub fn operands(&self) -> [Value; 4] {
-        const NONE: Value = Value::ZERO;
-        match *self {
+    /// Shows each operand.
+    pub fn visit_operands(&self, mut visit: impl FnMut(Value)) {
+        match self {
             Self::Nothing
             | Self::Fence
             | Self::Foreign { .. }
             | Self::Stop { .. }
             | Self::Again
-            | Self::Jump { .. } => [NONE; 4],
-            Self::Unary { a, .. } | Self::Extract { a, .. } | Self::Insert { a, .. } => [a, NONE, NONE, NONE],
-            Self::Decline { test } => [test, NONE, NONE, NONE],
+            | Self::Jump { .. } => {}
+            Self::Unary { a, .. } | Self::Extract { a, .. } | Self::Insert { a, .. } => visit(*a),
+            Self::Decline { test } => visit(*test),
             Self::Binary { a, b, .. } | Self::Shifted { a, b, .. } | Self::Extended { a, b, .. } => {
-                [a, b, NONE, NONE]
+                visit(*a);
+                visit(*b);
             }
-            Self::MulAdd { a, b, c, .. } => [a, b, c, NONE],
+            Self::MulAdd { a, b, c, .. } => {
+                visit(*a);
+                visit(*b);
+                visit(*c);
+            }
             Self::Set { test, .. } | Self::Side { test, .. } | Self::Branch { test, .. } => {
-                let [a, b] = test.operands();
-                [a, b, NONE, NONE]
+                test.visit_operands(visit);
             }
             Self::Select { test, a, b, .. } => {
-                let [c, d] = test.operands();
-                [a, b, c, d]
+                visit(*a);
+                visit(*b);
+                test.visit_operands(visit);
             }
-            Self::Load { base, .. } => [base, NONE, NONE, NONE],
-            Self::Store { base, value, .. } => [base, value, NONE, NONE],
-            Self::LoadReserved { address, .. } => [address, NONE, NONE, NONE],
+            Self::Load { base, .. } => visit(*base),
+            Self::Store { base, value, .. } => {
+                visit(*base);
+                visit(*value);
+            }
+            Self::LoadReserved { address, .. } => visit(*address),
             Self::StoreConditional { address, value, .. } | Self::Atomic { address, value, .. } => {
-                [address, value, NONE, NONE]
+                visit(*address);
+                visit(*value);
             }
-            Self::Float(operation) => {
-                let [a, b, c] = operation.operands();
-                [a, b, c, NONE]
-            }
-            Self::Guard { target, .. } | Self::Indirect { target, .. } => [target.into(), NONE, NONE, NONE],
+            Self::Float(operation) => operation.operands().into_iter().for_each(visit),
+            Self::Guard { target, .. } | Self::Indirect { target, .. } => visit((*target).into()),
         }
     }
 
     /// The operands that are variables.
-    pub fn vars(&self) -> impl Iterator<Item = Var> {
-        self.operands().into_iter().filter_map(|operand| match operand {
-            Value::Var(var) => Some(var),
-            Value::Const(_) => None,
-        })
+    pub fn vars(&self) -> Vars {
+        let mut vars = Vars { vars: [Var(0); Vars::MOST], next: 0, end: 0 };
+        self.visit_operands(|operand| {
+            if let Value::Var(var) = operand
+                && let Some(place) = vars.vars.get_mut(usize::from(vars.end))
+            {
+                *place = var;
+                vars.end += 1;
+            }
+        });
+        vars
     }
 
     /// Whether all it does is to set its `dst`.

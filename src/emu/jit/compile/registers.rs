@@ -151,7 +151,7 @@ impl Emitter<'_> {
             registers.turn = (index + 1) % count;
             return index;
         }
-        let op = self.step.op;
+        let op = &self.step.op;
         for (index, &register) in TEMPORARIES.iter().enumerate().take(count) {
             if let Owner::Temporary(var) = self.registers.owners[index]
                 && !op.vars().any(|operand| operand == var)
@@ -186,8 +186,8 @@ impl Emitter<'_> {
 
     /// Ends the step: what it claimed is free again, and so are temporaries that nobody uses any more.
     pub fn release(&mut self) {
-        let dst = self.step.op.dst();
-        let op = self.step.op;
+        let op = &self.step.op;
+        let dst = op.dst();
         for var in op.vars().filter(|&var| var.is_temporary() && Some(var) != dst) {
             let uses = &mut self.registers.uses[usize::from(var.0 & 127)];
             *uses = uses.saturating_sub(1);

@@ -21,6 +21,11 @@ pub struct Step {
     pub shown: bool,
 }
 
+impl Step {
+    /// Before all others.
+    pub const NOTHING: Self = Self { op: Op::Nothing, retired: 0, uses: 0, shown: false };
+}
+
 /// The steps of a trace.
 #[derive(Debug, Default)]
 pub struct Trace {
@@ -31,8 +36,6 @@ pub struct Trace {
     pub guests: Vec<u64>,
     /// The guest-virtual addresses of its parts, in order.
     pub parts: Vec<u64>,
-    /// How many steps and guest instructions come before the last place where it may stop.
-    exact: (usize, usize),
 }
 
 impl Trace {
@@ -56,11 +59,11 @@ impl Trace {
             if rounds == 2 && Some(part.pc) == head {
                 self.push(Op::Again);
             }
-            self.exact = (self.steps.len(), self.guests.len());
             // A debugger's breakpoint leaves without an instruction.
             let leaves = matches!(part.end, Terminator::Leave | Terminator::Resume { .. });
-            if self.instructions(part, limit, layout).is_err() || leaves {
-                return self.stop(part);
+            let stop = self.instructions(part, limit, layout).err().or(leaves.then_some(part.pc));
+            if let Some(pc) = stop {
+                return self.push(Op::Stop { pc });
             }
             let Some(op) = self.link(part.end, parts.get(index + 1)) else { continue };
             self.push(op);
@@ -70,59 +73,43 @@ impl Trace {
         }
     }
 
-    /// Ends it at the last place where the guest's state is what the guest's instructions before have made it: at the start
-    /// of a part, or before an instruction that shows it. The optimiser has taken away what nobody sees elsewhere.
-    fn stop(&mut self, part: &Block) {
-        let (steps, guests) = self.exact;
-        let first = self.guests.get(guests).copied();
-        self.steps.truncate(steps);
-        self.guests.truncate(guests);
-        self.push(Op::Stop { pc: first.unwrap_or(part.pc) });
-    }
-
     fn push(&mut self, op: Op) {
         self.steps.push(Step { op, retired: self.guests.len() as u16, uses: 0, shown: false });
     }
 
-    /// Appends a step of the last guest instruction, which is not complete.
-    fn push_step(&mut self, op: Op) {
-        let retired = self.guests.len().saturating_sub(1) as u16;
-        self.steps.push(Step { op, retired, uses: 0, shown: false });
-    }
-
-    /// Appends the steps of a part. `Err`: the interpreter takes over on the way.
-    fn instructions(&mut self, part: &Block, limit: usize, layout: &Layout) -> Result<(), Stopped> {
+    /// Appends the steps of a part. `Err`: the interpreter takes over at this address.
+    fn instructions(&mut self, part: &Block, limit: usize, layout: &Layout) -> Result<(), u64> {
         let leaves = matches!(part.end, Terminator::Leave | Terminator::Resume { .. });
         for (index, start) in part.starts.iter().enumerate() {
             let pc = part.pc.wrapping_add(u64::from(start.offset));
             let next = part.starts.get(index + 1);
             let end = next.map_or(part.insts.len(), |next| usize::from(next.inst));
             let insts = part.insts.get(usize::from(start.inst)..end).unwrap_or_default();
-            if insts.iter().any(|inst| inst.may_raise() || inst.touches_globals()) {
-                self.exact = (self.steps.len(), self.guests.len());
-            }
-            // Also of one that is not translated: where to stop may be before it.
-            self.guests.push(pc);
-            let full = self.guests.len() > limit.min(MAX_INSTRUCTIONS) || self.steps.len() > MAX_STEPS;
+            let full = self.guests.len() >= limit.min(MAX_INSTRUCTIONS) || self.steps.len() > MAX_STEPS;
             if full || leaves && next.is_none() || !self.instruction(insts, layout) {
-                return Err(Stopped);
+                return Err(pc);
             }
+            self.guests.push(pc);
         }
         Ok(())
     }
 
     /// Appends the steps of a guest instruction. `false`: nothing was appended, since it is not translated.
     fn instruction(&mut self, insts: &[Inst], layout: &Layout) -> bool {
-        if insts.iter().any(|inst| touches_float(inst, layout)) {
-            let operation = Operation::of(&layout.floats, insts);
-            operation.into_iter().for_each(|operation| self.push_step(Op::Float(operation)));
+        let first = self.steps.len();
+        let (mut float, mut translates) = (false, true);
+        for op in insts.iter().map(Op::from) {
+            float |= touches_float(&op, layout);
+            translates &= is_translated(&op, self.features);
+            self.push(op);
+        }
+        if float || !translates {
+            self.steps.truncate(first);
+            let operation = if float { Operation::of(&layout.floats, insts) } else { None };
+            operation.into_iter().for_each(|operation| self.push(Op::Float(operation)));
             return operation.is_some();
         }
-        let translates = insts.iter().all(|inst| translates(inst, self.features));
-        if translates {
-            insts.iter().for_each(|&inst| self.push_step(inst.into()));
-        }
-        translates
+        true
     }
 
     /// What there is to do between a part that ends with `end` and the next one: `None` if nothing.
@@ -184,28 +171,21 @@ const MAX_INSTRUCTIONS: usize = 0xfff;
 /// After how many steps it stops: [`Trace::fuse`] numbers them by 16 bits.
 const MAX_STEPS: usize = 0x4000;
 
-/// A guest instruction is not translated.
-struct Stopped;
-
 /// Whether it copies a variable to itself.
 fn is_nothing(op: &Op) -> bool {
     matches!(op, Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: Value::Var(a) } if a == dst)
 }
 
-/// Whether it computes with floating-point numbers or moves them.
-fn touches_float(inst: &Inst, layout: &Layout) -> bool {
+/// Whether it may be about floating point.
+fn touches_float(op: &Op, layout: &Layout) -> bool {
     let is_float = |var: Var| layout.floats.contains(&var.0);
-    let mut touches = matches!(inst, Inst::Float { .. }) || inst.dst().is_some_and(is_float);
-    let mut copy = *inst;
-    copy.visit_operands(|operand| touches |= matches!(*operand, Value::Var(var) if is_float(var)));
-    touches
+    matches!(op, Op::Foreign { .. }) || op.dst().is_some_and(is_float) || op.vars().any(is_float)
 }
 
 /// Whether the code generator knows it.
-fn translates(inst: &Inst, features: Features) -> bool {
-    match inst {
-        Inst::Call { .. } => false,
-        Inst::Binary { op: BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh, .. } => features.pmull,
+fn is_translated(op: &Op, features: Features) -> bool {
+    match op {
+        Op::Binary { op: BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh, .. } => features.pmull,
         _ => true,
     }
 }
