@@ -6,7 +6,7 @@ use super::vars::Vars;
 /// Removes dead instructions.
 pub fn remove(block: &mut Block) {
     let mut live = Vars::GLOBALS;
-    block.end.visit_operands(|operand| use_operand(&mut live, *operand));
+    block.end.replace_operands(|operand| use_operand(&mut live, *operand));
     // What is kept moves to the end, where `kept` is the first.
     let mut kept = block.insts.len();
     let mut starts = block.starts.iter_mut().rev().peekable();
@@ -14,7 +14,7 @@ pub fn remove(block: &mut Block) {
         while let Some(start) = starts.next_if(|start| usize::from(start.inst) > index) {
             start.inst = kept as u16;
         }
-        let Some(inst) = block.insts.get_mut(index) else { break };
+        let Some(inst) = block.insts.get(index) else { break };
         let dst = inst.dst();
         if is_nothing(inst) || inst.is_pure() && dst.is_none_or(|dst| !live.contains(dst)) {
             continue;
@@ -25,7 +25,7 @@ pub fn remove(block: &mut Block) {
         if inst.may_raise() || inst.touches_globals() {
             live.insert_globals();
         }
-        inst.visit_operands(|operand| use_operand(&mut live, *operand));
+        inst.visit_operands(|operand| use_operand(&mut live, operand));
         kept -= 1;
         block.insts.swap(index, kept);
     }

@@ -37,7 +37,7 @@ impl Knowledge {
     pub fn propagate(&mut self, block: &mut Block) {
         self.about = Vars::NONE;
         for inst in &mut block.insts {
-            inst.visit_operands(|operand| *operand = self.value(*operand));
+            inst.replace_operands(|operand| *operand = self.value(*operand));
             self.decide(inst);
             simplify(inst);
             if inst.touches_globals() {
@@ -47,7 +47,7 @@ impl Knowledge {
                 self.learn(dst, inst);
             }
         }
-        block.end.visit_operands(|operand| *operand = self.value(*operand));
+        block.end.replace_operands(|operand| *operand = self.value(*operand));
         block.end = match block.end {
             Terminator::Indirect { target } => match self.value(target.into()) {
                 Value::Const(target) => Terminator::Jump { target },

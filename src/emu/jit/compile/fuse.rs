@@ -6,7 +6,7 @@
 use super::op::{Low, Op, Test};
 use super::trace::{Step, Trace};
 use crate::a64::Shift;
-use crate::ir::{BinaryOp, Condition, UnaryOp, Value, Var, Width};
+use crate::ir::{BinaryOp, Condition, Inst, UnaryOp, Value, Var, Width};
 
 /// Which step has defined each variable.
 struct Definitions([u16; 256]);
@@ -15,7 +15,7 @@ struct Definitions([u16; 256]);
 const NOWHERE: u16 = u16::MAX;
 
 impl Trace {
-    /// Fuses steps. Their uses must have been counted, and must be counted again.
+    /// Fuses steps. Their uses must have been counted, and stay right: a step that takes in another one uses what that has used.
     pub fn fuse(&mut self) {
         let mut definitions = Definitions([NOWHERE; 256]);
         for index in 0..self.steps.len() {
@@ -71,16 +71,22 @@ impl Definitions {
 
     /// Lets the step before this one, whatever it does, set what this one makes of its result.
     fn take_over(&mut self, steps: &mut [Step], index: usize, at: usize) -> bool {
-        let Some(&Step { op: Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, .. }, .. }) =
-            steps.get(index)
+        let Some(&Step {
+            op: Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, .. }),
+            uses,
+            shown,
+            ..
+        }) = steps.get(index)
         else {
             return false;
         };
         if !is_before(steps, at, index) {
             return false;
         }
-        let Some(result) = steps.get_mut(at).and_then(|before| before.op.dst_mut()) else { return false };
+        let Some(before) = steps.get_mut(at) else { return false };
+        let Some(result) = before.op.dst_mut() else { return false };
         *result = dst;
+        (before.uses, before.shown) = (uses, shown);
         if let Some(step) = steps.get_mut(index) {
             step.op = Op::Nothing;
         }
@@ -91,19 +97,19 @@ impl Definitions {
 
 /// Whether nothing is done between two steps.
 fn is_before(steps: &[Step], at: usize, index: usize) -> bool {
-    steps.get(at + 1..index).is_some_and(|between| between.iter().all(|step| step.op == Op::Nothing))
+    steps.get(at + 1..index).is_some_and(|between| between.iter().all(|step| matches!(step.op, Op::Nothing)))
 }
 
 /// What does both: `op`, and before it `other`, whose result is its `operand`.
 fn fuse(op: &Op, operand: Value, other: &Op) -> Option<Op> {
     match *op {
-        Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, .. } => {
+        Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, .. }) => {
             let mut moved = *other;
             *moved.dst_mut()? = dst;
             Some(moved)
         }
-        Op::Unary { op: UnaryOp::Move, width: Width::S32, dst, .. } => narrow(dst, other),
-        Op::Binary { op, width, dst, a, b } => binary(op, width, dst, a, b, operand, other),
+        Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::S32, dst, .. }) => narrow(dst, other),
+        Op::Inst(Inst::Binary { op, width, dst, a, b }) => binary(op, width, dst, a, b, operand, other),
         Op::Set { dst, test } => Some(Op::Set { dst, test: test_of(test, other)? }),
         Op::Select { dst, test, a, b } if a != operand && b != operand => {
             Some(Op::Select { dst, test: test_of(test, other)?, a, b })
@@ -125,13 +131,13 @@ fn fuse(op: &Op, operand: Value, other: &Op) -> Option<Op> {
 /// What a mask with all bits but the lowest is applied to.
 fn without_lowest_bit(op: &Op) -> Option<Var> {
     match *op {
-        Op::Binary {
+        Op::Inst(Inst::Binary {
             op: BinaryOp::And,
             width: Width::W64,
             a: Value::Var(var),
             b: Value::Const(mask),
             ..
-        } => (mask == !1).then_some(var),
+        }) => (mask == !1).then_some(var),
         _ => None,
     }
 }
@@ -139,12 +145,18 @@ fn without_lowest_bit(op: &Op) -> Option<Var> {
 /// The low half of the result of `other`, sign-extended.
 fn narrow(dst: Var, other: &Op) -> Option<Op> {
     match *other {
-        Op::Binary { op, width: Width::W64, a, b, .. } if is_low_closed(op) => {
-            Some(Op::Binary { op, width: Width::S32, dst, a, b })
+        Op::Inst(Inst::Binary { op, width: Width::W64, a, b, .. }) if is_low_closed(op) => {
+            Some(Op::Inst(Inst::Binary { op, width: Width::S32, dst, a, b }))
         }
-        Op::Binary { op: BinaryOp::ShiftLeft, width: Width::W64, a, b: Value::Const(b), .. } if b < 32 => {
-            Some(Op::Binary { op: BinaryOp::ShiftLeft, width: Width::S32, dst, a, b: Value::Const(b) })
-        }
+        Op::Inst(Inst::Binary {
+            op: BinaryOp::ShiftLeft, width: Width::W64, a, b: Value::Const(b), ..
+        }) if b < 32 => Some(Op::Inst(Inst::Binary {
+            op: BinaryOp::ShiftLeft,
+            width: Width::S32,
+            dst,
+            a,
+            b: Value::Const(b),
+        })),
         Op::MulAdd { subtract, width: Width::W64, a, b, c, .. } => {
             Some(Op::MulAdd { subtract, width: Width::S32, dst, a, b, c })
         }
@@ -205,7 +217,7 @@ fn multiply_and_add(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &O
         _ => return None,
     };
     match *other {
-        Op::Binary { op: BinaryOp::Mul, width: inner, a, b, .. }
+        Op::Inst(Inst::Binary { op: BinaryOp::Mul, width: inner, a, b, .. })
             if inner == width || inner == Width::W64 || width != Width::W64 =>
         {
             Some(Op::MulAdd { subtract, width, dst, a, b, c: rest })
@@ -223,9 +235,9 @@ fn inverted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Op
         _ => return None,
     };
     match *other {
-        Op::Binary { op: BinaryOp::Xor, width: Width::W64, a, b: Value::Const(u64::MAX), .. } => {
-            Some(Op::Binary { op, width, dst, a: rest, b: a })
-        }
+        Op::Inst(Inst::Binary {
+            op: BinaryOp::Xor, width: Width::W64, a, b: Value::Const(u64::MAX), ..
+        }) => Some(Op::Inst(Inst::Binary { op, width, dst, a: rest, b: a })),
         _ => None,
     }
 }
@@ -252,7 +264,7 @@ fn extended(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Op
 fn as_insert(op: &Op) -> Option<(Value, Low, u8)> {
     match *op {
         Op::Insert { a, low, to, .. } => Some((a, low, to)),
-        Op::Unary { op, width: Width::W64, a, .. } => {
+        Op::Inst(Inst::Unary { op, width: Width::W64, a, .. }) => {
             let (bits, signed) = match op {
                 UnaryOp::SignExtend8 => (8, true),
                 UnaryOp::SignExtend16 => (16, true),
@@ -262,13 +274,13 @@ fn as_insert(op: &Op) -> Option<(Value, Low, u8)> {
             };
             Some((a, Low { bits, signed }, 0))
         }
-        Op::Unary { op: UnaryOp::Move, width: Width::S32, a, .. } => {
+        Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::S32, a, .. }) => {
             Some((a, Low { bits: 32, signed: true }, 0))
         }
-        Op::Unary { op: UnaryOp::Move, width: Width::U32, a, .. } => {
+        Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::U32, a, .. }) => {
             Some((a, Low { bits: 32, signed: false }, 0))
         }
-        Op::Binary { op: BinaryOp::And, width: Width::W64, a, b: Value::Const(mask), .. }
+        Op::Inst(Inst::Binary { op: BinaryOp::And, width: Width::W64, a, b: Value::Const(mask), .. })
             if mask & mask.wrapping_add(1) == 0 && mask != 0 =>
         {
             Some((a, Low { bits: mask.trailing_ones() as u8, signed: false }, 0))
@@ -284,7 +296,9 @@ fn shifted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Opt
         op,
         BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::AndNot | BinaryOp::OrNot | BinaryOp::XorNot
     );
-    let Op::Binary { op: shift, width: inner, a, b: Value::Const(amount), .. } = *other else { return None };
+    let Op::Inst(Inst::Binary { op: shift, width: inner, a, b: Value::Const(amount), .. }) = *other else {
+        return None;
+    };
     let shift = match shift {
         BinaryOp::ShiftLeft => Shift::Lsl,
         BinaryOp::ShiftRight => Shift::Lsr,
@@ -310,7 +324,9 @@ fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: &Op
     match (op, *other) {
         (
             BinaryOp::ShiftRight | BinaryOp::ShiftRightSigned,
-            Op::Binary { op: BinaryOp::ShiftLeft, width: inner, a, b: Value::Const(left), .. },
+            Op::Inst(Inst::Binary {
+                op: BinaryOp::ShiftLeft, width: inner, a, b: Value::Const(left), ..
+            }),
         ) if inner == width && width != Width::U32 => {
             let left = (left % bits) as u8;
             let signed = op == BinaryOp::ShiftRightSigned;
@@ -335,7 +351,7 @@ fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: &Op
         }
         (
             BinaryOp::And,
-            Op::Binary { op: BinaryOp::ShiftRight, width: inner, a, b: Value::Const(at), .. },
+            Op::Inst(Inst::Binary { op: BinaryOp::ShiftRight, width: inner, a, b: Value::Const(at), .. }),
         ) if width == Width::W64 && constant != 0 && constant & constant.wrapping_add(1) == 0 => {
             let available = if inner == Width::W64 { 64 } else { 32 };
             let at = (at % available) as u8;
@@ -359,8 +375,10 @@ fn test_of(test: Test, other: &Op) -> Option<Test> {
     let condition = if any { Condition::NotEqual } else { Condition::Equal };
     match *other {
         Op::Set { test, .. } => Some(if any { test } else { test.invert() }),
-        Op::Binary { op: BinaryOp::And, width: Width::W64, a, b, .. } => Some(Test::Bits { any, a, b }),
-        Op::Binary { op: BinaryOp::Sub | BinaryOp::Xor, width: Width::W64, a, b, .. } => {
+        Op::Inst(Inst::Binary { op: BinaryOp::And, width: Width::W64, a, b, .. }) => {
+            Some(Test::Bits { any, a, b })
+        }
+        Op::Inst(Inst::Binary { op: BinaryOp::Sub | BinaryOp::Xor, width: Width::W64, a, b, .. }) => {
             Some(Test::Compare { condition, a, b })
         }
         Op::Extract { a, low: Low { bits: 1, .. }, at, .. } => {

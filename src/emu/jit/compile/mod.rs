@@ -201,7 +201,6 @@ impl Compiler {
             }
             self.trace.count_uses();
             self.trace.fuse();
-            self.trace.count_uses();
             self.asm.clear();
             self.output.clear();
             let emitter = Emitter::new(

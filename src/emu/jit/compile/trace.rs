@@ -6,7 +6,7 @@ use super::Features;
 use super::float::Operation;
 use super::layout::Layout;
 use super::op::{Op, Test};
-use crate::ir::{BinaryOp, Block, Inst, Terminator, UnaryOp, Value, Var, Width};
+use crate::ir::{BinaryOp, Block, Condition, Inst, Terminator, UnaryOp, Value, Var, Width};
 
 /// A step, and what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -96,20 +96,31 @@ impl Trace {
 
     /// Appends the steps of a guest instruction. `false`: nothing was appended, since it is not translated.
     fn instruction(&mut self, insts: &[Inst], layout: &Layout) -> bool {
-        let first = self.steps.len();
-        let (mut float, mut translates) = (false, true);
-        for op in insts.iter().map(Op::from) {
-            float |= touches_float(&op, layout);
-            translates &= is_translated(&op, self.features);
-            self.push(op);
-        }
-        if float || !translates {
-            self.steps.truncate(first);
-            let operation = if float { Operation::of(&layout.floats, insts) } else { None };
+        if insts.iter().any(|inst| touches_float(inst, layout)) {
+            let operation = Operation::of(&layout.floats, insts);
             operation.into_iter().for_each(|operation| self.push(Op::Float(operation)));
             return operation.is_some();
         }
-        true
+        let translates = insts.iter().all(|inst| is_translated(inst, self.features));
+        if translates {
+            insts.iter().for_each(|inst| self.append(inst));
+        }
+        translates
+    }
+
+    /// Appends a step of the intermediate representation.
+    fn append(&mut self, inst: &Inst) {
+        // Each kind is written where it belongs at once: it is large.
+        match *inst {
+            Inst::Compare { condition, dst, a, b } => {
+                self.push(Op::Set { dst, test: Test::Compare { condition, a, b } });
+            }
+            Inst::Select { dst, test, a, b } => {
+                let test = Test::Compare { condition: Condition::NotEqual, a: test.into(), b: Value::ZERO };
+                self.push(Op::Select { dst, test, a, b });
+            }
+            _ => self.push(Op::Inst(*inst)),
+        }
     }
 
     /// What there is to do between a part that ends with `end` and the next one: `None` if nothing.
@@ -157,10 +168,12 @@ impl Trace {
             if step.op.shows_state() {
                 shown = u128::MAX;
             }
-            for var in step.op.vars() {
-                let count = &mut uses[usize::from(var.0)];
-                *count = count.saturating_add(1);
-            }
+            step.op.visit_operands(|operand| {
+                if let Value::Var(var) = operand {
+                    let count = &mut uses[usize::from(var.0)];
+                    *count = count.saturating_add(1);
+                }
+            });
         }
     }
 }
@@ -173,19 +186,22 @@ const MAX_STEPS: usize = 0x4000;
 
 /// Whether it copies a variable to itself.
 fn is_nothing(op: &Op) -> bool {
-    matches!(op, Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: Value::Var(a) } if a == dst)
+    matches!(op, Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: Value::Var(a) }) if a == dst)
 }
 
-/// Whether it may be about floating point.
-fn touches_float(op: &Op, layout: &Layout) -> bool {
+/// Whether it computes with floating-point numbers or moves them.
+fn touches_float(inst: &Inst, layout: &Layout) -> bool {
     let is_float = |var: Var| layout.floats.contains(&var.0);
-    matches!(op, Op::Foreign { .. }) || op.dst().is_some_and(is_float) || op.vars().any(is_float)
+    let mut touches = matches!(inst, Inst::Float { .. }) || inst.dst().is_some_and(is_float);
+    inst.visit_operands(|operand| touches |= matches!(operand, Value::Var(var) if is_float(var)));
+    touches
 }
 
 /// Whether the code generator knows it.
-fn is_translated(op: &Op, features: Features) -> bool {
-    match op {
-        Op::Binary { op: BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh, .. } => features.pmull,
+fn is_translated(inst: &Inst, features: Features) -> bool {
+    match inst {
+        Inst::Call { .. } => false,
+        Inst::Binary { op: BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh, .. } => features.pmull,
         _ => true,
     }
 }
