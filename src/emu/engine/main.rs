@@ -46,6 +46,8 @@ mod local;
 #[cfg(target_os = "none")]
 mod machine;
 #[cfg(target_os = "none")]
+mod memory;
+#[cfg(target_os = "none")]
 mod shadow;
 #[cfg(target_os = "none")]
 mod stage1;

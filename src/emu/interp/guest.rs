@@ -135,13 +135,15 @@ pub trait Guest {
         &mut self,
         pc: u64,
         max: usize,
+        buffer: Block,
         code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
     ) -> Result<Block, Exception> {
-        self.lift_in(self.context(), pc, max, code)
+        self.lift_in(self.context(), pc, max, buffer, code)
     }
 
-    /// Lifts the code at `pc` as it is in `context`: the current one or [`Guest::translation_context`]. `code(address)` reads the 16 bits there, an even address, or says which exception the fetch
-    /// raises; a front end may ask for more than it uses. At most `max` guest instructions.
+    /// Lifts the code at `pc` as it is in `context`: the current one or [`Guest::translation_context`]. `code(address)` reads the
+    /// 16 bits there, an even address, or says which exception the fetch raises; a front end may ask for more than it uses. At
+    /// most `max` guest instructions. The block takes over the buffers of another one, which is forgotten.
     ///
     /// # Errors
     /// The exception that the fetch of the first instruction raises.
@@ -150,6 +152,7 @@ pub trait Guest {
         context: u32,
         pc: u64,
         max: usize,
+        buffer: Block,
         code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
     ) -> Result<Block, Exception>;
 

@@ -37,7 +37,7 @@ use self::fetch::FetchTlb;
 use self::jumps::Jumps;
 use self::lower::Lowering;
 use self::tlb::PAGE;
-use crate::ir::{Block, Builder, optimise};
+use crate::ir::{Block, Builder, Optimiser};
 use crate::memory::{Access, Physical};
 
 /// How often a block of [`Exits::Counted`] is executed.
@@ -52,8 +52,11 @@ pub struct Interpreter<G, M = Tlb> {
     fetch: FetchTlb,
     lowering: Lowering,
     exits: Exits,
+    optimiser: Optimiser,
     /// Buffer for the guest's code of a block.
     code: Vec<u8>,
+    /// Buffer for a block.
+    block: Block,
     /// [`Cache::generation`] when `jumps` was right.
     generation: u64,
     /// [`Guest::code_space`] that `fetch` and `jumps` are about.
@@ -98,7 +101,9 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
             fetch: FetchTlb::new(),
             lowering: Lowering::default(),
             exits,
+            optimiser: Optimiser::new(0..0),
             code: Vec::new(),
+            block: Block::default(),
             generation: 0,
             space: 0,
             epoch: 0,
@@ -284,7 +289,8 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
         let (mut second, mut cacheable) = (None, true);
         let (fetch, code) = (&mut self.fetch, &mut self.code);
         code.clear();
-        let block = guest.lift(key.pc, Builder::MAX_INSTRUCTIONS, &mut |guest, address| {
+        let buffer = core::mem::take(&mut self.block);
+        let mut block = guest.lift(key.pc, Builder::MAX_INSTRUCTIONS, buffer, &mut |guest, address| {
             let (bits, place) = fetch.read(guest, address)?;
             if (address ^ key.pc) & !(PAGE - 1) != 0 {
                 second = Some(place.physical & !(PAGE - 1));
@@ -306,8 +312,12 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
         if key.pc % PAGE + len as u64 <= PAGE {
             second = None;
         }
-        let block = if self.exits == Exits::Counted { block } else { optimise(block) };
-        if !cacheable || self.lowering.lower(&block, self.exits).is_none() {
+        if self.exits != Exits::Counted {
+            self.optimiser.optimise(&mut block);
+        }
+        let lowered = self.lowering.lower(&block, self.exits);
+        self.block = block;
+        if !cacheable || lowered.is_none() {
             return self.once(guest, key.pc).map(Found::Once);
         }
         let bytes = self.code.get(..len).unwrap_or_default();
@@ -323,7 +333,8 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
     /// One instruction at `pc`, for this once: the index of its first word.
     fn once(&mut self, guest: &mut G, pc: u64) -> Result<usize, Exception> {
         let fetch = &mut self.fetch;
-        let block = guest.lift(pc, 1, &mut |guest, address| Ok(fetch.read(guest, address)?.0))?;
+        let block =
+            guest.lift(pc, 1, Block::default(), &mut |guest, address| Ok(fetch.read(guest, address)?.0))?;
         let key = Key { physical: 0, pc, context: guest.context() };
         let number = self.lower_once(key, &block);
         // An instruction without end cannot be fetched.

@@ -1,7 +1,5 @@
 //! How a front end writes a block down.
 
-use alloc::vec::Vec;
-
 use super::{
     AtomicOp, BinaryOp, Block, Condition, FloatOp, Inst, Order, Start, Terminator, UnaryOp, Value, Var, Width,
 };
@@ -10,12 +8,10 @@ use crate::memory::Size;
 /// A [`Block`] in the making.
 #[derive(Debug)]
 pub struct Builder {
-    start: u64,
+    block: Block,
     at: u64,
     next: u64,
     temporaries: u8,
-    starts: Vec<Start>,
-    insts: Vec<Inst>,
 }
 
 impl Builder {
@@ -26,7 +22,15 @@ impl Builder {
 
     /// A block at `pc`.
     pub fn new(pc: u64) -> Self {
-        Self { start: pc, at: pc, next: pc, temporaries: 0, starts: Vec::new(), insts: Vec::new() }
+        Self::reusing(Block::default(), pc)
+    }
+
+    /// A block at `pc` in the buffers of `old`.
+    pub fn reusing(old: Block, pc: u64) -> Self {
+        let mut block = Block { pc, ..old };
+        block.starts.clear();
+        block.insts.clear();
+        Self { block, at: pc, next: pc, temporaries: 0 }
     }
 
     /// The address of the guest instruction that is being lifted.
@@ -41,17 +45,17 @@ impl Builder {
 
     /// Whether the block should end before another guest instruction.
     pub fn is_full(&self) -> bool {
-        self.starts.len() >= Self::MAX_INSTRUCTIONS || self.insts.len() >= Self::MAX_INSTS
+        self.block.starts.len() >= Self::MAX_INSTRUCTIONS || self.block.insts.len() >= Self::MAX_INSTS
     }
 
     /// How many guest instructions have been lifted.
     pub fn count(&self) -> usize {
-        self.starts.len()
+        self.block.starts.len()
     }
 
     /// Whether nothing has been lifted yet.
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.block.starts.is_empty()
     }
 
     /// From here on it is about the next guest instruction, which is `len` bytes long.
@@ -59,8 +63,8 @@ impl Builder {
         self.at = self.next;
         self.next = self.at.wrapping_add(len);
         self.temporaries = 0;
-        let offset = self.at.wrapping_sub(self.start) as u16;
-        self.starts.push(Start { inst: self.insts.len() as u16, offset });
+        let offset = self.at.wrapping_sub(self.block.pc) as u16;
+        self.block.starts.push(Start { inst: self.block.insts.len() as u16, offset });
     }
 
     /// A temporary for this guest instruction. One that needs more than 64 gets the last one again.
@@ -72,7 +76,7 @@ impl Builder {
 
     /// Adds a step.
     pub fn push(&mut self, inst: Inst) {
-        self.insts.push(inst);
+        self.block.insts.push(inst);
     }
 
     /// `dst = src`.
@@ -146,7 +150,7 @@ impl Builder {
 
     /// The block, which ends like this.
     pub fn finish(self, end: Terminator) -> Block {
-        let len = self.next.wrapping_sub(self.start) as u16;
-        Block { pc: self.start, len, starts: self.starts, insts: self.insts, end }
+        let len = self.next.wrapping_sub(self.block.pc) as u16;
+        Block { len, end, ..self.block }
     }
 }

@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 
 pub use builder::Builder;
 pub use float_op::{FloatKind, FloatOp, Format, Integer};
-pub use optimise::{optimise, optimise_apart};
+pub use optimise::Optimiser;
 
 use crate::memory::Size;
 
@@ -48,6 +48,8 @@ impl Var {
 }
 
 /// An operand.
+// With its fields in the order of C, what it holds is at the same place whatever it is: moving it is two moves.
+#[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Value {
     /// What a variable holds.
@@ -293,7 +295,7 @@ pub struct Start {
 }
 
 /// A piece of guest code.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Block {
     /// The guest-virtual address of its first instruction.
     pub pc: u64,
@@ -305,4 +307,27 @@ pub struct Block {
     pub insts: Vec<Inst>,
     /// What comes then.
     pub end: Terminator,
+}
+
+impl Default for Block {
+    /// No code, at 0.
+    fn default() -> Self {
+        Self { pc: 0, len: 0, starts: Vec::new(), insts: Vec::new(), end: Terminator::Leave }
+    }
+}
+
+impl Clone for Block {
+    fn clone(&self) -> Self {
+        let mut clone = Self::default();
+        clone.clone_from(self);
+        clone
+    }
+
+    /// Keeps the buffers.
+    fn clone_from(&mut self, source: &Self) {
+        let Self { pc, len, starts, insts, end } = source;
+        self.starts.clone_from(starts);
+        self.insts.clone_from(insts);
+        (self.pc, self.len, self.end) = (*pc, *len, *end);
+    }
 }

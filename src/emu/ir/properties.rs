@@ -20,8 +20,58 @@ impl Inst {
         }
     }
 
-    /// Shows each operand. What a selection tests can only be replaced by another variable.
-    pub fn visit_operands(&mut self, mut visit: impl FnMut(&mut Value)) {
+    /// The variable that gets the result, to be replaced.
+    pub fn dst_mut(&mut self) -> Option<&mut Var> {
+        match self {
+            Self::Unary { dst, .. }
+            | Self::Binary { dst, .. }
+            | Self::Compare { dst, .. }
+            | Self::Select { dst, .. }
+            | Self::Load { dst, .. }
+            | Self::LoadReserved { dst, .. }
+            | Self::StoreConditional { dst, .. }
+            | Self::Atomic { dst, .. }
+            | Self::Float { dst, .. }
+            | Self::Call { dst, .. } => Some(dst),
+            Self::Store { .. } | Self::Fence | Self::Decline { .. } => None,
+        }
+    }
+
+    /// Shows each operand.
+    pub fn visit_operands(&self, mut visit: impl FnMut(Value)) {
+        match *self {
+            Self::Unary { a, .. } => visit(a),
+            Self::Binary { a, b, .. } | Self::Compare { a, b, .. } | Self::Call { a, b, .. } => {
+                visit(a);
+                visit(b);
+            }
+            Self::Select { test, a, b, .. } => {
+                visit(test.into());
+                visit(a);
+                visit(b);
+            }
+            Self::Load { base, .. } => visit(base),
+            Self::Store { base, value, .. } => {
+                visit(base);
+                visit(value);
+            }
+            Self::LoadReserved { address, .. } => visit(address),
+            Self::StoreConditional { address, value, .. } | Self::Atomic { address, value, .. } => {
+                visit(address);
+                visit(value);
+            }
+            Self::Float { a, b, c, .. } => {
+                visit(a);
+                visit(b);
+                visit(c);
+            }
+            Self::Decline { test } => visit(test),
+            Self::Fence => {}
+        }
+    }
+
+    /// Gives each operand, to be replaced. What a selection tests can only be replaced by another variable.
+    pub fn replace_operands(&mut self, mut visit: impl FnMut(&mut Value)) {
         match self {
             Self::Unary { a, .. } => visit(a),
             Self::Binary { a, b, .. } | Self::Compare { a, b, .. } | Self::Call { a, b, .. } => {
@@ -88,8 +138,8 @@ impl Inst {
 }
 
 impl Terminator {
-    /// Shows each operand. The target of an indirect jump can only be replaced by another variable.
-    pub fn visit_operands(&mut self, mut visit: impl FnMut(&mut Value)) {
+    /// Gives each operand, to be replaced. The target of an indirect jump can only be replaced by another variable.
+    pub fn replace_operands(&mut self, mut visit: impl FnMut(&mut Value)) {
         match self {
             Self::Branch { a, b, .. } => {
                 visit(a);

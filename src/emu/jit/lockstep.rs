@@ -152,7 +152,7 @@ impl<G: Guest> Evaluation<'_, G> {
     }
 
     fn lift(&mut self, context: u32, pc: u64, physical: u64) -> Option<Block> {
-        let block = self.guest.lift_in(context, pc, 1, &mut |guest, address| {
+        let block = self.guest.lift_in(context, pc, 1, Block::default(), &mut |guest, address| {
             let on_page = (address ^ pc) & !(PAGE - 1) == 0;
             let code = guest.physical().ram().read::<u16>(physical & !(PAGE - 1) | address & (PAGE - 1));
             code.filter(|_| on_page).ok_or_else(|| guest.access_fault(address, Access::Fetch))

@@ -13,8 +13,8 @@ use spin::relax::RelaxStrategy;
 use super::cache::{BlockId, Cache, CodeMemory, ExitId, Key};
 use super::compile::{Compiled, ExitKind, Layout};
 use super::shared::{Protection, Shared};
-use super::trace;
-use crate::ir::{Block, optimise_apart};
+use super::trace::{self, Collector};
+use crate::ir::Block;
 use crate::memory::Ram;
 
 /// Addresses on one page have these bits in common.
@@ -139,10 +139,8 @@ fn block<I: Isa, C: CodeMemory, P: Protection, R: RelaxStrategy>(
 /// What the block of `key` was made of.
 fn trace_of<I: Isa>(ram: Ram, key: Key) -> Vec<Block> {
     let code = &mut |address| trace::code(ram, key, address);
-    let floats = &I::layout().floats;
-    trace::collect(key.pc, |pc, max| {
-        I::lift(key.context, pc, max, code).map(|block| optimise_apart(block, floats))
-    })
+    let mut collector = Collector::new(I::layout().floats.clone());
+    collector.collect(key.pc, |pc, max, _| I::lift(key.context, pc, max, code)).to_vec()
 }
 
 /// The addresses of the instructions of a trace.

@@ -15,10 +15,11 @@ use super::compile::{ExitKind, Home, Layout};
 use super::lockstep::{self, Mismatch};
 use super::shared::{Protection, Shared, Translated, count};
 use super::tables::{Memory, SHARED, TableKey, Tables};
+use super::trace::Collector;
 use super::{trace, words};
 use crate::float::Rounding;
 use crate::interp::{Attention, Guest, Interpreter, Mapping, Outcome};
-use crate::ir::optimise_apart;
+use crate::ir::Block;
 use crate::memory::{Access, Physical};
 
 /// The bit of the count of retired instructions that says that the hart is due.
@@ -107,6 +108,7 @@ pub struct Runtime<G, M, C, K, P, R> {
     layout: &'static Layout,
     hart: usize,
     tables: Tables,
+    collector: Collector,
     generation: u64,
     connect: Connect,
     /// How the interpreter has come here, if it has just been at work.
@@ -143,6 +145,7 @@ where
             layout,
             hart,
             tables,
+            collector: Collector::new(layout.floats.clone()),
             generation: 0,
             connect: Connect::Nothing,
             interpreted: Outcome::Left,
@@ -293,9 +296,9 @@ where
             return self.interpret(guest, |interpreter, guest| interpreter.run_cold(guest, before));
         }
         let time = guest.vars()[usize::from(G::INSTRET.0)];
-        let (shared, layout) = (self.shared.clone(), self.layout);
+        let (shared, collector) = (&self.shared, &mut self.collector);
         let started = self.cpu.now();
-        let translated = shared.translate(key, time, || Self::lift(guest, key, layout));
+        let translated = shared.translate(key, time, || Self::lift(guest, key, collector));
         shared.statistics().ticks.fetch_add(self.cpu.now().wrapping_sub(started), Relaxed);
         match translated {
             Translated::Block(_) => {}
@@ -308,13 +311,13 @@ where
     }
 
     /// The trace from `key` on.
-    fn lift(guest: &mut G, key: Key, layout: &Layout) -> alloc::vec::Vec<crate::ir::Block> {
+    fn lift<'a>(guest: &mut G, key: Key, collector: &'a mut Collector) -> &'a [Block] {
         let ram = guest.physical().ram();
-        trace::collect(key.pc, |pc, max| {
-            let block = guest.lift_in(key.context, pc, max, &mut |guest, address| {
+        collector.collect(key.pc, |pc, max, buffer| {
+            let block = guest.lift_in(key.context, pc, max, buffer, &mut |guest, address| {
                 trace::code(ram, key, address).ok_or_else(|| guest.access_fault(address, Access::Fetch))
             });
-            block.ok().map(|block| optimise_apart(block, &layout.floats))
+            block.ok()
         })
     }
 

@@ -220,7 +220,7 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
     }
 
     /// Translates what `lift` collects for `key`, if its page may be translated at `time`.
-    pub fn translate(&self, key: Key, time: u64, lift: impl FnOnce() -> Vec<Block>) -> Translated {
+    pub fn translate<'a>(&self, key: Key, time: u64, lift: impl FnOnce() -> &'a [Block]) -> Translated {
         let mut state = self.state.lock();
         let State { cache, compiler, slots, heat } = &mut *state;
         // Another hart may have been faster.
@@ -233,7 +233,7 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         self.protection.protect(key.physical);
         // Only now is the code what it will be.
         let parts = lift();
-        let compiled = compiler.compile(&parts, &mut |target| slots.get_or_assign(target, key.context));
+        let compiled = compiler.compile(parts, &mut |target| slots.get_or_assign(target, key.context));
         let Some(compiled) = compiled else {
             return cache.insert_untranslated(key).map_or(Translated::Full, Translated::Block);
         };

@@ -1,9 +1,10 @@
 //! Which pieces of code are translated as one.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::cache::Key;
-use crate::ir::{Block, Terminator};
+use crate::ir::{Block, Optimiser, Terminator};
 use crate::memory::Ram;
 
 /// How many guest instructions a trace has at most, but for what the last block adds.
@@ -22,33 +23,63 @@ pub fn code(ram: Ram, key: Key, address: u64) -> Option<u16> {
     if on_page { ram.read(key.physical & PAGE | address & !PAGE) } else { None }
 }
 
-/// Collects the blocks from `pc` on that are likely to be executed in this order: `lift` gives the block at an address of
-/// the same page, of at most so many instructions. Conditional branches are expected to go back, and not forward.
-pub fn collect(pc: u64, mut lift: impl FnMut(u64, usize) -> Option<Block>) -> Vec<Block> {
-    let mut parts: Vec<Block> = Vec::new();
-    let (mut at, mut count) = (pc, 0);
-    // How many instructions there are until the loop's head comes again.
-    while parts.len() < MAX_PARTS && count < MAX_INSTRUCTIONS {
-        let Some(block) = lift(at, MAX_INSTRUCTIONS) else { break };
-        let branch = block.starts.last().map_or(at, |start| at.wrapping_add(u64::from(start.offset)));
-        count += block.starts.len();
-        let next = match block.end {
-            Terminator::Jump { target } => Some(target),
-            Terminator::Branch { taken, .. } if is_backward(branch, taken) => Some(taken),
-            Terminator::Branch { otherwise, .. } => Some(otherwise),
-            Terminator::Indirect { .. } | Terminator::Leave | Terminator::Resume { .. } => None,
-        };
-        parts.push(block);
-        let Some(next) = next.filter(|next| (next ^ pc) & PAGE == 0) else { break };
-        let seen = parts.iter().any(|part| part.pc == next);
-        // A loop's body is repeated as long as the whole stays small; a loop that does not begin at the head is left to a
-        // trace of its own.
-        if seen && (next != pc || count + count / repetitions(&parts, pc) > UNROLLED) {
-            break;
-        }
-        at = next;
+/// Collects traces. One is kept for its buffers.
+#[derive(Debug)]
+pub struct Collector {
+    optimiser: Optimiser,
+    parts: Vec<Block>,
+    /// Blocks whose buffers are free.
+    spare: Vec<Block>,
+}
+
+impl Collector {
+    /// For a compiler to which copies between the globals in `apart` and others are more than copies. It finds itself what
+    /// nobody sees.
+    pub fn new(apart: Range<u8>) -> Self {
+        Self { optimiser: Optimiser::new(apart), parts: Vec::new(), spare: Vec::new() }
     }
-    parts
+
+    /// Collects the blocks from `pc` on that are likely to be executed in this order: `lift` gives the block at an address of
+    /// the same page, of at most so many instructions, in the buffers of another one. Conditional branches are expected to go
+    /// back, and not forward.
+    pub fn collect(&mut self, pc: u64, mut lift: impl FnMut(u64, usize, Block) -> Option<Block>) -> &[Block] {
+        self.spare.append(&mut self.parts);
+        let (mut at, mut count) = (pc, 0);
+        // How many instructions there are until the loop's head comes again.
+        while self.parts.len() < MAX_PARTS && count < MAX_INSTRUCTIONS {
+            let Some(block) = self.block(at, &mut lift) else { break };
+            let branch = block.starts.last().map_or(at, |start| at.wrapping_add(u64::from(start.offset)));
+            count += block.starts.len();
+            let next = match block.end {
+                Terminator::Jump { target } => Some(target),
+                Terminator::Branch { taken, .. } if is_backward(branch, taken) => Some(taken),
+                Terminator::Branch { otherwise, .. } => Some(otherwise),
+                Terminator::Indirect { .. } | Terminator::Leave | Terminator::Resume { .. } => None,
+            };
+            self.parts.push(block);
+            let Some(next) = next.filter(|next| (next ^ pc) & PAGE == 0) else { break };
+            let seen = self.parts.iter().any(|part| part.pc == next);
+            // A loop's body is repeated as long as the whole stays small; a loop that does not begin at the head is left to
+            // a trace of its own.
+            if seen && (next != pc || count + count / repetitions(&self.parts, pc) > UNROLLED) {
+                break;
+            }
+            at = next;
+        }
+        &self.parts
+    }
+
+    /// The block at `pc`, which may be there already.
+    fn block(&mut self, pc: u64, lift: &mut impl FnMut(u64, usize, Block) -> Option<Block>) -> Option<Block> {
+        let mut block = self.spare.pop().unwrap_or_default();
+        if let Some(known) = self.parts.iter().find(|part| part.pc == pc) {
+            block.clone_from(known);
+        } else {
+            block = lift(pc, MAX_INSTRUCTIONS, block)?;
+            self.optimiser.propagate(&mut block);
+        }
+        Some(block)
+    }
 }
 
 fn is_backward(from: u64, to: u64) -> bool {
@@ -79,7 +110,8 @@ mod tests {
     }
 
     fn addresses(pc: u64, blocks: &[Block]) -> Vec<u64> {
-        let parts = collect(pc, |at, _| blocks.iter().find(|block| block.pc == at).cloned());
+        let mut collector = Collector::new(0..0);
+        let parts = collector.collect(pc, |at, _, _| blocks.iter().find(|block| block.pc == at).cloned());
         parts.iter().map(|part| part.pc).collect()
     }
 

@@ -227,10 +227,14 @@ impl<P: Platform> Guest for Hart<P> {
         context: u32,
         pc: u64,
         max: usize,
+        buffer: Block,
         code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
     ) -> Result<Block, Exception> {
         match self.debugged(pc, max) {
-            Ok(max) => lift_block(pc, max, Context::from_bits(context), &mut |address| code(self, address)),
+            Ok(max) => {
+                let context = Context::from_bits(context);
+                lift_block(pc, max, context, buffer, &mut |address| code(self, address))
+            }
             Err(block) => Ok(block),
         }
     }

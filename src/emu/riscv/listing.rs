@@ -22,7 +22,8 @@ impl Isa for Riscv {
     fn lift(context: u32, pc: u64, max: usize, code: &mut dyn FnMut(u64) -> Option<u16>) -> Option<Block> {
         // Nobody takes it.
         let nothing = Exception { cause: 0, value: 0 };
-        lift_block(pc, max, Context::from_bits(context), &mut |address| code(address).ok_or(nothing)).ok()
+        let context = Context::from_bits(context);
+        lift_block(pc, max, context, Block::default(), &mut |address| code(address).ok_or(nothing)).ok()
     }
 
     fn write(out: &mut dyn fmt::Write, pc: u64, code: &mut dyn FnMut(u64) -> Option<u16>) -> fmt::Result {

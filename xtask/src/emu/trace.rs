@@ -121,6 +121,7 @@ impl<G: Guest, S: FnMut(&str)> Guest for Traced<G, S> {
         context: u32,
         pc: u64,
         max: usize,
+        buffer: Block,
         code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
     ) -> Result<Block, Exception> {
         // The code is fetched beforehand, up to the end of the page: the hart does not know this front end,
@@ -137,7 +138,7 @@ impl<G: Guest, S: FnMut(&str)> Guest for Traced<G, S> {
                 }
             }
         }
-        let block = self.hart.lift_in(context, pc, max, &mut |_, address| {
+        let block = self.hart.lift_in(context, pc, max, buffer, &mut |_, address| {
             let index = address.wrapping_sub(pc) / 2;
             parcels.get(index as usize).copied().map_or(end, Ok)
         })?;

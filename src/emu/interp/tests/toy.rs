@@ -306,10 +306,11 @@ impl Guest for ToyGuest {
         _: u32,
         pc: u64,
         max: usize,
+        buffer: Block,
         code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
     ) -> Result<Block, Exception> {
         self.lifted.push(pc);
-        let mut builder = Builder::new(pc);
+        let mut builder = Builder::reusing(buffer, pc);
         loop {
             let at = builder.next_pc();
             let on = Terminator::Jump { target: at };

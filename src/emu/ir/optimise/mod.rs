@@ -4,21 +4,32 @@ mod dead;
 mod propagate;
 #[cfg(test)]
 mod tests;
+mod vars;
 
 use core::ops::Range;
 
 use super::Block;
+use propagate::Knowledge;
 
-/// A block that does the same with fewer steps.
-pub fn optimise(block: Block) -> Block {
-    optimise_apart(block, &(0..0))
-}
+/// Makes blocks do the same with fewer steps. One is kept, as it is large.
+#[derive(Debug)]
+pub struct Optimiser(Knowledge);
 
-/// [`optimise`] for a back end that keeps the globals in `apart` in registers of another kind: a copy between these and other
-/// variables is not what it was copied from. And it may have to ask whether the guest may use them at all: so what does is not
-/// removed.
-pub fn optimise_apart(mut block: Block, apart: &Range<u8>) -> Block {
-    propagate::propagate(&mut block, apart);
-    dead::remove(&mut block, apart);
-    block
+impl Optimiser {
+    /// For a back end that keeps the globals in `apart` in registers of another kind: a copy between these and other variables
+    /// is not what it was copied from.
+    pub fn new(apart: Range<u8>) -> Self {
+        Self(Knowledge::new(apart))
+    }
+
+    /// Makes operands what they are known to be, and removes what nobody sees.
+    pub fn optimise(&mut self, block: &mut Block) {
+        self.propagate(block);
+        dead::remove(block);
+    }
+
+    /// Makes operands what they are known to be only: for a back end that knows itself what nobody sees.
+    pub fn propagate(&mut self, block: &mut Block) {
+        self.0.propagate(block);
+    }
 }

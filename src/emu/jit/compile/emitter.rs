@@ -9,7 +9,7 @@ use super::registers::{Need, Registers};
 use super::trace::{Step, Trace};
 use super::{ExitKind, Features, Output};
 use crate::a64::{Assembler, Barrier, Ext, Label, Mode};
-use crate::ir::{BinaryOp, UnaryOp, Value, Width};
+use crate::ir::{BinaryOp, Inst, UnaryOp, Value, Width};
 use crate::memory::Size;
 
 /// How many instructions it takes to close a loop.
@@ -32,7 +32,7 @@ pub struct Emitter<'a> {
     pub registers: Registers,
     pub facts: Facts,
     /// The one that is being emitted.
-    pub step: Step,
+    pub step: &'a Step,
     declined: bool,
 }
 
@@ -46,9 +46,9 @@ impl<'a> Emitter<'a> {
         float: &'a mut Float,
         slot: &'a mut dyn FnMut(u64) -> Option<u32>,
     ) -> Self {
-        let step = Step { op: Op::Nothing, retired: 0, uses: 0, shown: false };
         let (registers, facts) = (Registers::new(), Facts::new());
         let float = Some(float);
+        let step = &Step::NOTHING;
         Self { layout, features, trace, asm, output, float, slot, registers, facts, step, declined: false }
     }
 
@@ -63,7 +63,7 @@ impl<'a> Emitter<'a> {
         let not_ready = self.check_float();
         self.joint(pc);
         let trace = self.trace;
-        for &step in &trace.steps {
+        for step in trace.steps.iter().filter(|step| !matches!(step.op, Op::Nothing)) {
             self.step = step;
             self.note_start(self.guest() + 1);
             if step.op.shows_state() && !matches!(step.op, Op::Float(_)) {
@@ -135,7 +135,7 @@ impl<'a> Emitter<'a> {
     fn tell_float(&mut self) {
         let by = match self.step.op {
             Op::Float(_) => return,
-            Op::Binary { op: BinaryOp::Add, width: Width::W64, dst, a, b: Value::Const(by) }
+            Op::Inst(Inst::Binary { op: BinaryOp::Add, width: Width::W64, dst, a, b: Value::Const(by) })
                 if a == dst.into() =>
             {
                 Some(by.cast_signed())
@@ -211,9 +211,9 @@ impl<'a> Emitter<'a> {
         match self.step.op {
             Op::Nothing => {}
             Op::Again => self.again(),
-            Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, a } => self.copy_value(dst, a),
-            Op::Unary { op, width, dst, a } => self.unary(op, width, dst, a),
-            Op::Binary { op, width, dst, a, b } => self.binary(op, width, dst, a, b),
+            Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a }) => self.copy_value(dst, a),
+            Op::Inst(Inst::Unary { op, width, dst, a }) => self.unary(op, width, dst, a),
+            Op::Inst(Inst::Binary { op, width, dst, a, b }) => self.binary(op, width, dst, a, b),
             Op::Shifted { op, width, dst, a, b, shift, amount } => {
                 self.shifted(op, width, dst, a, b, shift, amount);
             }
@@ -225,21 +225,27 @@ impl<'a> Emitter<'a> {
             Op::MulAdd { subtract, width, dst, a, b, c } => self.multiply_add(subtract, width, dst, a, b, c),
             Op::Set { dst, test } => self.set_if(dst, test),
             Op::Select { dst, test, a, b } => self.select(dst, test, a, b),
-            Op::Load { size, signed, order, dst, base, offset } => {
+            Op::Inst(Inst::Load { size, signed, order, dst, base, offset }) => {
                 self.load(size, signed, order, dst, base, offset);
             }
-            Op::Store { size, order, base, offset, value } => self.store(size, order, base, offset, value),
-            Op::LoadReserved { size, order, dst, address } => self.load_reserved(size, order, dst, address),
-            Op::StoreConditional { size, order, dst, address, value } => {
+            Op::Inst(Inst::Store { size, order, base, offset, value }) => {
+                self.store(size, order, base, offset, value);
+            }
+            Op::Inst(Inst::LoadReserved { size, order, dst, address }) => {
+                self.load_reserved(size, order, dst, address);
+            }
+            Op::Inst(Inst::StoreConditional { size, order, dst, address, value }) => {
                 self.store_conditional(size, order, dst, address, value);
             }
-            Op::Atomic { op, size, order, dst, address, value } => {
+            Op::Inst(Inst::Atomic { op, size, order, dst, address, value }) => {
                 self.atomic(op, size, order, dst, address, value);
             }
-            Op::Fence => self.asm.dmb(Barrier::Ish),
-            Op::Decline { test } => self.decline_if(test),
+            Op::Inst(Inst::Fence) => self.asm.dmb(Barrier::Ish),
+            Op::Inst(Inst::Decline { test }) => self.decline_if(test),
             Op::Float(operation) => self.float_operation(&operation),
-            Op::Foreign { .. } => self.decline(),
+            Op::Inst(Inst::Compare { .. } | Inst::Select { .. } | Inst::Float { .. } | Inst::Call { .. }) => {
+                self.decline();
+            }
             Op::Stop { pc } => self.leave(Way::Interpret(pc), self.state()),
             Op::Side { test, target } => self.side(test, target),
             Op::Guard { target, masked, expected } => self.guard(target, masked, expected),

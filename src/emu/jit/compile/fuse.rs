@@ -6,7 +6,7 @@
 use super::op::{Low, Op, Test};
 use super::trace::{Step, Trace};
 use crate::a64::Shift;
-use crate::ir::{BinaryOp, Condition, UnaryOp, Value, Var, Width};
+use crate::ir::{BinaryOp, Condition, Inst, UnaryOp, Value, Var, Width};
 
 /// Which step has defined each variable.
 struct Definitions([u16; 256]);
@@ -15,7 +15,7 @@ struct Definitions([u16; 256]);
 const NOWHERE: u16 = u16::MAX;
 
 impl Trace {
-    /// Fuses steps. Their uses must have been counted, and must be counted again.
+    /// Fuses steps. Their uses must have been counted, and stay right: a step that takes in another one uses what that has used.
     pub fn fuse(&mut self) {
         let mut definitions = Definitions([NOWHERE; 256]);
         for index in 0..self.steps.len() {
@@ -35,81 +35,81 @@ impl Trace {
 impl Definitions {
     /// Makes the step with this index take in another one, if it can. Says whether it has.
     fn improve(&mut self, steps: &mut [Step], index: usize) -> bool {
-        let Some(&Step { op, .. }) = steps.get(index) else { return false };
-        for operand in op.operands() {
-            let Some((at, other)) = self.only_used_here(steps, operand) else { continue };
-            if self.take_over(steps, index, at, other) {
-                return true;
-            }
-            let Some(fused) =
-                (other.is_pure() && self.unchanged(&other, at)).then(|| fuse(op, operand, other))
-            else {
-                continue;
-            };
-            if let (Some(fused), Some(step)) = (fused, steps.get_mut(index)) {
-                step.op = fused;
-                if let Some(step) = steps.get_mut(usize::from(at)) {
-                    step.op = Op::Nothing;
-                }
-                return true;
-            }
-        }
-        false
+        let Some(Step { op, .. }) = steps.get(index) else { return false };
+        op.vars().any(|operand| self.take_in(steps, index, operand))
     }
 
-    /// The step that has defined an operand, if nobody else uses its result.
-    fn only_used_here(&self, steps: &[Step], operand: Value) -> Option<(u16, Op)> {
-        let Value::Var(var) = operand else { return None };
-        let at = self.0[usize::from(var.0)];
-        let step = steps.get(usize::from(at))?;
-        (step.uses == 1 && !step.shown).then_some((at, step.op))
+    /// Makes the step with this index take in the one that has defined its `operand`, if it can.
+    fn take_in(&mut self, steps: &mut [Step], index: usize, operand: Var) -> bool {
+        let at = usize::from(self.0[usize::from(operand.0)]);
+        let (Some(before), Some(step)) = (steps.get(at), steps.get(index)) else { return false };
+        if before.uses != 1 || before.shown {
+            return false;
+        }
+        if !before.op.is_pure() {
+            return self.take_over(steps, index, at);
+        }
+        let fused = fuse(&step.op, operand.into(), &before.op).filter(|_| self.unchanged(&before.op, at));
+        let Some(fused) = fused else { return false };
+        if let Some(step) = steps.get_mut(index) {
+            step.op = fused;
+        }
+        if let Some(before) = steps.get_mut(at) {
+            before.op = Op::Nothing;
+        }
+        true
     }
 
     /// Whether the operands of the step with the index `at` still are what they were. Its own result does not count: it is
     /// not computed there any more.
-    fn unchanged(&self, op: &Op, at: u16) -> bool {
+    fn unchanged(&self, op: &Op, at: usize) -> bool {
         op.vars().all(|var| {
             let defined = self.0[usize::from(var.0)];
-            defined == NOWHERE || defined <= at
+            defined == NOWHERE || usize::from(defined) <= at
         })
     }
 
     /// Lets the step before this one, whatever it does, set what this one makes of its result.
-    fn take_over(&mut self, steps: &mut [Step], index: usize, at: u16, other: Op) -> bool {
-        let Some(&Step { op, .. }) = steps.get(index) else { return false };
-        if other.is_pure() || !is_before(steps, usize::from(at), index) {
+    fn take_over(&mut self, steps: &mut [Step], index: usize, at: usize) -> bool {
+        let Some(&Step {
+            op: Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, .. }),
+            uses,
+            shown,
+            ..
+        }) = steps.get(index)
+        else {
+            return false;
+        };
+        if !is_before(steps, at, index) {
             return false;
         }
-        let Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, .. } = op else { return false };
-        let mut taken = other;
-        let Some(result) = taken.dst_mut() else { return false };
+        let Some(before) = steps.get_mut(at) else { return false };
+        let Some(result) = before.op.dst_mut() else { return false };
         *result = dst;
-        if let Some(step) = steps.get_mut(usize::from(at)) {
-            step.op = taken;
-        }
+        (before.uses, before.shown) = (uses, shown);
         if let Some(step) = steps.get_mut(index) {
             step.op = Op::Nothing;
         }
-        self.0[usize::from(dst.0)] = at;
+        self.0[usize::from(dst.0)] = at as u16;
         true
     }
 }
 
 /// Whether nothing is done between two steps.
 fn is_before(steps: &[Step], at: usize, index: usize) -> bool {
-    steps.get(at + 1..index).is_some_and(|between| between.iter().all(|step| step.op == Op::Nothing))
+    steps.get(at + 1..index).is_some_and(|between| between.iter().all(|step| matches!(step.op, Op::Nothing)))
 }
 
 /// What does both: `op`, and before it `other`, whose result is its `operand`.
-fn fuse(op: Op, operand: Value, other: Op) -> Option<Op> {
-    match op {
-        Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, .. } => {
-            let mut moved = other;
+fn fuse(op: &Op, operand: Value, other: &Op) -> Option<Op> {
+    match *op {
+        Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, .. }) => {
+            let mut moved = *other;
             *moved.dst_mut()? = dst;
             Some(moved)
         }
-        Op::Unary { op: UnaryOp::Move, width: Width::S32, dst, .. } => narrow(dst, other),
-        Op::Binary { op, width, dst, a, b } => binary(op, width, dst, a, b, operand, other),
+        Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::S32, dst, .. }) => narrow(dst, other),
+        Op::Inst(Inst::Binary { op, width, dst, a, b }) => binary(op, width, dst, a, b, operand, other),
         Op::Set { dst, test } => Some(Op::Set { dst, test: test_of(test, other)? }),
         Op::Select { dst, test, a, b } if a != operand && b != operand => {
             Some(Op::Select { dst, test: test_of(test, other)?, a, b })
@@ -129,28 +129,34 @@ fn fuse(op: Op, operand: Value, other: Op) -> Option<Op> {
 }
 
 /// What a mask with all bits but the lowest is applied to.
-fn without_lowest_bit(op: Op) -> Option<Var> {
-    match op {
-        Op::Binary {
+fn without_lowest_bit(op: &Op) -> Option<Var> {
+    match *op {
+        Op::Inst(Inst::Binary {
             op: BinaryOp::And,
             width: Width::W64,
             a: Value::Var(var),
             b: Value::Const(mask),
             ..
-        } => (mask == !1).then_some(var),
+        }) => (mask == !1).then_some(var),
         _ => None,
     }
 }
 
 /// The low half of the result of `other`, sign-extended.
-fn narrow(dst: Var, other: Op) -> Option<Op> {
-    match other {
-        Op::Binary { op, width: Width::W64, a, b, .. } if is_low_closed(op) => {
-            Some(Op::Binary { op, width: Width::S32, dst, a, b })
+fn narrow(dst: Var, other: &Op) -> Option<Op> {
+    match *other {
+        Op::Inst(Inst::Binary { op, width: Width::W64, a, b, .. }) if is_low_closed(op) => {
+            Some(Op::Inst(Inst::Binary { op, width: Width::S32, dst, a, b }))
         }
-        Op::Binary { op: BinaryOp::ShiftLeft, width: Width::W64, a, b: Value::Const(b), .. } if b < 32 => {
-            Some(Op::Binary { op: BinaryOp::ShiftLeft, width: Width::S32, dst, a, b: Value::Const(b) })
-        }
+        Op::Inst(Inst::Binary {
+            op: BinaryOp::ShiftLeft, width: Width::W64, a, b: Value::Const(b), ..
+        }) if b < 32 => Some(Op::Inst(Inst::Binary {
+            op: BinaryOp::ShiftLeft,
+            width: Width::S32,
+            dst,
+            a,
+            b: Value::Const(b),
+        })),
         Op::MulAdd { subtract, width: Width::W64, a, b, c, .. } => {
             Some(Op::MulAdd { subtract, width: Width::S32, dst, a, b, c })
         }
@@ -174,7 +180,15 @@ const fn is_low_closed(op: BinaryOp) -> bool {
     )
 }
 
-fn binary(op: BinaryOp, width: Width, dst: Var, a: Value, b: Value, operand: Value, other: Op) -> Option<Op> {
+fn binary(
+    op: BinaryOp,
+    width: Width,
+    dst: Var,
+    a: Value,
+    b: Value,
+    operand: Value,
+    other: &Op,
+) -> Option<Op> {
     if let Value::Const(amount) = b {
         return shift_or_mask(op, width, dst, amount, other);
     }
@@ -196,14 +210,14 @@ fn binary(op: BinaryOp, width: Width, dst: Var, a: Value, b: Value, operand: Val
 }
 
 /// `dst = rest ± a * b`.
-fn multiply_and_add(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Option<Op> {
+fn multiply_and_add(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Option<Op> {
     let subtract = match op {
         BinaryOp::Add => false,
         BinaryOp::Sub => true,
         _ => return None,
     };
-    match other {
-        Op::Binary { op: BinaryOp::Mul, width: inner, a, b, .. }
+    match *other {
+        Op::Inst(Inst::Binary { op: BinaryOp::Mul, width: inner, a, b, .. })
             if inner == width || inner == Width::W64 || width != Width::W64 =>
         {
             Some(Op::MulAdd { subtract, width, dst, a, b, c: rest })
@@ -213,23 +227,23 @@ fn multiply_and_add(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op
 }
 
 /// A bitwise operation with an inverted operand.
-fn inverted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Option<Op> {
+fn inverted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Option<Op> {
     let op = match op {
         BinaryOp::And => BinaryOp::AndNot,
         BinaryOp::Or => BinaryOp::OrNot,
         BinaryOp::Xor => BinaryOp::XorNot,
         _ => return None,
     };
-    match other {
-        Op::Binary { op: BinaryOp::Xor, width: Width::W64, a, b: Value::Const(u64::MAX), .. } => {
-            Some(Op::Binary { op, width, dst, a: rest, b: a })
-        }
+    match *other {
+        Op::Inst(Inst::Binary {
+            op: BinaryOp::Xor, width: Width::W64, a, b: Value::Const(u64::MAX), ..
+        }) => Some(Op::Inst(Inst::Binary { op, width, dst, a: rest, b: a })),
         _ => None,
     }
 }
 
 /// A sum with an operand that is extended, and perhaps shifted.
-fn extended(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Option<Op> {
+fn extended(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Option<Op> {
     let subtract = match (op, width) {
         (BinaryOp::Add, Width::W64) => false,
         (BinaryOp::Sub, Width::W64) => true,
@@ -247,10 +261,10 @@ fn extended(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Opt
 }
 
 /// If a step extends the low bits of an operand, and shifts them to the left: the operand, which bits, how far.
-fn as_insert(op: Op) -> Option<(Value, Low, u8)> {
-    match op {
+fn as_insert(op: &Op) -> Option<(Value, Low, u8)> {
+    match *op {
         Op::Insert { a, low, to, .. } => Some((a, low, to)),
-        Op::Unary { op, width: Width::W64, a, .. } => {
+        Op::Inst(Inst::Unary { op, width: Width::W64, a, .. }) => {
             let (bits, signed) = match op {
                 UnaryOp::SignExtend8 => (8, true),
                 UnaryOp::SignExtend16 => (16, true),
@@ -260,13 +274,13 @@ fn as_insert(op: Op) -> Option<(Value, Low, u8)> {
             };
             Some((a, Low { bits, signed }, 0))
         }
-        Op::Unary { op: UnaryOp::Move, width: Width::S32, a, .. } => {
+        Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::S32, a, .. }) => {
             Some((a, Low { bits: 32, signed: true }, 0))
         }
-        Op::Unary { op: UnaryOp::Move, width: Width::U32, a, .. } => {
+        Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::U32, a, .. }) => {
             Some((a, Low { bits: 32, signed: false }, 0))
         }
-        Op::Binary { op: BinaryOp::And, width: Width::W64, a, b: Value::Const(mask), .. }
+        Op::Inst(Inst::Binary { op: BinaryOp::And, width: Width::W64, a, b: Value::Const(mask), .. })
             if mask & mask.wrapping_add(1) == 0 && mask != 0 =>
         {
             Some((a, Low { bits: mask.trailing_ones() as u8, signed: false }, 0))
@@ -276,13 +290,15 @@ fn as_insert(op: Op) -> Option<(Value, Low, u8)> {
 }
 
 /// An operation with a shifted operand.
-fn shifted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Option<Op> {
+fn shifted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Option<Op> {
     let sum = matches!(op, BinaryOp::Add | BinaryOp::Sub);
     let logic = matches!(
         op,
         BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::AndNot | BinaryOp::OrNot | BinaryOp::XorNot
     );
-    let Op::Binary { op: shift, width: inner, a, b: Value::Const(amount), .. } = other else { return None };
+    let Op::Inst(Inst::Binary { op: shift, width: inner, a, b: Value::Const(amount), .. }) = *other else {
+        return None;
+    };
     let shift = match shift {
         BinaryOp::ShiftLeft => Shift::Lsl,
         BinaryOp::ShiftRight => Shift::Lsr,
@@ -302,13 +318,15 @@ fn shifted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: Op) -> Opti
 }
 
 /// `dst` = the result of `other`, shifted or masked by a constant.
-fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: Op) -> Option<Op> {
+fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: &Op) -> Option<Op> {
     let bits: u64 = if width == Width::W64 { 64 } else { 32 };
     let amount = (constant % bits) as u8;
-    match (op, other) {
+    match (op, *other) {
         (
             BinaryOp::ShiftRight | BinaryOp::ShiftRightSigned,
-            Op::Binary { op: BinaryOp::ShiftLeft, width: inner, a, b: Value::Const(left), .. },
+            Op::Inst(Inst::Binary {
+                op: BinaryOp::ShiftLeft, width: inner, a, b: Value::Const(left), ..
+            }),
         ) if inner == width && width != Width::U32 => {
             let left = (left % bits) as u8;
             let signed = op == BinaryOp::ShiftRightSigned;
@@ -325,7 +343,7 @@ fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: Op)
                 }
             }
         }
-        (BinaryOp::ShiftLeft, other) if width == Width::W64 => {
+        (BinaryOp::ShiftLeft, _) if width == Width::W64 => {
             let (a, low, to) = as_insert(other)?;
             let to = to + amount;
             // What is shifted out at the top is not taken in at first.
@@ -333,7 +351,7 @@ fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: Op)
         }
         (
             BinaryOp::And,
-            Op::Binary { op: BinaryOp::ShiftRight, width: inner, a, b: Value::Const(at), .. },
+            Op::Inst(Inst::Binary { op: BinaryOp::ShiftRight, width: inner, a, b: Value::Const(at), .. }),
         ) if width == Width::W64 && constant != 0 && constant & constant.wrapping_add(1) == 0 => {
             let available = if inner == Width::W64 { 64 } else { 32 };
             let at = (at % available) as u8;
@@ -352,13 +370,15 @@ fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: Op)
 }
 
 /// What asks the same as `test` does of the result of `other`.
-fn test_of(test: Test, other: Op) -> Option<Test> {
+fn test_of(test: Test, other: &Op) -> Option<Test> {
     let (_, any) = test.of_zero()?;
     let condition = if any { Condition::NotEqual } else { Condition::Equal };
-    match other {
+    match *other {
         Op::Set { test, .. } => Some(if any { test } else { test.invert() }),
-        Op::Binary { op: BinaryOp::And, width: Width::W64, a, b, .. } => Some(Test::Bits { any, a, b }),
-        Op::Binary { op: BinaryOp::Sub | BinaryOp::Xor, width: Width::W64, a, b, .. } => {
+        Op::Inst(Inst::Binary { op: BinaryOp::And, width: Width::W64, a, b, .. }) => {
+            Some(Test::Bits { any, a, b })
+        }
+        Op::Inst(Inst::Binary { op: BinaryOp::Sub | BinaryOp::Xor, width: Width::W64, a, b, .. }) => {
             Some(Test::Compare { condition, a, b })
         }
         Op::Extract { a, low: Low { bits: 1, .. }, at, .. } => {

@@ -186,7 +186,7 @@ impl Compiler {
     }
 
     /// Compiles a trace: `parts` lie on one page of the guest, and the end of each but the last leads to the next one on one
-    /// of its ways. `slot` gives the table's slot for a target on another page. `None`: the first instruction is for the
+    /// of its ways, and nothing has been taken away from them that is not seen. `slot` gives the table's slot for a target on another page. `None`: the first instruction is for the
     /// interpreter.
     pub fn compile(
         &mut self,
@@ -201,7 +201,6 @@ impl Compiler {
             }
             self.trace.count_uses();
             self.trace.fuse();
-            self.trace.count_uses();
             self.asm.clear();
             self.output.clear();
             let emitter = Emitter::new(

@@ -3,8 +3,7 @@
 
 use super::float::Operation;
 use crate::a64::Shift;
-use crate::ir::{AtomicOp, BinaryOp, Condition, Inst, Order, UnaryOp, Value, Var, Width};
-use crate::memory::Size;
+use crate::ir::{BinaryOp, Condition, Inst, Value, Var, Width};
 
 /// What a branch or a selection asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +51,12 @@ impl Test {
         }
     }
 
-    fn operands(self) -> [Value; 2] {
+    fn visit_operands(&self, mut visit: impl FnMut(Value)) {
         match self {
-            Self::Compare { a, b, .. } | Self::Bits { a, b, .. } => [a, b],
+            Self::Compare { a, b, .. } | Self::Bits { a, b, .. } => {
+                visit(*a);
+                visit(*b);
+            }
         }
     }
 }
@@ -75,10 +77,9 @@ const fn invert(condition: Condition) -> Condition {
 pub enum Op {
     /// Nothing: another one does what this one did.
     Nothing,
-    /// `dst = op(a)`.
-    Unary { op: UnaryOp, width: Width, dst: Var, a: Value },
-    /// `dst = op(a, b)`.
-    Binary { op: BinaryOp, width: Width, dst: Var, a: Value, b: Value },
+    /// A step of the intermediate representation, but for comparisons and selections. Floating-point operations and calls are
+    /// not translated.
+    Inst(Inst),
     /// `dst = op(a, b shifted by amount)`.
     Shifted { op: BinaryOp, width: Width, dst: Var, a: Value, b: Value, shift: Shift, amount: u8 },
     /// `dst = a ± (the low bits of b, extended, << amount)`, all of 64 bits.
@@ -89,28 +90,12 @@ pub enum Op {
     Insert { dst: Var, a: Value, low: Low, to: u8 },
     /// `dst = c ± a * b`.
     MulAdd { subtract: bool, width: Width, dst: Var, a: Value, b: Value, c: Value },
-    /// `dst` = 1 if the test holds, else 0.
+    /// `dst` = 1 if the test holds, else 0: [`Inst::Compare`].
     Set { dst: Var, test: Test },
-    /// `dst` = `a` if the test holds, else `b`.
+    /// `dst` = `a` if the test holds, else `b`: [`Inst::Select`].
     Select { dst: Var, test: Test, a: Value, b: Value },
-    /// [`Inst::Load`].
-    Load { size: Size, signed: bool, order: Order, dst: Var, base: Value, offset: i32 },
-    /// [`Inst::Store`].
-    Store { size: Size, order: Order, base: Value, offset: i32, value: Value },
-    /// [`Inst::LoadReserved`].
-    LoadReserved { size: Size, order: Order, dst: Var, address: Value },
-    /// [`Inst::StoreConditional`].
-    StoreConditional { size: Size, order: Order, dst: Var, address: Value, value: Value },
-    /// [`Inst::Atomic`].
-    Atomic { op: AtomicOp, size: Size, order: Order, dst: Var, address: Value, value: Value },
-    /// [`Inst::Fence`].
-    Fence,
-    /// [`Inst::Decline`].
-    Decline { test: Value },
     /// A guest instruction of floating point.
     Float(Operation),
-    /// For the interpreter: a step that is not translated.
-    Foreign { dst: Var },
     /// The interpreter goes on at `pc`.
     Stop { pc: u64 },
     /// The trace is at its head again, for the first time.
@@ -127,6 +112,29 @@ pub enum Op {
     Indirect { target: Var, masked: bool },
 }
 
+/// The variables among the operands of an [`Op`].
+#[derive(Debug, Clone, Copy)]
+pub struct Vars {
+    vars: [Var; Self::MOST],
+    next: u8,
+    end: u8,
+}
+
+impl Vars {
+    /// How many operands there may be.
+    const MOST: usize = 4;
+}
+
+impl Iterator for Vars {
+    type Item = Var;
+
+    fn next(&mut self) -> Option<Var> {
+        let var = self.vars.get(..usize::from(self.end))?.get(usize::from(self.next)).copied();
+        self.next += 1;
+        var
+    }
+}
+
 /// How many low bits count of an operand, and how they are extended to 64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Low {
@@ -136,72 +144,21 @@ pub struct Low {
     pub signed: bool,
 }
 
-impl From<Inst> for Op {
-    fn from(inst: Inst) -> Self {
-        match inst {
-            Inst::Unary { op, width, dst, a } => Self::Unary { op, width, dst, a },
-            Inst::Binary { op, width, dst, a, b } => Self::Binary { op, width, dst, a, b },
-            Inst::Compare { condition, dst, a, b } => {
-                Self::Set { dst, test: Test::Compare { condition, a, b } }
-            }
-            Inst::Select { dst, test, a, b } => {
-                let test = Test::Compare { condition: Condition::NotEqual, a: test.into(), b: Value::ZERO };
-                Self::Select { dst, test, a, b }
-            }
-            Inst::Load { size, signed, order, dst, base, offset } => {
-                Self::Load { size, signed, order, dst, base, offset }
-            }
-            Inst::Store { size, order, base, offset, value } => {
-                Self::Store { size, order, base, offset, value }
-            }
-            Inst::LoadReserved { size, order, dst, address } => {
-                Self::LoadReserved { size, order, dst, address }
-            }
-            Inst::StoreConditional { size, order, dst, address, value } => {
-                Self::StoreConditional { size, order, dst, address, value }
-            }
-            Inst::Atomic { op, size, order, dst, address, value } => {
-                Self::Atomic { op, size, order, dst, address, value }
-            }
-            Inst::Fence => Self::Fence,
-            Inst::Decline { test } => Self::Decline { test },
-            Inst::Float { dst, .. } | Inst::Call { dst, .. } => Self::Foreign { dst },
-        }
-    }
-}
-
 impl Op {
     /// The variable that gets the result.
     pub fn dst(&self) -> Option<Var> {
-        match *self {
-            Self::Float(operation) => operation.dst(),
-            mut other => other.dst_mut().copied(),
-        }
-    }
-
-    /// The variable that gets the result, to be replaced: not of floating-point operations.
-    pub fn dst_mut(&mut self) -> Option<&mut Var> {
         match self {
-            Self::Unary { dst, .. }
-            | Self::Binary { dst, .. }
-            | Self::Shifted { dst, .. }
+            Self::Inst(inst) => inst.dst(),
+            Self::Shifted { dst, .. }
             | Self::Extended { dst, .. }
             | Self::Extract { dst, .. }
             | Self::Insert { dst, .. }
             | Self::MulAdd { dst, .. }
             | Self::Set { dst, .. }
-            | Self::Select { dst, .. }
-            | Self::Load { dst, .. }
-            | Self::LoadReserved { dst, .. }
-            | Self::StoreConditional { dst, .. }
-            | Self::Atomic { dst, .. }
-            | Self::Foreign { dst } => Some(dst),
+            | Self::Select { dst, .. } => Some(*dst),
+            Self::Float(operation) => operation.dst(),
             Self::Nothing
-            | Self::Float(_)
             | Self::Stop { .. }
-            | Self::Store { .. }
-            | Self::Fence
-            | Self::Decline { .. }
             | Self::Again
             | Self::Side { .. }
             | Self::Guard { .. }
@@ -211,86 +168,98 @@ impl Op {
         }
     }
 
-    /// The operands; constants in the places that are not used.
-    pub fn operands(&self) -> [Value; 4] {
-        const NONE: Value = Value::ZERO;
-        match *self {
+    /// The variable that gets the result, to be replaced: not of floating-point operations.
+    pub fn dst_mut(&mut self) -> Option<&mut Var> {
+        match self {
+            Self::Inst(inst) => inst.dst_mut(),
+            Self::Shifted { dst, .. }
+            | Self::Extended { dst, .. }
+            | Self::Extract { dst, .. }
+            | Self::Insert { dst, .. }
+            | Self::MulAdd { dst, .. }
+            | Self::Set { dst, .. }
+            | Self::Select { dst, .. } => Some(dst),
             Self::Nothing
-            | Self::Fence
-            | Self::Foreign { .. }
+            | Self::Float(_)
             | Self::Stop { .. }
             | Self::Again
-            | Self::Jump { .. } => [NONE; 4],
-            Self::Unary { a, .. } | Self::Extract { a, .. } | Self::Insert { a, .. } => [a, NONE, NONE, NONE],
-            Self::Decline { test } => [test, NONE, NONE, NONE],
-            Self::Binary { a, b, .. } | Self::Shifted { a, b, .. } | Self::Extended { a, b, .. } => {
-                [a, b, NONE, NONE]
+            | Self::Side { .. }
+            | Self::Guard { .. }
+            | Self::Jump { .. }
+            | Self::Branch { .. }
+            | Self::Indirect { .. } => None,
+        }
+    }
+
+    /// Shows each operand.
+    pub fn visit_operands(&self, mut visit: impl FnMut(Value)) {
+        match self {
+            Self::Nothing | Self::Stop { .. } | Self::Again | Self::Jump { .. } => {}
+            Self::Inst(inst) => inst.visit_operands(visit),
+            Self::Extract { a, .. } | Self::Insert { a, .. } => visit(*a),
+            Self::Shifted { a, b, .. } | Self::Extended { a, b, .. } => {
+                visit(*a);
+                visit(*b);
             }
-            Self::MulAdd { a, b, c, .. } => [a, b, c, NONE],
+            Self::MulAdd { a, b, c, .. } => {
+                visit(*a);
+                visit(*b);
+                visit(*c);
+            }
             Self::Set { test, .. } | Self::Side { test, .. } | Self::Branch { test, .. } => {
-                let [a, b] = test.operands();
-                [a, b, NONE, NONE]
+                test.visit_operands(visit);
             }
             Self::Select { test, a, b, .. } => {
-                let [c, d] = test.operands();
-                [a, b, c, d]
+                visit(*a);
+                visit(*b);
+                test.visit_operands(visit);
             }
-            Self::Load { base, .. } => [base, NONE, NONE, NONE],
-            Self::Store { base, value, .. } => [base, value, NONE, NONE],
-            Self::LoadReserved { address, .. } => [address, NONE, NONE, NONE],
-            Self::StoreConditional { address, value, .. } | Self::Atomic { address, value, .. } => {
-                [address, value, NONE, NONE]
-            }
-            Self::Float(operation) => {
-                let [a, b, c] = operation.operands();
-                [a, b, c, NONE]
-            }
-            Self::Guard { target, .. } | Self::Indirect { target, .. } => [target.into(), NONE, NONE, NONE],
+            Self::Float(operation) => operation.operands().into_iter().for_each(visit),
+            Self::Guard { target, .. } | Self::Indirect { target, .. } => visit((*target).into()),
         }
     }
 
     /// The operands that are variables.
-    pub fn vars(&self) -> impl Iterator<Item = Var> {
-        self.operands().into_iter().filter_map(|operand| match operand {
-            Value::Var(var) => Some(var),
-            Value::Const(_) => None,
-        })
+    pub fn vars(&self) -> Vars {
+        let mut vars = Vars { vars: [Var(0); Vars::MOST], next: 0, end: 0 };
+        self.visit_operands(|operand| {
+            if let Value::Var(var) = operand
+                && let Some(place) = vars.vars.get_mut(usize::from(vars.end))
+            {
+                *place = var;
+                vars.end += 1;
+            }
+        });
+        vars
     }
 
     /// Whether all it does is to set its `dst`.
     pub fn is_pure(&self) -> bool {
-        matches!(
-            self,
-            Self::Unary { .. }
-                | Self::Binary { .. }
-                | Self::Shifted { .. }
-                | Self::Extended { .. }
-                | Self::Extract { .. }
-                | Self::Insert { .. }
-                | Self::MulAdd { .. }
-                | Self::Set { .. }
-                | Self::Select { .. }
-        )
+        match self {
+            Self::Inst(inst) => inst.is_pure(),
+            Self::Shifted { .. }
+            | Self::Extended { .. }
+            | Self::Extract { .. }
+            | Self::Insert { .. }
+            | Self::MulAdd { .. }
+            | Self::Set { .. }
+            | Self::Select { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether the guest's state before it may be seen: it may raise an exception, or leave.
     pub fn shows_state(&self) -> bool {
-        matches!(
-            self,
-            Self::Load { .. }
-                | Self::Store { .. }
-                | Self::LoadReserved { .. }
-                | Self::StoreConditional { .. }
-                | Self::Atomic { .. }
-                | Self::Foreign { .. }
-                | Self::Decline { .. }
-                | Self::Stop { .. }
-                | Self::Side { .. }
-                | Self::Guard { .. }
-                | Self::Jump { .. }
-                | Self::Branch { .. }
-                | Self::Indirect { .. }
-                | Self::Float(_)
-        )
+        match self {
+            Self::Inst(inst) => inst.may_raise(),
+            Self::Float(_)
+            | Self::Stop { .. }
+            | Self::Side { .. }
+            | Self::Guard { .. }
+            | Self::Jump { .. }
+            | Self::Branch { .. }
+            | Self::Indirect { .. } => true,
+            _ => false,
+        }
     }
 }

@@ -51,15 +51,23 @@ enum Place {
     Memory,
 }
 
+/// How many temporaries of the IR there are.
+const TEMPORARY_VARS: usize = (Var::FIRST_SCRATCH - Var::FIRST_TEMPORARY) as usize;
+
+/// The number of a temporary among them.
+fn number_of(temporary: Var) -> usize {
+    usize::from(temporary.0) % TEMPORARY_VARS
+}
+
 /// What the registers are used for.
 #[derive(Debug)]
 pub struct Registers {
     owners: [Owner; TEMPORARIES.len()],
     pub holds: [Holds; TEMPORARIES.len()],
     /// By the number of the temporary.
-    places: [Place; 128],
+    places: [Place; TEMPORARY_VARS],
     /// How often each will still be used.
-    uses: [u8; 128],
+    uses: [u8; TEMPORARY_VARS],
     /// By the number of the register: the constant that it holds, if `known` has its bit.
     pub constants: [u64; 32],
     pub known: u32,
@@ -72,8 +80,8 @@ impl Registers {
         Self {
             owners: [Owner::Nobody; TEMPORARIES.len()],
             holds: [Holds::Nothing; TEMPORARIES.len()],
-            places: [Place::Nowhere; 128],
-            uses: [0; 128],
+            places: [Place::Nowhere; TEMPORARY_VARS],
+            uses: [0; TEMPORARY_VARS],
             constants: [0; 32],
             known: 0,
             turn: 0,
@@ -81,7 +89,7 @@ impl Registers {
     }
 
     fn place(&mut self, temporary: Var) -> &mut Place {
-        &mut self.places[usize::from(temporary.0 & 127)]
+        &mut self.places[number_of(temporary)]
     }
 
     /// The constant that a register is known to hold.
@@ -151,7 +159,7 @@ impl Emitter<'_> {
             registers.turn = (index + 1) % count;
             return index;
         }
-        let op = self.step.op;
+        let op = &self.step.op;
         for (index, &register) in TEMPORARIES.iter().enumerate().take(count) {
             if let Owner::Temporary(var) = self.registers.owners[index]
                 && !op.vars().any(|operand| operand == var)
@@ -186,10 +194,10 @@ impl Emitter<'_> {
 
     /// Ends the step: what it claimed is free again, and so are temporaries that nobody uses any more.
     pub fn release(&mut self) {
-        let dst = self.step.op.dst();
-        let op = self.step.op;
+        let op = &self.step.op;
+        let dst = op.dst();
         for var in op.vars().filter(|&var| var.is_temporary() && Some(var) != dst) {
-            let uses = &mut self.registers.uses[usize::from(var.0 & 127)];
+            let uses = &mut self.registers.uses[number_of(var)];
             *uses = uses.saturating_sub(1);
             if *uses == 0 {
                 self.drop_temporary(var);
@@ -315,7 +323,7 @@ impl Emitter<'_> {
             self.drop_temporary(dst);
             if self.step.uses > 0 {
                 self.own(x, dst);
-                self.registers.uses[usize::from(dst.0 & 127)] = self.step.uses;
+                self.registers.uses[number_of(dst)] = self.step.uses;
             }
         } else if self.home(dst).is_none() {
             self.extend(x);

@@ -6,7 +6,7 @@ use super::Features;
 use super::float::Operation;
 use super::layout::Layout;
 use super::op::{Op, Test};
-use crate::ir::{BinaryOp, Block, Inst, Terminator, UnaryOp, Value, Var, Width};
+use crate::ir::{BinaryOp, Block, Condition, Inst, Terminator, UnaryOp, Value, Var, Width};
 
 /// A step, and what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,11 @@ pub struct Step {
     pub shown: bool,
 }
 
+impl Step {
+    /// Before all others.
+    pub const NOTHING: Self = Self { op: Op::Nothing, retired: 0, uses: 0, shown: false };
+}
+
 /// The steps of a trace.
 #[derive(Debug, Default)]
 pub struct Trace {
@@ -31,8 +36,6 @@ pub struct Trace {
     pub guests: Vec<u64>,
     /// The guest-virtual addresses of its parts, in order.
     pub parts: Vec<u64>,
-    /// How many steps and guest instructions come before the last place where it may stop.
-    exact: (usize, usize),
 }
 
 impl Trace {
@@ -56,11 +59,11 @@ impl Trace {
             if rounds == 2 && Some(part.pc) == head {
                 self.push(Op::Again);
             }
-            self.exact = (self.steps.len(), self.guests.len());
             // A debugger's breakpoint leaves without an instruction.
             let leaves = matches!(part.end, Terminator::Leave | Terminator::Resume { .. });
-            if self.instructions(part, limit, layout).is_err() || leaves {
-                return self.stop(part);
+            let stop = self.instructions(part, limit, layout).err().or(leaves.then_some(part.pc));
+            if let Some(pc) = stop {
+                return self.push(Op::Stop { pc });
             }
             let Some(op) = self.link(part.end, parts.get(index + 1)) else { continue };
             self.push(op);
@@ -70,43 +73,23 @@ impl Trace {
         }
     }
 
-    /// Ends it at the last place where the guest's state is what the guest's instructions before have made it: at the start
-    /// of a part, or before an instruction that shows it. The optimiser has taken away what nobody sees elsewhere.
-    fn stop(&mut self, part: &Block) {
-        let (steps, guests) = self.exact;
-        let first = self.guests.get(guests).copied();
-        self.steps.truncate(steps);
-        self.guests.truncate(guests);
-        self.push(Op::Stop { pc: first.unwrap_or(part.pc) });
-    }
-
     fn push(&mut self, op: Op) {
         self.steps.push(Step { op, retired: self.guests.len() as u16, uses: 0, shown: false });
     }
 
-    /// Appends a step of the last guest instruction, which is not complete.
-    fn push_step(&mut self, op: Op) {
-        let retired = self.guests.len().saturating_sub(1) as u16;
-        self.steps.push(Step { op, retired, uses: 0, shown: false });
-    }
-
-    /// Appends the steps of a part. `Err`: the interpreter takes over on the way.
-    fn instructions(&mut self, part: &Block, limit: usize, layout: &Layout) -> Result<(), Stopped> {
+    /// Appends the steps of a part. `Err`: the interpreter takes over at this address.
+    fn instructions(&mut self, part: &Block, limit: usize, layout: &Layout) -> Result<(), u64> {
         let leaves = matches!(part.end, Terminator::Leave | Terminator::Resume { .. });
         for (index, start) in part.starts.iter().enumerate() {
             let pc = part.pc.wrapping_add(u64::from(start.offset));
             let next = part.starts.get(index + 1);
             let end = next.map_or(part.insts.len(), |next| usize::from(next.inst));
             let insts = part.insts.get(usize::from(start.inst)..end).unwrap_or_default();
-            if insts.iter().any(|inst| inst.may_raise() || inst.touches_globals()) {
-                self.exact = (self.steps.len(), self.guests.len());
-            }
-            // Also of one that is not translated: where to stop may be before it.
-            self.guests.push(pc);
-            let full = self.guests.len() > limit.min(MAX_INSTRUCTIONS) || self.steps.len() > MAX_STEPS;
+            let full = self.guests.len() >= limit.min(MAX_INSTRUCTIONS) || self.steps.len() > MAX_STEPS;
             if full || leaves && next.is_none() || !self.instruction(insts, layout) {
-                return Err(Stopped);
+                return Err(pc);
             }
+            self.guests.push(pc);
         }
         Ok(())
     }
@@ -115,14 +98,29 @@ impl Trace {
     fn instruction(&mut self, insts: &[Inst], layout: &Layout) -> bool {
         if insts.iter().any(|inst| touches_float(inst, layout)) {
             let operation = Operation::of(&layout.floats, insts);
-            operation.into_iter().for_each(|operation| self.push_step(Op::Float(operation)));
+            operation.into_iter().for_each(|operation| self.push(Op::Float(operation)));
             return operation.is_some();
         }
-        let translates = insts.iter().all(|inst| translates(inst, self.features));
+        let translates = insts.iter().all(|inst| is_translated(inst, self.features));
         if translates {
-            insts.iter().for_each(|&inst| self.push_step(inst.into()));
+            insts.iter().for_each(|inst| self.append(inst));
         }
         translates
+    }
+
+    /// Appends a step of the intermediate representation.
+    fn append(&mut self, inst: &Inst) {
+        // Each kind is written where it belongs at once: it is large.
+        match *inst {
+            Inst::Compare { condition, dst, a, b } => {
+                self.push(Op::Set { dst, test: Test::Compare { condition, a, b } });
+            }
+            Inst::Select { dst, test, a, b } => {
+                let test = Test::Compare { condition: Condition::NotEqual, a: test.into(), b: Value::ZERO };
+                self.push(Op::Select { dst, test, a, b });
+            }
+            _ => self.push(Op::Inst(*inst)),
+        }
     }
 
     /// What there is to do between a part that ends with `end` and the next one: `None` if nothing.
@@ -170,10 +168,12 @@ impl Trace {
             if step.op.shows_state() {
                 shown = u128::MAX;
             }
-            for var in step.op.vars() {
-                let count = &mut uses[usize::from(var.0)];
-                *count = count.saturating_add(1);
-            }
+            step.op.visit_operands(|operand| {
+                if let Value::Var(var) = operand {
+                    let count = &mut uses[usize::from(var.0)];
+                    *count = count.saturating_add(1);
+                }
+            });
         }
     }
 }
@@ -184,25 +184,21 @@ const MAX_INSTRUCTIONS: usize = 0xfff;
 /// After how many steps it stops: [`Trace::fuse`] numbers them by 16 bits.
 const MAX_STEPS: usize = 0x4000;
 
-/// A guest instruction is not translated.
-struct Stopped;
-
 /// Whether it copies a variable to itself.
 fn is_nothing(op: &Op) -> bool {
-    matches!(op, Op::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: Value::Var(a) } if a == dst)
+    matches!(op, Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: Value::Var(a) }) if a == dst)
 }
 
 /// Whether it computes with floating-point numbers or moves them.
 fn touches_float(inst: &Inst, layout: &Layout) -> bool {
     let is_float = |var: Var| layout.floats.contains(&var.0);
     let mut touches = matches!(inst, Inst::Float { .. }) || inst.dst().is_some_and(is_float);
-    let mut copy = *inst;
-    copy.visit_operands(|operand| touches |= matches!(*operand, Value::Var(var) if is_float(var)));
+    inst.visit_operands(|operand| touches |= matches!(operand, Value::Var(var) if is_float(var)));
     touches
 }
 
 /// Whether the code generator knows it.
-fn translates(inst: &Inst, features: Features) -> bool {
+fn is_translated(inst: &Inst, features: Features) -> bool {
     match inst {
         Inst::Call { .. } => false,
         Inst::Binary { op: BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh, .. } => features.pmull,

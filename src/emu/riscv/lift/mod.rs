@@ -32,7 +32,8 @@ use crate::ir::{Block, Builder, Terminator, Value, Var};
 const PAGE: u64 = 4096;
 
 /// Lifts the code at `pc`: at most `max` instructions, and at least one. `code` reads the 16 bits at an even
-/// address, or says which exception their fetch raises.
+/// address, or says which exception their fetch raises. The block takes over the buffers of another one, which
+/// is forgotten.
 ///
 /// # Errors The exception that the fetch of the first instruction raises. One of a later instruction ends the
 /// block before it.
@@ -40,9 +41,10 @@ pub fn lift_block(
     pc: u64,
     max: usize,
     context: Context,
+    buffer: Block,
     code: &mut dyn FnMut(u64) -> Result<u16, Exception>,
 ) -> Result<Block, Exception> {
-    let mut lifter = Lifter { block: Builder::new(pc), word: 0, context };
+    let mut lifter = Lifter { block: Builder::reusing(buffer, pc), word: 0, context };
     let mut parcel = code(pc)?;
     let mut at = pc;
     for count in 1.. {

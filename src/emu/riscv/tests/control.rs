@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ir::Inst;
+use crate::ir::{Block, Inst};
 use crate::riscv::csr::number::*;
 use crate::riscv::words::{FFLAGS as FFLAGS_WORD, FRM as FRM_WORD, INSTRET as INSTRET_WORD};
 
@@ -162,7 +162,7 @@ fn what_is_lifted_for_translation_has_floating_point() {
     let mut hart = hart(Mode::Machine);
     let lift = |hart: &mut TestHart, context| {
         let code = |_: &mut TestHart, address| Ok((FADD_D >> (8 * (address & 2))) as u16);
-        hart.lift_in(context, RAM, 1, &mut { code }).unwrap()
+        hart.lift_in(context, RAM, 1, Block::default(), &mut { code }).unwrap()
     };
     for (status, frm, ready) in [
         (0, 0, false),

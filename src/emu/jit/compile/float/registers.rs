@@ -51,9 +51,10 @@ impl Pending {
         for (from, to) in self.moves() {
             asm.fmov(F::D, to, from);
         }
-        if self.boxes != 0 {
-            asm.movi_ones(V31);
+        if self.boxes == 0 {
+            return;
         }
+        asm.movi_ones(V31);
         for home in (0..V29.number()).map(V::new).filter(|&home| self.boxes & mask(home) != 0) {
             asm.ins_s(home, 1, V31, 1);
         }

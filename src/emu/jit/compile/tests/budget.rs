@@ -13,7 +13,7 @@ use yaxpeax_arch::{Decoder, U8Reader};
 use yaxpeax_arm::armv8::a64::InstDecoder;
 
 use crate::interp::Exception;
-use crate::ir::{Block, Terminator, optimise};
+use crate::ir::{Block, Optimiser, Terminator};
 use crate::jit::compile::{Compiler, Features};
 use crate::riscv::lift::lift_block;
 use crate::riscv::{Context, Enables, decode, layout};
@@ -55,15 +55,16 @@ impl Piece<'_> {
             let index = address.wrapping_sub(PC) / 2;
             self.parcels.get(index as usize).copied().ok_or(Exception { cause: 0, value: 0 })
         };
-        lift_block(pc, max, CONTEXT, &mut code).ok()
+        lift_block(pc, max, CONTEXT, Block::default(), &mut code).ok()
     }
 
     /// As many rounds of a loop as the name says; conditional branches forward are not taken.
     fn trace(&self) -> Vec<Block> {
         let rounds = self.name.split_once(" iteration").and_then(|(name, _)| name.rsplit(' ').next());
         let rounds: usize = rounds.map_or(1, |rounds| rounds.parse().unwrap());
+        let mut optimiser = Optimiser::new(0..0);
         let (mut parts, mut at, mut round): (Vec<Block>, _, _) = (Vec::new(), PC, 1);
-        while let Some(block) = self.lift(at, 64) {
+        while let Some(mut block) = self.lift(at, 64) {
             let next =
                 match block.end {
                     Terminator::Branch { taken, otherwise, .. } => {
@@ -72,7 +73,8 @@ impl Piece<'_> {
                     Terminator::Jump { target } => target,
                     _ => 0,
                 };
-            parts.push(optimise(block));
+            optimiser.propagate(&mut block);
+            parts.push(block);
             round += usize::from(next == PC);
             if round > rounds || next == 0 {
                 break;

@@ -200,7 +200,7 @@ fn lift(code: &[u32], pc: u64, max: usize) -> Option<Block> {
         let word = code.get(offset as usize / 4).copied().ok_or(Exception { cause: 0, value: 0 })?;
         Ok(if offset.is_multiple_of(4) { word as u16 } else { (word >> 16) as u16 })
     };
-    lift_block(pc, max, CONTEXT, &mut parcels).ok()
+    lift_block(pc, max, CONTEXT, Block::default(), &mut parcels).ok()
 }
 
 /// A trace that takes each branch as the next of `choices` says.

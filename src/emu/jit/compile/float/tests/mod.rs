@@ -12,7 +12,7 @@ use super::*;
 use crate::a64::{Alu, V};
 use crate::float::{Context, Flags, NanRule, Rounding};
 use crate::interp::Exception;
-use crate::ir::{self, BinaryOp, Block, Inst, Width, eval};
+use crate::ir::{BinaryOp, Block, Inst, Optimiser, Width, eval};
 use crate::jit::tests::simulator::{Regions, Simulator, Stop};
 use crate::memory::Size;
 use crate::riscv::{self, Enables, lift::lift_block};
@@ -115,7 +115,9 @@ fn lift(pc: u64, words: &[u32]) -> Block {
         let word = words.get(index as usize).ok_or(Exception { cause: 1, value: address })?;
         Ok((word >> (8 * (address & 2))) as u16)
     };
-    ir::optimise(lift_block(pc, words.len(), context, &mut { fetch }).unwrap())
+    let mut block = lift_block(pc, words.len(), context, Block::default(), &mut { fetch }).unwrap();
+    Optimiser::new(0..0).propagate(&mut block);
+    block
 }
 
 /// The steps of each instruction of a block.

@@ -1,0 +1,5 @@
+//! Copying and filling memory.
+
+use core::arch::global_asm;
+
+global_asm!(include_str!("memory.S"));
