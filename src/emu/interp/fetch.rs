@@ -1,5 +1,7 @@
 //! Where code lies: translations of fetches.
 
+use alloc::{boxed::Box, vec};
+
 use super::guest::{Exception, Guest, Translation};
 use super::superpages::Superpages;
 use super::tlb::PAGE;
@@ -38,14 +40,18 @@ pub struct Place {
 /// Pages of code, of one address space. By context, since that has what decides about fetches; views are about data.
 #[derive(Debug)]
 pub struct FetchTlb {
-    entries: [Entry; ENTRIES],
+    entries: Box<[Entry; ENTRIES]>,
     /// Those that the entries are parts of.
     superpages: Superpages,
 }
 
 impl FetchTlb {
     pub fn new() -> Self {
-        Self { entries: [EMPTY; ENTRIES], superpages: Superpages::default() }
+        // Never more than a slice on the way: the array is too large for a stack.
+        let Ok(entries) = vec![EMPTY; ENTRIES].into_boxed_slice().try_into() else {
+            unreachable!("ENTRIES long")
+        };
+        Self { entries, superpages: Superpages::default() }
     }
 
     /// Where the instruction at `pc` lies.

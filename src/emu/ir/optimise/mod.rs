@@ -6,6 +6,7 @@ mod propagate;
 mod tests;
 mod vars;
 
+use alloc::boxed::Box;
 use core::ops::Range;
 
 use super::Block;
@@ -13,13 +14,13 @@ use propagate::Knowledge;
 
 /// Makes blocks do the same with fewer steps. One is kept, as it is large.
 #[derive(Debug)]
-pub struct Optimiser(Knowledge);
+pub struct Optimiser(Box<Knowledge>);
 
 impl Optimiser {
     /// For a back end that keeps the globals in `apart` in registers of another kind: a copy between these and other variables
     /// is not what it was copied from.
     pub fn new(apart: Range<u8>) -> Self {
-        Self(Knowledge::new(apart))
+        Self(Box::new(Knowledge::new(apart)))
     }
 
     /// Makes operands what they are known to be, and removes what nobody sees.
