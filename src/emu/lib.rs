@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod a64;
+mod boxed;
 pub mod float;
 pub mod interp;
 pub mod ir;

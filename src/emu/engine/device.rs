@@ -6,6 +6,7 @@ use core::ops::Range;
 
 use polyvisor_emu::memory::Size;
 
+use crate::access::Outcome;
 use crate::address::virtual_address;
 
 // The accesses are leaves: whichever of them aborts, its caller is in x30, and what it may change is free.
@@ -52,19 +53,6 @@ unsafe extern "C" {
     fn engine_store16(address: u64, value: u64) -> Outcome;
     fn engine_store32(address: u64, value: u64) -> Outcome;
     fn engine_store64(address: u64, value: u64) -> Outcome;
-}
-
-/// Two registers, as the procedure call standard returns them.
-#[repr(C)]
-struct Outcome {
-    value: u64,
-    aborted: u64,
-}
-
-impl Outcome {
-    fn value(self) -> Option<u64> {
-        (self.aborted == 0).then_some(self.value)
-    }
 }
 
 /// Where to go on when the instruction at `pc` has taken a data abort, if it is one of these accesses.

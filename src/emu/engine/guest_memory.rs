@@ -5,6 +5,8 @@ use core::ops::Range;
 
 use polyvisor_emu::memory::Size;
 
+use crate::access::Outcome;
+
 // Leaves, as those of `device`.
 global_asm!(
     ".section .text.guest_memory, \"ax\"",
@@ -49,19 +51,6 @@ unsafe extern "C" {
     fn guest_store16(address: u64, value: u64) -> Outcome;
     fn guest_store32(address: u64, value: u64) -> Outcome;
     fn guest_store64(address: u64, value: u64) -> Outcome;
-}
-
-/// Two registers, as the procedure call standard returns them.
-#[repr(C)]
-struct Outcome {
-    value: u64,
-    aborted: u64,
-}
-
-impl Outcome {
-    fn value(self) -> Option<u64> {
-        (self.aborted == 0).then_some(self.value)
-    }
 }
 
 /// Where to go on when the instruction at `pc` has taken a data abort, if it is one of these accesses.

@@ -14,6 +14,8 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
+mod access;
+#[cfg(target_os = "none")]
 mod address;
 #[cfg(target_os = "none")]
 mod cell;

@@ -17,12 +17,14 @@ pub struct Key {
     pub physical: u64,
     /// The guest-virtual address.
     pub pc: u64,
-    /// [`Guest::context`](super::Guest::context).
+    /// What decides how its code is translated: [`Guest::context`](super::Guest::context) for the interpreter,
+    /// [`Guest::translation_context`](super::Guest::translation_context) for a compiler.
     pub context: u32,
 }
 
 impl Key {
-    fn hash(&self) -> u64 {
+    /// A hash of 32 bits.
+    pub fn hash(&self) -> u64 {
         // 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming 6.4).
         const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
         let mixed = self.physical ^ self.pc.rotate_left(32) ^ u64::from(self.context).rotate_left(48);

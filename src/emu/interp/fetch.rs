@@ -1,10 +1,11 @@
 //! Where code lies: translations of fetches.
 
-use alloc::{boxed::Box, vec};
+use alloc::boxed::Box;
 
 use super::guest::{Exception, Guest, Translation};
 use super::superpages::Superpages;
 use super::tlb::PAGE;
+use crate::boxed;
 use crate::memory::{Access, Physical};
 
 /// How many bytes [`FetchTlb::read`] reads.
@@ -47,11 +48,7 @@ pub struct FetchTlb {
 
 impl FetchTlb {
     pub fn new() -> Self {
-        // Never more than a slice on the way: the array is too large for a stack.
-        let Ok(entries) = vec![EMPTY; ENTRIES].into_boxed_slice().try_into() else {
-            unreachable!("ENTRIES long")
-        };
-        Self { entries, superpages: Superpages::default() }
+        Self { entries: boxed::filled(EMPTY), superpages: Superpages::default() }
     }
 
     /// Where the instruction at `pc` lies.

@@ -1,6 +1,8 @@
 //! Where jumps between pages lead: a small cache by guest-virtual address.
 
-use alloc::{boxed::Box, vec};
+use alloc::boxed::Box;
+
+use crate::boxed;
 
 /// How many jumps are remembered.
 const JUMPS: usize = 4096;
@@ -36,11 +38,7 @@ pub struct Jumps {
 
 impl Jumps {
     pub fn new() -> Self {
-        // Never more than a slice on the way: the array is too large for a stack.
-        let Ok(entries) = vec![NOWHERE; JUMPS].into_boxed_slice().try_into() else {
-            unreachable!("JUMPS long")
-        };
-        Self { entries, tag: 1 << 32, filter: [0; PAGES as usize / 64] }
+        Self { entries: boxed::filled(NOWHERE), tag: 1 << 32, filter: [0; PAGES as usize / 64] }
     }
 
     /// The guest executes in `context` from here on.

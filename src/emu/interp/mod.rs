@@ -30,7 +30,8 @@ pub use mapping::Mapping;
 pub use superpages::Superpages;
 pub use tlb::Tlb;
 
-use self::cache::{Cache, Key};
+use self::cache::Cache;
+pub use self::cache::Key;
 pub use self::execute::Outcome;
 use self::execute::execute;
 use self::fetch::FetchTlb;

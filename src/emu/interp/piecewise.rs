@@ -48,12 +48,4 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
     pub fn fetch_place(&mut self, guest: &mut G, pc: u64) -> Result<Place, Exception> {
         self.fetch.translate(guest, pc)
     }
-
-    /// Reads the 16 bits of code at `pc`, an even address; says where they lie.
-    ///
-    /// # Errors
-    /// The exception that fetching them raises.
-    pub fn fetch_code(&mut self, guest: &mut G, pc: u64) -> Result<(u16, Place), Exception> {
-        self.fetch.read(guest, pc)
-    }
 }

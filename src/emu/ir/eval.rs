@@ -1,7 +1,8 @@
 //! What the operations mean. The optimiser and the interpreter both compute with these functions, so that each meaning is
 //! written once; given a constant operation, they come down to an instruction or a few.
 
-use super::{BinaryOp, Condition, UnaryOp, Width};
+use super::{AtomicOp, BinaryOp, Condition, UnaryOp, Width};
+use crate::memory::Size;
 
 /// The quiet NaN of binary32 that is not NaN-boxed (RISC-V Unprivileged ISA 21.3).
 const CANONICAL_NAN: u64 = 0x7fc0_0000;
@@ -26,6 +27,22 @@ pub fn binary(op: BinaryOp, width: Width, a: u64, b: u64) -> u64 {
         Width::S32 => sign_extend32(binary32(op, a as u32, b as u32)),
         Width::U32 => u64::from(binary32(op, a as u32, b as u32)),
     }
+}
+
+/// What an atomic operation stores, where `old` is. The bits above `size` have no meaning.
+pub fn atomic(op: AtomicOp, size: Size, old: u64, value: u64) -> u64 {
+    let op = match op {
+        AtomicOp::Swap => return value,
+        AtomicOp::Add => BinaryOp::Add,
+        AtomicOp::And => BinaryOp::And,
+        AtomicOp::Or => BinaryOp::Or,
+        AtomicOp::Xor => BinaryOp::Xor,
+        AtomicOp::Min => BinaryOp::Min,
+        AtomicOp::MinUnsigned => BinaryOp::MinUnsigned,
+        AtomicOp::Max => BinaryOp::Max,
+        AtomicOp::MaxUnsigned => BinaryOp::MaxUnsigned,
+    };
+    binary(op, if size == Size::Word { Width::S32 } else { Width::W64 }, old, value)
 }
 
 /// Whether `condition(a, b)`.

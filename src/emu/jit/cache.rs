@@ -10,6 +10,7 @@ use alloc::{vec, vec::Vec};
 use super::compile::float::Pending;
 use super::compile::{Compiled, ExitKind, Fault};
 use crate::a64;
+use crate::interp::Key;
 
 /// Where code is written to, and executed from.
 pub trait CodeMemory {
@@ -27,26 +28,6 @@ pub trait CodeMemory {
 
     /// Makes `count` words from `word` on, which have been written, what all harts execute.
     fn publish(&mut self, word: usize, count: usize);
-}
-
-/// What a block is found by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    /// The guest-physical address.
-    pub physical: u64,
-    /// The guest-virtual address.
-    pub pc: u64,
-    /// [`Guest::translation_context`](crate::interp::Guest::translation_context).
-    pub context: u32,
-}
-
-impl Key {
-    fn hash(&self) -> usize {
-        // 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming 6.4).
-        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mixed = self.physical ^ self.pc.rotate_left(32) ^ u64::from(self.context).rotate_left(48);
-        (mixed.wrapping_mul(FACTOR) >> 32) as usize
-    }
 }
 
 /// The number of a block.
@@ -212,7 +193,7 @@ impl<C: CodeMemory> Cache<C> {
     }
 
     fn slot(&self, key: &Key) -> usize {
-        key.hash() & (self.heads.len() - 1)
+        key.hash() as usize & (self.heads.len() - 1)
     }
 
     /// The block of a key.

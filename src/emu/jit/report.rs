@@ -10,10 +10,11 @@ use core::fmt::{self, Write};
 use polyvisor_cell_abi::{HotBlock, MAX_REPORT, Question};
 use spin::relax::RelaxStrategy;
 
-use super::cache::{BlockId, Cache, CodeMemory, ExitId, Key};
+use super::cache::{BlockId, Cache, CodeMemory, ExitId};
 use super::compile::{Compiled, ExitKind, Layout};
 use super::shared::{Protection, Shared};
 use super::trace::{self, Collector};
+use crate::interp::Key;
 use crate::ir::Block;
 use crate::memory::Ram;
 

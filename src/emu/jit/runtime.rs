@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use spin::relax::RelaxStrategy;
 
-use super::cache::{CodeMemory, ExitId, Key};
+use super::cache::{CodeMemory, ExitId};
 use super::compile::float::Pending;
 use super::compile::{ExitKind, Home, Layout};
 use super::lockstep::{self, Mismatch};
@@ -18,7 +18,7 @@ use super::tables::{Memory, SHARED, TableKey, Tables};
 use super::trace::Collector;
 use super::{trace, words};
 use crate::float::Rounding;
-use crate::interp::{Attention, Guest, Interpreter, Mapping, Outcome};
+use crate::interp::{Attention, Guest, Interpreter, Key, Mapping, Outcome};
 use crate::ir::Block;
 use crate::memory::{Access, Physical};
 
@@ -190,17 +190,7 @@ where
             }
         }
     }
-}
 
-impl<G, M, C, K, P, R> Runtime<G, M, C, K, P, R>
-where
-    G: Guest,
-    M: Mapping,
-    C: CodeMemory,
-    K: Cpu,
-    P: Protection,
-    R: RelaxStrategy,
-{
     /// Forgets what the guest says is not true any more.
     fn synchronise(&mut self, guest: &mut G) {
         let changes = self.interpreter.synchronise(guest);

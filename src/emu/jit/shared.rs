@@ -9,10 +9,11 @@ use core::sync::atomic::{
 use polyvisor_cell_abi::{JitStatistics, MAX_HARTS};
 use spin::{mutex::SpinMutex, relax::RelaxStrategy};
 
-use super::cache::{BlockId, Cache, CodeMemory, Key};
+use super::cache::{BlockId, Cache, CodeMemory};
 use super::compile::{Compiled, Compiler};
 use super::heat::Heat;
 use super::tables::{Memory, SLOTS};
+use crate::interp::Key;
 use crate::ir::Block;
 
 /// Keeps pages with translated code from being written.

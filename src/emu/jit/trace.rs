@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::cache::Key;
+use crate::interp::Key;
 use crate::ir::{Block, Optimiser, Terminator};
 use crate::memory::Ram;
 

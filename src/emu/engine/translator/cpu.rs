@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use aarch64_cpu::registers::{ID_AA64ISAR0_EL1, Readable};
 use polyvisor_emu::a64::{Assembler, Ext, Mode, X};
 use polyvisor_emu::float::{Flags, Rounding};
-use polyvisor_emu::jit::cache::Key;
+use polyvisor_emu::interp::Key;
 use polyvisor_emu::jit::compile::{Features, Home};
 use polyvisor_emu::jit::lockstep::Mismatch;
 use polyvisor_emu::jit::runtime::{Cpu, Left};

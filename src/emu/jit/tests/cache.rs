@@ -6,7 +6,8 @@ use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use proptest::prelude::*;
 
 use super::machine::{CODE, Code};
-use crate::jit::cache::{BlockId, Cache, ExitId, Key};
+use crate::interp::Key;
+use crate::jit::cache::{BlockId, Cache, ExitId};
 use crate::jit::compile::float::Pending;
 use crate::jit::compile::{Compiled, Exit, ExitKind, Fault};
 

@@ -1,6 +1,6 @@
 //! An evaluator of guest instructions, one at a time.
 
-use crate::ir::{AtomicOp, BinaryOp, Block, Inst, Terminator, Value, Var, Width, eval};
+use crate::ir::{Block, Inst, Terminator, Value, Var, eval};
 use crate::jit::tests::simulator::{Memory, Regions};
 use crate::memory::Size;
 use crate::riscv::layout::layout;
@@ -115,7 +115,7 @@ impl<'a> Reference<'a> {
             Inst::Atomic { op, size, address, value, .. } => {
                 let address = aligned(self.value(address), size)?;
                 let old = self.load(address, size, true)?;
-                self.store(address, size, atomic(op, size, old, self.value(value)))?;
+                self.store(address, size, eval::atomic(op, size, old, self.value(value)))?;
                 old
             }
             Inst::Decline { test } if self.value(test) != 0 => return Err(Raised),
@@ -145,19 +145,4 @@ fn sign_extend(value: u64, size: Size) -> u64 {
 fn truncate(value: u64, size: Size) -> u64 {
     let unused = 64 - 8 * size.bytes() as u32;
     value << unused >> unused
-}
-
-fn atomic(op: AtomicOp, size: Size, old: u64, value: u64) -> u64 {
-    let op = match op {
-        AtomicOp::Swap => return value,
-        AtomicOp::Add => BinaryOp::Add,
-        AtomicOp::And => BinaryOp::And,
-        AtomicOp::Or => BinaryOp::Or,
-        AtomicOp::Xor => BinaryOp::Xor,
-        AtomicOp::Min => BinaryOp::Min,
-        AtomicOp::MinUnsigned => BinaryOp::MinUnsigned,
-        AtomicOp::Max => BinaryOp::Max,
-        AtomicOp::MaxUnsigned => BinaryOp::MaxUnsigned,
-    };
-    eval::binary(op, if size == Size::Word { Width::S32 } else { Width::W64 }, old, value)
 }

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::float;
-use crate::ir::{AtomicOp, BinaryOp, Block, Inst, Terminator, UnaryOp, Value, Var, Width, eval};
+use crate::ir::{Block, Inst, Terminator, UnaryOp, Value, Var, Width, eval};
 use crate::memory::Size;
 
 /// Variables, and the memory that has been written.
@@ -67,7 +67,7 @@ impl Machine {
             Inst::Atomic { op, size, order: _, dst, address, value } => {
                 let (address, value) = (self.value(address), self.value(value));
                 let old = sign_extend(size, self.read(address, size));
-                self.write(address, size, atomic(op, size, old, value));
+                self.write(address, size, eval::atomic(op, size, old, value));
                 self.set(dst, old);
             }
             Inst::Fence | Inst::Decline { .. } => {}
@@ -114,20 +114,4 @@ fn sign_extend(size: Size, value: u64) -> u64 {
         Size::Word => eval::unary(UnaryOp::Move, Width::S32, value),
         Size::Double => value,
     }
-}
-
-fn atomic(op: AtomicOp, size: Size, old: u64, value: u64) -> u64 {
-    let op = match op {
-        AtomicOp::Swap => return value,
-        AtomicOp::Add => BinaryOp::Add,
-        AtomicOp::And => BinaryOp::And,
-        AtomicOp::Or => BinaryOp::Or,
-        AtomicOp::Xor => BinaryOp::Xor,
-        AtomicOp::Min => BinaryOp::Min,
-        AtomicOp::MinUnsigned => BinaryOp::MinUnsigned,
-        AtomicOp::Max => BinaryOp::Max,
-        AtomicOp::MaxUnsigned => BinaryOp::MaxUnsigned,
-    };
-    let width = if size == Size::Word { Width::S32 } else { Width::W64 };
-    eval::binary(op, width, old, value)
 }
