@@ -15,10 +15,10 @@ use std::{
     fs,
     path::PathBuf,
     process::Command,
+    slice,
     sync::{Mutex, PoisonError},
     thread,
     time::Instant,
-    vec,
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -55,10 +55,10 @@ pub fn list(filter: Option<&str>) -> Result<()> {
 pub fn run(paths: &Paths, filter: Option<&str>, jit: Option<Jit>) -> Result<()> {
     let tests = selected(filter)?;
     let firmware = firmware::build(paths)?;
-    let prepared = prepare(paths, &firmware, &tests, jit)?;
     let suite = Suite {
         firmware: &firmware,
-        queue: Mutex::new(prepared.into_iter()),
+        workshop: Mutex::new(Workshop::setup(paths, &firmware, jit)?),
+        queue: Mutex::new(tests.iter()),
         failed: Mutex::new(Vec::new()),
     };
     let started = Instant::now();
@@ -89,8 +89,7 @@ fn selected(filter: Option<&str>) -> Result<Vec<Test>> {
 }
 
 /// A test whose files are all there.
-struct Prepared<'a> {
-    test: &'a Test,
+struct Prepared {
     command: Command,
     /// Where the debugger's line is.
     debug_port: Option<u16>,
@@ -99,38 +98,44 @@ struct Prepared<'a> {
     directory: PathBuf,
 }
 
-fn prepare<'a>(
-    paths: &Paths,
-    firmware: &Firmware,
-    tests: &'a [Test],
-    jit: Option<Jit>,
-) -> Result<Vec<Prepared<'a>>> {
-    let _lock = paths.lock()?;
-    let qemu = Qemu::setup(paths)?;
-    let guests = Guests::new(paths);
-    let kit = Kit { paths, guests: &guests, firmware, jit };
-    let logs = paths.cache_dir("test-logs")?;
-    let mut prepared = Vec::new();
-    for test in tests {
+/// Where tests get their files, each when its turn comes: those of all of them are gigabytes.
+struct Workshop<'a> {
+    qemu: Qemu,
+    kit: Kit<'a>,
+    logs: PathBuf,
+}
+
+impl<'a> Workshop<'a> {
+    fn setup(paths: &'a Paths, firmware: &'a Firmware, jit: Option<Jit>) -> Result<Self> {
+        let _lock = paths.lock()?;
+        Ok(Self {
+            qemu: Qemu::setup(paths)?,
+            kit: Kit { paths, guests: Guests::new(paths), firmware, jit },
+            logs: paths.cache_dir("test-logs")?,
+        })
+    }
+
+    fn prepare(&self, test: &Test) -> Result<Prepared> {
+        let paths = self.kit.paths;
+        let _lock = paths.lock()?;
         let directory = paths.cache_dir("test-files")?.join(&test.name);
         if directory.exists() {
             // It failed the last time.
             fs::remove_dir_all(&directory)?;
         }
         fs::create_dir_all(&directory)?;
-        let (mut machine, boot) =
-            kit.prepare(test, &directory).with_context(|| format!("test {}", test.name))?;
+        let (mut machine, boot) = self.kit.prepare(test, &directory)?;
         machine.debug_port = test.debugged.then(free_port).transpose()?;
-        let command = qemu.command(&machine, &boot, Monitor::None)?;
-        let log = logs.join(format!("{}.log", test.name));
-        prepared.push(Prepared { test, command, debug_port: machine.debug_port, log, directory });
+        let command = self.qemu.command(&machine, &boot, Monitor::None)?;
+        let log = self.logs.join(format!("{}.log", test.name));
+        Ok(Prepared { command, debug_port: machine.debug_port, log, directory })
     }
-    Ok(prepared)
 }
 
 struct Suite<'a> {
     firmware: &'a Firmware,
-    queue: Mutex<vec::IntoIter<Prepared<'a>>>,
+    workshop: Mutex<Workshop<'a>>,
+    queue: Mutex<slice::Iter<'a, Test>>,
     failed: Mutex<Vec<String>>,
 }
 
@@ -138,24 +143,24 @@ impl Suite<'_> {
     /// Runs tests until there are none left.
     fn work(&self) {
         let take = || self.queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        while let Some(prepared) = take() {
+        while let Some(test) = take() {
+            let Test { name, proves, .. } = test;
             let started = Instant::now();
-            let name = prepared.test.name.clone();
-            let proves = prepared.test.proves.clone();
-            let result = self.run_one(prepared);
+            let result = self.run_one(test);
             let seconds = started.elapsed().as_secs_f32();
             match result {
                 Ok(()) => println!("ok    {name} ({seconds:.1} s): {proves}"),
                 Err(error) => {
                     println!("FAIL  {name} ({seconds:.1} s): {proves}\n{error:#}");
-                    self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+                    self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
                 }
             }
         }
     }
 
-    fn run_one(&self, prepared: Prepared) -> Result<()> {
-        let Prepared { test, command, debug_port, log, directory } = prepared;
+    fn run_one(&self, test: &Test) -> Result<()> {
+        let prepared = self.workshop.lock().unwrap_or_else(PoisonError::into_inner).prepare(test);
+        let Prepared { command, debug_port, log, directory } = prepared.context("cannot make its files")?;
         let shown = shown(&command);
         let mut console = Console::start(command, Input::Scripted, &log, false)?;
         let result = test.play(&mut console, debug_port);

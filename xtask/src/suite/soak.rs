@@ -7,7 +7,7 @@ use polyvisor::vm::bundle::Jit;
 use serde_json::Value;
 
 use super::{
-    Prepared, prepare,
+    Prepared, Workshop,
     registry::{at, workload},
     script::{Dialogue, Test},
 };
@@ -45,11 +45,10 @@ const LESSONS: [&str; 9] = [
 pub fn run(paths: &Paths, time: Duration, jit: Jit) -> Result<()> {
     let firmware = firmware::build(paths)?;
     let proves = "whatever is executed for a long time, its results are right";
-    let test = [workload::linux("soak", proves, HARTS, jit).slow()];
-    let prepared = prepare(paths, &firmware, &test, None)?.pop().context("nothing was prepared")?;
-    let Prepared { test, command, log, .. } = prepared;
+    let test = workload::linux("soak", proves, HARTS, jit).slow();
+    let Prepared { command, log, .. } = Workshop::setup(paths, &firmware, None)?.prepare(&test)?;
     let mut console = Console::start(command, Input::Scripted, &log, false)?;
-    let result = soak(test, &mut console, time);
+    let result = soak(&test, &mut console, time);
     console.stop()?;
     result.with_context(|| format!("the console is in {}", log.display()))
 }

@@ -39,7 +39,7 @@ pub struct Kit<'a> {
     /// Where things are.
     pub paths: &'a Paths,
     /// What can be booted.
-    pub guests: &'a Guests<'a>,
+    pub guests: Guests<'a>,
     /// What is tested.
     pub firmware: &'a Firmware,
     /// How the code of RISC-V guests is executed, if not as the tests have it.
@@ -51,7 +51,7 @@ impl Kit<'_> {
     pub fn prepare(&self, test: &Test, directory: &Path) -> Result<(Machine, Boot)> {
         let mut machine = test.machine.clone();
         for (name, layout) in &test.images {
-            disk::make(self.paths, self.guests, *layout, &directory.join(name))?;
+            disk::make(self.paths, &self.guests, *layout, &directory.join(name))?;
         }
         for name in &test.tools {
             fs::copy(tool::build(self.paths, name)?, directory.join(name))?;
@@ -92,7 +92,7 @@ impl Kit<'_> {
     }
 
     fn boot(&self, guest: &TestGuest) -> Result<(Arch, GuestBoot)> {
-        let (arch, mut boot) = named(self.paths, self.guests, guest.name)?;
+        let (arch, mut boot) = named(self.paths, &self.guests, guest.name)?;
         if let (GuestBoot::Kernel { append, .. }, Some(given)) = (&mut boot, &guest.append) {
             append.clone_from(given);
         }
@@ -116,7 +116,7 @@ impl Kit<'_> {
 
     /// The manifest `text`, whose paths start at `folder`, for `machine` unless it asks for another.
     fn manifest(&self, text: &str, machine: Hardware, folder: &Path) -> Result<Manifest> {
-        let named = |name: &str| named(self.paths, self.guests, name);
+        let named = |name: &str| named(self.paths, &self.guests, name);
         let environment = Environment { folder, named: &named, fixed: Hardware::default(), usual: machine };
         Manifest::parse(text, "manifest", &environment)
     }
