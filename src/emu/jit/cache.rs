@@ -61,6 +61,8 @@ pub struct Block {
     fault_count: u16,
     /// How often [`Cache::compare`] has said that it is to be compared.
     compared: u16,
+    /// The last comparison has found a difference.
+    differed: bool,
     /// The next one of the same hash, and on the same guest page.
     next: u32,
     next_on_page: u32,
@@ -221,6 +223,12 @@ impl<C: CodeMemory> Cache<C> {
         compare
     }
 
+    /// What a comparison has found; whether it has found a difference the last time, too.
+    pub fn compared(&mut self, id: BlockId, differs: bool) -> bool {
+        let block = self.blocks.get_mut(id.0 as usize);
+        block.is_some_and(|block| core::mem::replace(&mut block.differed, differs) && differs)
+    }
+
     /// Whether a block that has this exit has been compared often enough.
     pub fn is_compared(&self, exit: ExitId) -> bool {
         let stub = self.exits.get(exit.0 as usize).map(|exit| self.memory.address(exit.stub as usize));
@@ -297,6 +305,7 @@ impl<C: CodeMemory> Cache<C> {
             faults: first_fault,
             fault_count: compiled.faults.len() as u16,
             compared: 0,
+            differed: false,
             next: NONE,
             next_on_page: NONE,
             incoming: NONE,

@@ -344,16 +344,27 @@ where
         };
         if let Some(prediction) = prediction {
             self.show_float(guest);
-            let compared = prediction.compare(guest);
-            if compared.is_some() {
-                count(&self.shared.statistics().comparisons);
-            }
-            if let Some(Err(mismatch)) = compared {
-                count(&self.shared.statistics().mismatches);
-                self.cpu.mismatch(key, mismatch);
-            }
+            self.compare(key, prediction.compare(guest));
         }
         interpret
+    }
+
+    /// Judges a comparison, if one was possible. What a block has stored, another hart may have overwritten since: where
+    /// there are several, only what differs again the next time is a mistake.
+    fn compare(&self, key: Key, compared: Option<Result<(), Mismatch>>) {
+        let Some(compared) = compared else { return };
+        let statistics = self.shared.statistics();
+        count(&statistics.comparisons);
+        let again = self.shared.with(|cache| {
+            let block = cache.find(key)?;
+            Some(cache.compared(block, compared.is_err()))
+        });
+        if let Err(mismatch) = compared
+            && (self.shared.harts() == 1 || again == Some(true))
+        {
+            count(&statistics.mismatches);
+            self.cpu.mismatch(key, mismatch);
+        }
     }
 
     /// Does what an exit is for; whether the interpreter is to go on.

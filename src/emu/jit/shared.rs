@@ -129,6 +129,11 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         }
     }
 
+    /// How many harts there are.
+    pub const fn harts(&self) -> usize {
+        self.tables.len()
+    }
+
     /// The memory of a hart's tables.
     pub fn tables(&self, hart: usize) -> Option<&Memory> {
         self.tables.get(hart)

@@ -111,7 +111,8 @@ fn u_boot() -> Test {
         dialogue.await_state("supervisor", "running")?;
         let jit = &dialogue.ask("jit supervisor")?["jit"];
         let executed = jit["instructions"].as_u64().unwrap_or_default();
-        ensure!(jit["mode"] == "on" && executed > 1_000_000, "`jit supervisor` shows {jit}");
+        // `--jit` may have it otherwise.
+        ensure!(jit["mode"] == "off" || executed > 1_000_000, "`jit supervisor` shows {jit}");
         dialogue.attach("supervisor")?;
         calculate(dialogue)?;
         dialogue.detach()?;

@@ -21,7 +21,13 @@ fn summing() -> Program {
 
 /// Runs it with a CPU whose words are other ones than the compiler's.
 fn run(corrupt: fn(u32) -> u32, lockstep: bool) -> Jit {
-    let board = board(&summing());
+    run_beside(0, corrupt, lockstep)
+}
+
+/// The same beside other harts, which are not started.
+fn run_beside(others: usize, corrupt: fn(u32) -> u32, lockstep: bool) -> Jit {
+    let board = Board::new(1 + others);
+    board.load(RAM, &summing().finish());
     let jit = Jit::new(&board, Options { corrupt, lockstep, ..Options::default() });
     jit.run(&board, 0);
     jit
@@ -51,6 +57,14 @@ fn a_wrong_byte_in_memory_is_found() {
     let jit = run(|word| if word & 0xffe0_0c00 == 0xf800_0800 { word & !(3 << 30) } else { word }, true);
     let mismatches = jit.report.mismatches.lock().unwrap();
     assert_eq!(mismatches[0].1.place, Where::Memory(RAM + 0x3001));
+}
+
+#[test]
+fn beside_other_harts_a_difference_must_show_twice() {
+    let corrupt = |word| if word & 0xff20_0000 == 0x8b00_0000 { word | 1 << 30 } else { word };
+    let found = |jit: Jit| jit.report.mismatches.lock().unwrap().len();
+    let [alone, beside] = [0, 1].map(|others| found(run_beside(others, corrupt, true)));
+    assert!(0 < beside && beside < alone, "{alone} alone, {beside} beside another one");
 }
 
 #[test]
