@@ -35,7 +35,7 @@ pub fn init(board: &Board) {
 /// A seed that no other VM, and no other boot of the same VM, gets.
 pub fn seed() -> Option<Seed> {
     let [a, b, c, d, e, f, g, h, ..] = derive(b"kaslr")?;
-    Some(Seed { kaslr: u64::from_le_bytes([a, b, c, d, e, f, g, h]), rng: derive(b"rng")? })
+    Some(Seed { kaslr: Some(u64::from_le_bytes([a, b, c, d, e, f, g, h])), rng: derive(b"rng")? })
 }
 
 /// A seed for the generator behind an entropy device, which no other one gets. `None`: there is no source of entropy, and

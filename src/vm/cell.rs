@@ -16,14 +16,16 @@ use crate::mm::guest_memory::{GuestMemory, MemoryError};
 use crate::mm::guest_ram::CHUNK;
 
 mod jit;
+mod recording;
 mod written;
 
 pub use jit::{answer, ask, statistics};
+pub use recording::{Recording, recording};
 pub use written::Writes;
 
-/// Bytes of memory that a cell of so many harts has for itself.
-pub const fn private_size(harts: usize) -> u64 {
-    (abi::PRIVATE_SHARED + abi::PRIVATE_PER_HART * harts as u64).next_multiple_of(CHUNK)
+/// Bytes of memory that a cell of so many harts has for itself, and for a recording of so many bytes.
+pub const fn private_size(harts: usize, recording: u64) -> u64 {
+    (abi::PRIVATE_SHARED + abi::PRIVATE_PER_HART * harts as u64 + recording).next_multiple_of(CHUNK)
 }
 
 /// How a cell starts.
@@ -43,6 +45,10 @@ pub struct Start {
     pub arguments: [u64; 2],
     /// How its code is executed.
     pub translation: abi::Translation,
+    /// Bytes of saved translations that are mapped.
+    pub store: u64,
+    /// Bytes for a recording.
+    pub recording: u64,
 }
 
 /// Where in a cell a field of [`CellInfo`] is.
@@ -66,7 +72,9 @@ pub fn prepare(memory: &impl GuestMemory, start: &Start) -> Result<(), MemoryErr
         (offset_of!(CellInfo, magic), abi::MAGIC),
         (offset_of!(CellInfo, ram_base), start.ram.0.0),
         (offset_of!(CellInfo, ram_size), start.ram.1),
-        (offset_of!(CellInfo, private_size), private_size(start.harts)),
+        (offset_of!(CellInfo, private_size), private_size(start.harts, start.recording)),
+        (offset_of!(CellInfo, store_size), start.store),
+        (offset_of!(CellInfo, recording_size), start.recording),
         (offset_of!(CellInfo, entry), start.entry.0),
         (offset_of!(CellInfo, arguments), start.arguments[0]),
         (offset_of!(CellInfo, arguments) + size_of::<u64>(), start.arguments[1]),

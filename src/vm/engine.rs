@@ -4,6 +4,7 @@ use alloc::string::String;
 
 use polyvisor_cell_abi::{self as abi, JitStatistics, Question, riscv};
 
+use super::bundle::Jit;
 use super::cell;
 use super::instance::Vm;
 
@@ -24,6 +25,12 @@ impl Vm {
     /// What the engine has counted of its compiler; `None` where it has not told.
     pub fn jit_statistics(&self) -> Option<JitStatistics<u64>> {
         cell::statistics(&self.memory().pin_private())
+    }
+
+    /// What the engine has recorded of its translations; `None` where it has not.
+    pub fn recording(&self) -> Option<cell::Recording> {
+        let is_recorded = self.jit() == Jit::Record;
+        is_recorded.then(|| cell::recording(&self.memory().pin_private(), self.vcpus()))?
     }
 
     /// Asks the engine on `vcpu`, which does not run; it answers when it is settled. Returns the question's number.

@@ -25,6 +25,7 @@ use super::loader::{self, Boot, LoadError, Riscv64, Source};
 use super::machine::{GicVersion, arm64, riscv64};
 use super::psci::{self, Outcome, Power, Start};
 use super::ratelimit::{LeftOut, RateLimit};
+use super::saved;
 use super::scheduler::policy::CpuSet;
 use super::scheduler::{self, Hold, Share, Task};
 use super::translated::Translated;
@@ -164,6 +165,8 @@ pub struct Vm {
     power: Mutex<Power>,
     /// The first vCPU's next turn is to load what the VM boots from.
     loads: AtomicBool,
+    /// Bytes of saved translations that are mapped into it.
+    store_size: u64,
     /// The devicetree that it was last started with.
     devicetree: Mutex<Vec<u8>>,
     /// `CNTVOFF_EL2`: the physical counter when the VM last booted.
@@ -239,6 +242,7 @@ impl Vm {
         let tables = stage2::create().map_err(VmError::Stage2)?;
         let stage2 = stage2::registers(&tables);
         let flash = flash_size(spec, bundle)?;
+        let recording = saved::recording_size(spec);
         let areas = match spec.arch {
             Arch::Aarch64 if flash > 0 => alloc::vec![
                 (arm64::MEM.base, spec.memory, Kind::Ram),
@@ -247,7 +251,7 @@ impl Vm {
             Arch::Aarch64 => alloc::vec![(arm64::MEM.base, spec.memory, Kind::Ram)],
             Arch::Riscv64 => alloc::vec![
                 (riscv64::DRAM.base, spec.memory, Kind::Ram),
-                (Ipa(abi::PRIVATE), cell::private_size(affinities.len()), Kind::Private)
+                (Ipa(abi::PRIVATE), cell::private_size(affinities.len(), recording), Kind::Private)
             ],
         };
         let memory = GuestRam::reserve(tables, &areas).map_err(VmError::Memory)?;
@@ -255,9 +259,12 @@ impl Vm {
             Arch::Aarch64 => memory,
             Arch::Riscv64 => memory.watched(Box::new(cell::Writes::new(riscv64::DRAM.base))),
         });
+        let mut store = &[][..];
         if spec.arch != Arch::Aarch64 {
             let engine = engine_image::pages().ok_or(VmError::NoEngine)?;
             memory.with_tables(|tables| engine_image::map(tables, engine)).map_err(VmError::Map)?;
+            store = saved::store(spec, bundle, engine).map_err(VmError::Bundle)?;
+            memory.with_tables(|tables| saved::map(tables, store)).map_err(VmError::Map)?;
         }
 
         let mut devices = Devices::new(id, spec.arch, &affinities, flash, &memory, &tasks)?;
@@ -286,6 +293,7 @@ impl Vm {
             power: Mutex::new(Power::new(affinities.clone())),
             affinities,
             loads: AtomicBool::new(false),
+            store_size: store.len() as u64,
             devicetree: Mutex::new(Vec::new()),
             time_offset: AtomicU64::new(0),
             log_limit: RateLimit::default(),
@@ -521,7 +529,7 @@ impl Vm {
                 timebase: timer::frequency() as u32,
                 bootargs,
                 virtio_slots: riscv64::MMIO_TRANSPORTS,
-                seed: entropy::seed(),
+                seed: entropy::seed().map(|seed| saved::seed(&self.spec, seed)),
             },
             is_bare,
         };
@@ -544,7 +552,10 @@ impl Vm {
                 Jit::On => abi::Translation::On,
                 Jit::Off => abi::Translation::Off,
                 Jit::LockStep => abi::Translation::LockStep,
+                Jit::Record => abi::Translation::Record,
             },
+            store: self.store_size,
+            recording: saved::recording_size(&self.spec),
         };
         cell::prepare(&self.memory.loading_private(), &start).map_err(|error| VmError::Load(error.into()))?;
         self.power.lock().reset(Start { entry: abi::IMAGE, context: 0 });

@@ -27,6 +27,8 @@ pub mod operator;
 pub mod psci;
 pub mod ratelimit;
 pub mod riscv64;
+#[cfg(target_os = "none")]
+mod saved;
 pub mod scheduler;
 #[cfg(target_os = "none")]
 pub mod start;

@@ -9,6 +9,7 @@ use core::fmt;
 use polyvisor_cell_abi::{JitStatistics, Question};
 
 use super::bundle::{Arch, Colour, Jit};
+use super::cell::Recording;
 use super::lifecycle::State;
 use super::vcpu::{ExitCounters, Regs};
 
@@ -285,6 +286,12 @@ pub trait Operator {
     /// # Errors
     /// [`Refusal`] where the VM does not exist now, or has no engine.
     fn jit(&self, vm: usize) -> Result<JitStatus, Refusal>;
+
+    /// What was recorded of the translations of the guest's code, and where it is. The VM is paused.
+    ///
+    /// # Errors
+    /// [`Refusal`] where the VM does not exist now, runs, or records nothing.
+    fn recording(&self, vm: usize) -> Result<Recording, Refusal>;
 
     /// Asks the engine, and waits for its answer for half a second at most.
     ///

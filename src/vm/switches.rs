@@ -18,7 +18,7 @@ pub fn start(specs: &[SwitchSpec]) {
     use crate::net::switch::PortConfig;
     use crate::platform::{devices, entropy};
 
-    let secret = || entropy::seed().map_or_else(timer::now, |seed| seed.kaslr);
+    let secret = || entropy::seed().and_then(|seed| seed.kaslr).unwrap_or_else(timer::now);
     init(specs, secret, timer::microseconds_since_boot);
     for (index, spec) in specs.iter().enumerate() {
         let (Some(switch), Some(name)) = (get(index), &spec.uplink) else { continue };

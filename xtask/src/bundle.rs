@@ -37,12 +37,18 @@ impl Contents {
     /// Has the code of all RISC-V guests executed like that.
     pub fn set_jit(&mut self, jit: Jit) {
         let guests = self.guests.iter_mut().filter(|guest| guest.arch == Arch::Riscv64);
-        guests.for_each(|guest| guest.jit = jit);
+        for guest in guests {
+            guest.jit = jit;
+            if matches!(jit, Jit::Off | Jit::Record) {
+                guest.translations = None;
+            }
+        }
     }
 }
 
 /// What a manifest and the command line call the ways to execute a RISC-V guest's code.
-pub const JIT: [(&str, Jit); 3] = [("on", Jit::On), ("off", Jit::Off), ("lockstep", Jit::LockStep)];
+pub const JIT: [(&str, Jit); 4] =
+    [("on", Jit::On), ("off", Jit::Off), ("lockstep", Jit::LockStep), ("record", Jit::Record)];
 
 /// Reads one of [`JIT`], for the command line.
 ///
@@ -81,6 +87,8 @@ pub struct Guest {
     pub bios: GuestBios,
     /// How a RISC-V guest's code is executed.
     pub jit: Jit,
+    /// Saved translations of its code.
+    pub translations: Option<PathBuf>,
     /// How it gets CPUs.
     pub scheduling: Scheduling,
     /// Start it with the machine.
@@ -106,6 +114,7 @@ impl Guest {
             boot,
             bios: GuestBios::default(),
             jit: Jit::default(),
+            translations: None,
             scheduling: Scheduling::default(),
             autostart: true,
             on_stop: Reaction::default(),
@@ -117,7 +126,8 @@ impl Guest {
 
     /// The files of this machine that it takes.
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.boot.files().chain(self.bios.file()).chain(self.devices.iter().filter_map(Device::image))
+        let images = self.devices.iter().filter_map(Device::image);
+        self.boot.files().chain(self.bios.file()).chain(&self.translations).chain(images)
     }
 }
 
@@ -310,6 +320,7 @@ pub fn write(contents: &Contents, path: &Path) -> Result<()> {
                 GuestBios::File(path) => Bios::Image(blobs[path]),
             },
             jit: guest.jit,
+            translations: guest.translations.as_ref().map(|file| blobs[file]),
             scheduling: guest.scheduling,
             autostart: guest.autostart,
             on_stop: guest.on_stop,

@@ -37,6 +37,13 @@ pub struct Firmware {
     pub engine: PathBuf,
 }
 
+impl Firmware {
+    /// The image of the engine in it, as cells are given it.
+    pub fn engine_image(&self) -> PathBuf {
+        self.engine.with_extension("img")
+    }
+}
+
 /// Builds the engine and the payloads, then the firmware with what it carries.
 pub fn build(paths: &Paths) -> Result<Firmware> {
     let setup = |target| {

@@ -2,6 +2,7 @@
 //!
 //! Every command gets what it needs first; what was got stays in `target/xtask`.
 
+mod aot;
 mod apt;
 mod bench;
 mod bundle;
@@ -23,6 +24,7 @@ mod peripherals;
 mod process;
 mod progress;
 mod qemu;
+mod qmp;
 mod run;
 mod separation;
 mod size;
@@ -110,6 +112,8 @@ enum Task {
         /// A log of the console; what comes in, if there is none
         log: Option<PathBuf>,
     },
+    /// Have a RISC-V guest translated ahead: records a boot, for `translations = "FILE"` in a manifest
+    Aot(Box<aot::AotOptions>),
     /// Write the files that a board boots from
     Image {
         /// Which board
@@ -146,6 +150,7 @@ fn execute(task: &Task) -> Result<ExitCode> {
         }
         Task::Emu(options) => return emu::run(options),
         Task::Disassemble { log } => disassemble::run(log.as_deref()),
+        Task::Aot(options) => aot::run(&paths, options),
         Task::Image { board, guest } => flash::write(&paths, *board, guest),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -14,14 +14,19 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 mod report;
 pub mod riscv;
 mod statistics;
+mod store;
 mod written;
 
 pub use report::{HotBlock, MAX_REPORT, NoHotBlock, Question, Report};
 pub use statistics::JitStatistics;
+pub use store::{
+    EngineDigest, FEATURE_LSE, FEATURE_PMULL, RECORDING_MAGIC, RecordingHeader, STORE_MAGIC, STORE_VERSION,
+    StoreHeader, Unfit,
+};
 pub use written::{CodePages, LOG_ENTRIES, Overflow, PAGE, WriteLog};
 
 /// The version of everything here; EL2 and the engine are built together, so this finds mistakes only.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// [`CellInfo::magic`]: "PolyCell".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PolyCell");
 
@@ -40,12 +45,18 @@ pub const GIC_CPU: u64 = CELL + 0x1001_0000;
 pub const GIC_REDIST: u64 = CELL + 0x1010_0000;
 /// What each redistributor takes.
 pub const GIC_REDIST_STRIDE: u64 = 0x2_0000;
+/// Where a store of saved translations ([`StoreHeader`]) is mapped, read-only, if the cell has one.
+pub const STORE: u64 = CELL + (512 << 20);
+/// How many bytes it may have.
+pub const STORE_MAX: u64 = 256 << 20;
 /// The cell's private memory: read-write, zero at start except for the [`CellInfo`] at its beginning. No device reaches it.
 pub const PRIVATE: u64 = CELL + (1 << 30);
 /// Bytes of private memory that are there whatever the number of harts.
 pub const PRIVATE_SHARED: u64 = 64 << 20;
 /// Bytes of private memory for each hart besides.
 pub const PRIVATE_PER_HART: u64 = 24 << 20;
+/// Bytes of private memory, its last ones, for a recording ([`RecordingHeader`]) of a cell that makes one.
+pub const PRIVATE_RECORDING: u64 = 64 << 20;
 /// Where the engine's own translation (Stage-1) has the first of the VM's addresses; the others follow one to one. EL2 is
 /// told intermediate physical addresses only.
 ///
@@ -93,6 +104,8 @@ pub enum Translation {
     On = 1,
     /// It compiles it, executes it by both, and compares.
     LockStep = 2,
+    /// It compiles all that it can, at once, and records what comes of it.
+    Record = 3,
 }
 
 impl Translation {
@@ -102,6 +115,7 @@ impl Translation {
             0 => Some(Self::Off),
             1 => Some(Self::On),
             2 => Some(Self::LockStep),
+            3 => Some(Self::Record),
             _ => None,
         }
     }
@@ -175,6 +189,10 @@ pub struct CellInfo {
     pub statistics: AtomicU64,
     /// What an operator asks.
     pub report: Report,
+    /// Bytes of the store at [`STORE`], whole pages. 0: there is none. EL2 has checked it.
+    pub store_size: u64,
+    /// Bytes of the recording at the end of private memory. 0: none is to be made.
+    pub recording_size: u64,
 }
 
 /// What EL2 and the engine tell each other of one hart.

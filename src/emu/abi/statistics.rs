@@ -50,6 +50,16 @@ pub struct JitStatistics<T = AtomicU64> {
     pub mismatches: T,
     /// Ticks of the counter that translating took.
     pub ticks: T,
+    /// Blocks in the store of saved translations.
+    pub stored: T,
+    /// Blocks that were taken from there.
+    pub recalled: T,
+    /// How often a block was looked for there, and was only found made of other code.
+    pub changed: T,
+    /// Blocks that were recorded.
+    pub recorded: T,
+    /// Whether there was no room to record more.
+    pub recording_full: T,
 }
 
 impl JitStatistics<u64> {
@@ -80,6 +90,11 @@ impl JitStatistics<u64> {
             comparisons,
             mismatches,
             ticks,
+            stored,
+            recalled,
+            changed,
+            recorded,
+            recording_full,
         ] = values;
         Self {
             blocks,
@@ -103,6 +118,11 @@ impl JitStatistics<u64> {
             comparisons,
             mismatches,
             ticks,
+            stored,
+            recalled,
+            changed,
+            recorded,
+            recording_full,
         }
     }
 }

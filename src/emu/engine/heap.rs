@@ -20,7 +20,7 @@ static HEAP: PrivateHeap = PrivateHeap(SpinMutex::new(Heap::empty()));
 /// Gives it its memory. Before this, and when there is no more, allocations fail: the engine stops, and says so.
 pub fn init(cell: &CellInfo) {
     let start = virtual_address(PRIVATE + PAGED);
-    let size = cell.private_size.saturating_sub(PAGED);
+    let size = cell.private_size.saturating_sub(PAGED).saturating_sub(cell.recording_size);
     // SAFETY: this part of private memory is mapped, and nothing else uses it.
     unsafe { HEAP.0.lock().init(start as usize, size as usize) };
 }

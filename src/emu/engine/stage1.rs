@@ -11,7 +11,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use aarch64_cpu::registers::{MAIR_EL1, SCTLR_EL1, TCR_EL1, TTBR0_EL1, Writeable};
-use polyvisor_cell_abi::{CELL, CellInfo, GIC_DIST, HOLE, IMAGE, PRIVATE};
+use polyvisor_cell_abi::{CELL, CellInfo, GIC_DIST, HOLE, IMAGE, PRIVATE, STORE, STORE_MAX};
 
 use crate::{address::physical_address, cpu, local};
 
@@ -148,6 +148,7 @@ static PRIVATE_PAGES: Table = Table::new();
 
 const _: () = {
     assert!(CELL == IMAGE && IMAGE.is_multiple_of(GIB) && GIC_DIST / GIB == CELL / GIB, "CELL_BLOCKS");
+    assert!(STORE.is_multiple_of(BLOCK) && (STORE + STORE_MAX - 1) / GIB == CELL / GIB, "CELL_BLOCKS");
     assert!(polyvisor_cell_abi::IMAGE_MAX <= BLOCK, "IMAGE_PAGES");
     assert!(PRIVATE.is_multiple_of(GIB), "PRIVATE_BLOCKS");
 };
@@ -174,6 +175,10 @@ pub fn build(cell: &CellInfo) {
     for page in (IMAGE..image_end).step_by(PAGE as usize) {
         let access = if page < text_end { Access::Execute } else { Access::Read };
         IMAGE_PAGES.set(page, PAGE, access.page(page));
+    }
+
+    for block in (STORE..STORE + cell.store_size.min(STORE_MAX)).step_by(BLOCK as usize) {
+        CELL_BLOCKS.set(block, BLOCK, Access::Read.block(block));
     }
 
     ENGINE.set(PRIVATE, GIB, PRIVATE_BLOCKS.descriptor());

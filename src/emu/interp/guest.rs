@@ -75,6 +75,9 @@ pub trait Guest {
     /// now, where that does not use floating point, or the guest is ready for it. For those to whom translating is dear.
     fn translation_context(&self) -> u32;
 
+    /// Whether [`Guest::translation_context`] says all that decides how code is translated, in every run of every machine.
+    fn has_lasting_context(&self) -> bool;
+
     /// Whether floating-point instructions mean what they do in [`Guest::translation_context`], and round as IEEE 754's
     /// basic modes do, but for ties away from zero. Changes when [`Guest::context`] may.
     fn float_ready(&self) -> bool;

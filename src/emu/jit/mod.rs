@@ -7,6 +7,7 @@
 //! | [`cache`] | where code lies, how it is found, linked, invalidated |
 //! | [`tables`] | jumps that cannot be linked |
 //! | [`runtime`] | the loop around it all: translated code, the interpreter, and what happens between them |
+//! | [`store`] | translations that outlast a run |
 //! | [`report`] | what it tells an operator of blocks |
 //! | [`words`] | memory that translated code and the runtime share |
 //!
@@ -19,6 +20,7 @@ pub mod lockstep;
 pub mod report;
 pub mod runtime;
 pub mod shared;
+pub mod store;
 pub mod tables;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use super::compile::float::Pending;
 use super::compile::{ExitKind, Home, Layout};
 use super::lockstep::{self, Mismatch};
 use super::shared::{Protection, Shared, Translated, count};
+use super::store::Capture;
 use super::tables::{Memory, SHARED, TableKey, Tables};
 use super::trace::Collector;
 use super::{trace, words};
@@ -279,33 +280,50 @@ where
         statistics.interpreted.fetch_add(retired, Relaxed);
     }
 
-    /// Interprets what is cold, and translates what is not.
+    /// Interprets what is cold, and takes what is not from the store, or translates it.
     fn interpret_or_translate(&mut self, guest: &mut G, key: Key) {
         let before = self.interpreted;
-        if before != Outcome::Hot {
-            return self.interpret(guest, |interpreter, guest| interpreter.run_cold(guest, before));
-        }
         let time = guest.vars()[usize::from(G::INSTRET.0)];
-        let (shared, collector) = (&self.shared, &mut self.collector);
-        let started = self.cpu.now();
-        let translated = shared.translate(key, time, || Self::lift(guest, key, collector));
-        shared.statistics().ticks.fetch_add(self.cpu.now().wrapping_sub(started), Relaxed);
+        let lasting = guest.has_lasting_context();
+        let recalled =
+            if lasting { self.shared.recall(key, time, guest.physical().ram()) } else { None };
+        let translated = match recalled {
+            Some(recalled) => recalled,
+            None if before == Outcome::Hot || self.shared.records() && lasting => {
+                let (shared, collector) = (&self.shared, &mut self.collector);
+                let started = self.cpu.now();
+                let translated =
+                    shared.translate(key, time, lasting, |capture| Self::lift(guest, key, collector, capture));
+                shared.statistics().ticks.fetch_add(self.cpu.now().wrapping_sub(started), Relaxed);
+                translated
+            }
+            None => return self.interpret(guest, |interpreter, guest| interpreter.run_cold(guest, before)),
+        };
         match translated {
             Translated::Block(_) => {}
             Translated::No => self.interpret(guest, Interpreter::run_hot),
             Translated::Full => {
                 let cpu = &self.cpu;
-                shared.recycle(|hart| cpu.kick(hart));
+                self.shared.recycle(|hart| cpu.kick(hart));
             }
         }
     }
 
     /// The trace from `key` on.
-    fn lift<'a>(guest: &mut G, key: Key, collector: &'a mut Collector) -> &'a [Block] {
+    fn lift<'a>(
+        guest: &mut G,
+        key: Key,
+        collector: &'a mut Collector,
+        mut capture: Option<&mut Capture>,
+    ) -> &'a [Block] {
         let ram = guest.physical().ram();
         collector.collect(key.pc, |pc, max, buffer| {
             let block = guest.lift_in(key.context, pc, max, buffer, &mut |guest, address| {
-                trace::code(ram, key, address).ok_or_else(|| guest.access_fault(address, Access::Fetch))
+                let code = trace::code(ram, key, address);
+                if let (Some(capture), Some(code)) = (&mut capture, code) {
+                    capture.note(address, code);
+                }
+                code.ok_or_else(|| guest.access_fault(address, Access::Fetch))
             });
             block.ok()
         })

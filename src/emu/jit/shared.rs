@@ -12,9 +12,11 @@ use spin::{mutex::SpinMutex, relax::RelaxStrategy};
 use super::cache::{BlockId, Cache, CodeMemory};
 use super::compile::{Compiled, Compiler};
 use super::heat::Heat;
+use super::store::{Buffers, Capture, Recording, Store, Stored};
 use super::tables::{Memory, SLOTS};
 use crate::interp::Key;
 use crate::ir::Block;
+use crate::memory::Ram;
 
 /// Keeps pages with translated code from being written.
 pub trait Protection {
@@ -48,6 +50,14 @@ impl Slots {
             known => known,
         }
     }
+
+    /// Those that `store` has numbers of, and no others.
+    fn reset(&mut self, store: Option<&Store<'_>>) {
+        self.0.clear();
+        for (target, context) in store.iter().flat_map(|store| store.slots()) {
+            self.get_or_assign(target, context);
+        }
+    }
 }
 
 /// What is behind the lock.
@@ -57,6 +67,10 @@ struct State<C> {
     compiler: Compiler,
     slots: Slots,
     heat: Heat,
+    recording: Option<Recording>,
+    buffers: Buffers,
+    /// Blocks that were taken from the store, and guest instructions in them: the cache counts them, too.
+    recalled: (u64, u64),
 }
 
 /// What harts share.
@@ -64,6 +78,10 @@ pub struct Shared<C, P, R> {
     state: SpinMutex<State<C>, R>,
     protection: P,
     tables: Vec<Memory>,
+    /// What others have translated.
+    store: Option<Store<'static>>,
+    /// What is translated is recorded.
+    records: bool,
     /// Which harts are in translated code, or hold addresses of it.
     inside: [AtomicBool; MAX_HARTS],
     recycling: AtomicBool,
@@ -93,10 +111,20 @@ pub enum Translated {
 impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
     /// For `harts` harts. Jumps that tables do not know go to `miss`.
     pub fn new(cache: Cache<C>, compiler: Compiler, protection: P, harts: usize, miss: u64) -> Self {
-        let state = State { cache, compiler, slots: Slots::default(), heat: Heat::default() };
+        let state = State {
+            cache,
+            compiler,
+            slots: Slots::default(),
+            heat: Heat::default(),
+            recording: None,
+            buffers: Buffers::default(),
+            recalled: (0, 0),
+        };
         Self {
             state: SpinMutex::new(state),
             protection,
+            store: None,
+            records: false,
             tables: (0..harts.min(MAX_HARTS)).map(|_| Memory::new(miss)).collect(),
             inside: [const { AtomicBool::new(false) }; MAX_HARTS],
             recycling: AtomicBool::new(false),
@@ -106,19 +134,45 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         }
     }
 
+    /// The same, with what was translated before.
+    pub fn with_store(mut self, store: Store<'static>) -> Self {
+        self.state.get_mut().slots.reset(Some(&store));
+        self.statistics.stored.store(store.blocks().into(), Relaxed);
+        Self { store: Some(store), ..self }
+    }
+
+    /// The same, but what is translated is recorded.
+    pub fn with_recording(mut self, recording: Recording) -> Self {
+        self.state.get_mut().recording = Some(recording);
+        Self { records: true, ..self }
+    }
+
+    /// What was recorded.
+    #[cfg(test)]
+    pub fn recorded(&self) -> Vec<u32> {
+        self.state.lock().recording.as_ref().map_or_else(Vec::new, |recording| recording.words().to_vec())
+    }
+
+    /// Whether what is translated is recorded: then everything is to be.
+    pub const fn records(&self) -> bool {
+        self.records
+    }
+
     /// What is counted.
     pub const fn statistics(&self) -> &JitStatistics {
         &self.statistics
     }
 
     /// Brings what the cache counts up to date.
-    fn publish(&self, cache: &Cache<C>) {
+    fn publish(&self, state: &State<C>) {
+        let State { cache, recalled, recording, .. } = state;
         let (counts, (code, capacity)) = (cache.counts(), cache.bytes());
         let JitStatistics { blocks, instructions, invalidated_blocks, recycles, links, .. } =
             &self.statistics;
         for (counter, value) in [
-            (blocks, counts.blocks),
-            (instructions, counts.instructions),
+            (blocks, counts.blocks.wrapping_sub(recalled.0)),
+            (instructions, counts.instructions.wrapping_sub(recalled.1)),
+            (&self.statistics.recalled, recalled.0),
             (&self.statistics.code, code),
             (&self.statistics.capacity, capacity),
             (invalidated_blocks, counts.invalidated),
@@ -126,6 +180,11 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
             (links, counts.links),
         ] {
             counter.store(value, Relaxed);
+        }
+        if let Some(recording) = recording {
+            let header = recording.header();
+            self.statistics.recorded.store(header.blocks.into(), Relaxed);
+            self.statistics.recording_full.store(header.full.into(), Relaxed);
         }
     }
 
@@ -216,19 +275,28 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
             }
         }
         let mut state = self.state.lock();
-        let State { cache, slots, .. } = &mut *state;
-        cache.clear();
-        slots.0.clear();
-        self.generation.store(cache.generation(), Relaxed);
-        self.publish(cache);
+        state.cache.clear();
+        // What is recorded later refers to the numbers that are recorded already.
+        if !self.records {
+            state.slots.reset(self.store.as_ref());
+        }
+        self.generation.store(state.cache.generation(), Relaxed);
+        self.publish(&state);
         drop(state);
         self.recycling.store(false, SeqCst);
     }
 
-    /// Translates what `lift` collects for `key`, if its page may be translated at `time`.
-    pub fn translate<'a>(&self, key: Key, time: u64, lift: impl FnOnce() -> &'a [Block]) -> Translated {
+    /// Translates what `lift` collects for `key`, if its page may be translated at `time`. `lift` notes the code that it reads,
+    /// if that is to be recorded: not unless the context is a `lasting` one.
+    pub fn translate<'a>(
+        &self,
+        key: Key,
+        time: u64,
+        lasting: bool,
+        lift: impl FnOnce(Option<&mut Capture>) -> &'a [Block],
+    ) -> Translated {
         let mut state = self.state.lock();
-        let State { cache, compiler, slots, heat } = &mut *state;
+        let State { cache, compiler, slots, heat, recording, .. } = &mut *state;
         // Another hart may have been faster.
         if let Some(block) = cache.find(key) {
             return Translated::Block(block);
@@ -238,18 +306,63 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         }
         self.protection.protect(key.physical);
         // Only now is the code what it will be.
-        let parts = lift();
-        let compiled = compiler.compile(parts, &mut |target| slots.get_or_assign(target, key.context));
-        let Some(compiled) = compiled else {
-            return cache.insert_untranslated(key).map_or(Translated::Full, Translated::Block);
-        };
-        let inserted = cache.insert(key, &compiled).or_else(|| {
-            // What does not fit into an empty cache never does.
-            if cache.is_empty() { cache.insert_untranslated(key) } else { None }
+        let parts = lift(recording.as_mut().map(Recording::capture));
+        let compiled = compiler.compile(parts, &mut |target| {
+            let next = slots.0.len() as u32;
+            let slot = slots.get_or_assign(target, key.context);
+            if let Some(recording) = recording.as_mut().filter(|_| slot == Some(next)) {
+                recording.add_slot(target, key.context);
+            }
+            slot
         });
-        let translated = inserted.map_or(Translated::Full, Translated::Block);
-        self.publish(cache);
-        translated
+        if let Some(recording) = recording.as_mut().filter(|_| lasting) {
+            recording.add_block(key, compiled.as_ref());
+        }
+        let inserted = match &compiled {
+            Some(compiled) => cache.insert(key, compiled).or_else(|| {
+                // What does not fit into an empty cache never does.
+                if cache.is_empty() { cache.insert_untranslated(key) } else { None }
+            }),
+            None => cache.insert_untranslated(key),
+        };
+        self.publish(&state);
+        inserted.map_or(Translated::Full, Translated::Block)
+    }
+
+    /// Takes the block of `key` from the store, if that has it and its page may be translated at `time`. `None`: it is not
+    /// there.
+    pub fn recall(&self, key: Key, time: u64, ram: Ram) -> Option<Translated> {
+        let mut candidates = self.store.as_ref()?.candidates(key.pc, key.context).peekable();
+        candidates.peek()?;
+        let mut state = self.state.lock();
+        let State { cache, heat, buffers, recalled, .. } = &mut *state;
+        if let Some(block) = cache.find(key) {
+            return Some(Translated::Block(block));
+        }
+        if heat.is_hot(key.physical, time) {
+            return None;
+        }
+        let is_right = |stored: &Stored<'_>| stored.is_made_of(ram, key.physical);
+        let stored = candidates.find(is_right).filter(|stored| {
+            let was_protected = self.protection.is_protected(key.physical);
+            self.protection.protect(key.physical);
+            // Only now is the code what it will be.
+            was_protected || is_right(stored) || {
+                self.protection.unprotect(key.physical);
+                false
+            }
+        });
+        let Some(compiled) = stored.and_then(|stored| stored.decode(buffers)) else {
+            count(&self.statistics.changed);
+            return None;
+        };
+        let block = cache.insert(key, &compiled);
+        if block.is_some() {
+            recalled.0 += 1;
+            recalled.1 += u64::from(compiled.guest_instructions);
+        }
+        self.publish(&state);
+        Some(block.map_or(Translated::Full, Translated::Block))
     }
 
     /// The slot for a target.

@@ -169,6 +169,11 @@ impl<P: Platform> Guest for Hart<P> {
         self.context | Context::FLOAT_READY | Context::MAY_DECLINE
     }
 
+    /// No breakpoints have ever been set: what a count of changes stands for is another in another run.
+    fn has_lasting_context(&self) -> bool {
+        self.debugger.context_bits() == 0
+    }
+
     fn rounding(&self) -> Rounding {
         rounding_of(self.words[FRM])
     }

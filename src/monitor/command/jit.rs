@@ -8,11 +8,13 @@ use polyvisor_cell_abi::{HotBlock, JitStatistics, Question};
 
 use super::{Failure, Outcome, resolve};
 use crate::monitor::report::{Column, Report, Table, Value};
+use crate::mm::addr::PhysAddr;
 use crate::vm::bundle::Jit;
+use crate::vm::cell::Recording;
 use crate::vm::operator::{JitStatus, Operator};
 
 /// How it is called.
-pub const JIT: &str = "VM [top [N] | block ADDRESS]";
+pub const JIT: &str = "VM [top [N] | block ADDRESS | recording]";
 
 /// Blocks that `top` shows where no number is given, and at most.
 const BLOCKS: u64 = 10;
@@ -25,6 +27,7 @@ pub fn jit(operator: &dyn Operator, words: &[&str]) -> Result<Outcome, Failure> 
         [] => None,
         ["top"] => Some(Question::Top(BLOCKS)),
         ["top", count] => Some(Question::Top(resolve::count(count, MAX_BLOCKS)?)),
+        ["recording"] => return Ok(Outcome::Report(recording(&operator.recording(vm)?))),
         ["block", address] => Some(Question::Block(resolve::number(address)?)),
         _ => return Err(Failure(format!("expected jit {JIT}"))),
     };
@@ -70,6 +73,7 @@ fn overview(status: &JitStatus) -> Report {
         Jit::On => "on",
         Jit::Off => "off",
         Jit::LockStep => "lockstep",
+        Jit::Record => "record",
     };
     let general = [("mode", Value::text(mode)), ("instructions", Value::Count(status.retired))];
     let Some(counters) = &status.statistics else {
@@ -96,9 +100,41 @@ fn overview(status: &JitStatus) -> Report {
         ("comparisons", Value::Count(counters.comparisons)),
         ("mismatches", Value::Count(counters.mismatches)),
     ];
+    let stored = [
+        ("stored_blocks", Value::Count(counters.stored)),
+        ("recalled_blocks", Value::Count(counters.recalled)),
+        ("changed_blocks", Value::Count(counters.changed)),
+    ];
+    let recorded = [
+        ("recorded_blocks", Value::Count(counters.recorded)),
+        ("recording", Value::text(if counters.recording_full == 0 { "goes on" } else { "full" })),
+    ];
+    let saved: &[_] = match status.mode {
+        Jit::Record => &recorded,
+        _ if counters.stored != 0 => &stored,
+        _ => &[],
+    };
+    let saved = saved.iter().cloned();
     Report::Sections(alloc::vec![
-        ("jit", Report::Fields(general.into_iter().chain(fields).collect())),
+        ("jit", Report::Fields(general.into_iter().chain(fields).chain(saved).collect())),
         ("exits", Report::Table(exits(counters))),
+    ])
+}
+
+/// Where a recording is, and what is in it.
+fn recording(recording: &Recording) -> Report {
+    const COLUMNS: &[Column; 2] = &[Column::new("address", "ADDRESS"), Column::new("bytes", "BYTES")];
+    let Recording { header, bytes, crc, pieces } = recording;
+    let fields = [
+        ("blocks", Value::Count(header.blocks.into())),
+        ("bytes", Value::Count(*bytes)),
+        ("crc32", Value::Hex((*crc).into())),
+        ("full", Value::Flag(header.full)),
+    ];
+    let row = |(address, bytes): &(PhysAddr, u64)| [Value::Hex(address.0), Value::Count(*bytes)];
+    Report::Sections(alloc::vec![
+        ("recording", Report::Fields(fields.into())),
+        ("pieces", Report::Table(Table::new(COLUMNS, pieces.iter().map(row)))),
     ])
 }
 

@@ -185,10 +185,11 @@ pub static COMMANDS: &[Command] = &[
     },
     Command {
         arguments: jit::JIT,
-        takes: &[Argument::Vm(&[]), Argument::Word(&["top", "block"]), Argument::Number],
+        takes: &[Argument::Vm(&[]), Argument::Word(&["top", "block", "recording"]), Argument::Number],
         required: 1,
         more: "Of a VM of another instruction set. Top asks its engine for the N blocks that are executed most, block for \
-               the one with the instruction at a virtual address: the guest's code, and what it was compiled to.",
+               the one with the instruction at a virtual address: the guest's code, and what it was compiled to. Recording \
+               says where in the machine's memory translations are that a paused VM has recorded.",
         ..plain("jit", "how a RISC-V guest's code is executed", jit::jit)
     },
     Command {

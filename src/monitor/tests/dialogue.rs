@@ -242,11 +242,14 @@ fn how_code_is_executed_is_shown_and_asked() {
     let expected = r#"{"address":"0xffffffff80001000","physical":"0x80201000","instructions":12,"code":240,"#;
     assert!(found.contains(expected), "{found}");
     session.machine.asked.take();
+    let recording = "recording:\nblocks:  70\n";
+    assert_eq!(session.command("jit db2 recording"), recording);
     for (command, error) in [
+        ("jit web recording", "VM web does not record its translations"),
         ("jit web top", "its code is interpreted: nothing is compiled"),
         ("jit db2 top 0", "0 is out of range: expected 1 to 1000"),
-        ("jit db2 block", "expected jit VM [top [N] | block ADDRESS]"),
-        ("jit db2 all", "expected jit VM [top [N] | block ADDRESS]"),
+        ("jit db2 block", "expected jit VM [top [N] | block ADDRESS | recording]"),
+        ("jit db2 all", "expected jit VM [top [N] | block ADDRESS | recording]"),
         ("jit db2 block here", "\"here\" is no number: expected one like 42 or 0x2a"),
     ] {
         assert_eq!(session.command(command), format!("error: {error}\n"), "{command}");

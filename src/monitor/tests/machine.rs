@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 
-use polyvisor_cell_abi::{JitStatistics, Question};
+use polyvisor_cell_abi::{JitStatistics, Question, RecordingHeader};
 
+use crate::mm::addr::PhysAddr;
 use crate::net::Mac;
 use crate::storage::Counters;
 use crate::vm::bundle::{Arch, Colour, Jit};
+use crate::vm::cell::Recording;
 use crate::vm::lifecycle::State;
 use crate::vm::operator::{
     Activity, Address, BalloonStatistics, BalloonStatus, CpuStatus, DeviceOrder, DiskMode, DiskStatus,
@@ -280,6 +282,15 @@ impl Operator for Machine {
         let statistics = (vm != 0).then_some(statistics);
         let mode = if vm == 0 { Jit::Off } else { Jit::LockStep };
         Ok(JitStatus { mode, retired: 50_000, statistics, translating: 1_234_567 })
+    }
+
+    fn recording(&self, vm: usize) -> Result<Recording, Refusal> {
+        if vm == 0 {
+            return Err(Refusal("VM web does not record its translations".to_owned()));
+        }
+        let header = RecordingHeader { features: 0, words: 10_000, blocks: 70, full: true };
+        let pieces = vec![(PhysAddr(0x4000_1000), 30_000), (PhysAddr(0x5000_0000), 10_000)];
+        Ok(Recording { header, bytes: 40_000, crc: 0x1234_abcd, pieces })
     }
 
     fn ask_engine(&self, vm: usize, question: Question) -> Result<String, Refusal> {

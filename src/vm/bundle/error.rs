@@ -233,6 +233,8 @@ pub enum VmError {
     Bios,
     /// How its code is executed is said of a VM whose code the machine executes.
     Jit,
+    /// Saved translations are for guests whose code is compiled, and not recorded.
+    Translations,
     /// The command line is longer than [`MAX_APPEND`].
     AppendLength {
         /// Its length in bytes.
@@ -307,6 +309,9 @@ impl fmt::Display for VmError {
             ),
             Self::Bios => f.write_str("a bios is for RISC-V kernels only"),
             Self::Jit => f.write_str("jit is for RISC-V guests only"),
+            Self::Translations => {
+                f.write_str("saved translations are for RISC-V guests with jit on or in lock-step only")
+            }
             Self::AppendLength { found } => {
                 write!(f, "the command line has {found} bytes, at most {MAX_APPEND} are possible")
             }

@@ -35,7 +35,7 @@ use crate::mm::addr::{MIB, PAGE_SIZE};
 pub const MAGIC: [u8; 8] = *b"POLYVISR";
 /// The format that this module reads and writes. A manifest's encoding is not self-describing, so any change
 /// of [`Manifest`] is a new version.
-pub const FORMAT_VERSION: u32 = 5;
+pub const FORMAT_VERSION: u32 = 6;
 
 /// Most bytes that a manifest may have.
 pub const MAX_MANIFEST: usize = MIB as usize;

@@ -92,6 +92,8 @@ pub enum Jit {
     Off,
     /// It is compiled, executed both ways, and compared, so that mistakes of the compiler are found.
     LockStep,
+    /// All of it that can be is compiled at once, and what comes of it is recorded.
+    Record,
 }
 
 /// What a VM starts from.
@@ -267,6 +269,8 @@ pub struct VmSpec {
     pub bios: Bios,
     /// How its code is executed, where the machine does not do so itself.
     pub jit: Jit,
+    /// Translations of its code that were saved.
+    pub translations: Option<BlobId>,
     /// How it gets CPUs.
     pub scheduling: Scheduling,
     /// Start it with the machine.
@@ -292,6 +296,7 @@ impl VmSpec {
             boot,
             bios: Bios::default(),
             jit: Jit::default(),
+            translations: None,
             scheduling: Scheduling::default(),
             autostart: true,
             on_stop: Reaction::default(),
@@ -339,6 +344,11 @@ impl VmSpec {
         if self.jit != Jit::default() && self.arch != Arch::Riscv64 {
             return Err(VmError::Jit);
         }
+        let can_use_translations =
+            self.arch == Arch::Riscv64 && matches!(self.jit, Jit::On | Jit::LockStep);
+        if self.translations.is_some() && !can_use_translations {
+            return Err(VmError::Translations);
+        }
         if let BootSource::Kernel { append, .. } = &self.boot {
             if append.len() > MAX_APPEND {
                 return Err(VmError::AppendLength { found: append.len() });
@@ -351,7 +361,8 @@ impl VmSpec {
             Bios::Image(image) => Some(image),
             Bios::BuiltIn | Bios::None => None,
         };
-        if let Some(blob) = self.boot.blobs().chain(bios).find(|blob| blob.0 as usize >= blobs.len()) {
+        let mut named = self.boot.blobs().chain(bios).chain(self.translations);
+        if let Some(blob) = named.find(|blob| blob.0 as usize >= blobs.len()) {
             return Err(VmError::NoSuchBlob { found: blob.0, count: blobs.len() });
         }
         validate_devices(&self.devices, blobs, switches)?;

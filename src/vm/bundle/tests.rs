@@ -131,10 +131,18 @@ fn the_builder_refuses_what_the_parser_would() {
         BootSource::Kernel { image: BlobId(0).into(), initrd: Some(BlobId(1).into()), append: String::new() };
     assert_eq!(refused(spec("vm", initrd)), VmError::NoSuchBlob { found: 1, count: 1 });
 
-    for jit in [Jit::Off, Jit::LockStep] {
+    for jit in [Jit::Off, Jit::LockStep, Jit::Record] {
         assert_eq!(refused(VmSpec { jit, ..good.clone() }), VmError::Jit);
         assert_eq!(build(&[VmSpec { jit, arch: Arch::Riscv64, ..good.clone() }]), Ok(()));
     }
+    let saved = |arch, jit, blob| VmSpec { arch, jit, translations: Some(BlobId(blob)), ..good.clone() };
+    assert_eq!(build(&[saved(Arch::Riscv64, Jit::LockStep, 0)]), Ok(()));
+    for (arch, jit) in
+        [(Arch::Aarch64, Jit::On), (Arch::Riscv64, Jit::Off), (Arch::Riscv64, Jit::Record)]
+    {
+        assert_eq!(refused(saved(arch, jit, 0)), VmError::Translations);
+    }
+    assert_eq!(refused(saved(Arch::Riscv64, Jit::On, 1)), VmError::NoSuchBlob { found: 1, count: 1 });
     let scheduled = |scheduling| VmSpec { scheduling, ..good.clone() };
     let usual = Scheduling::default();
     for weight in [0, MAX_WEIGHT + 1, u32::MAX] {
@@ -187,7 +195,7 @@ fn another_version_is_refused_by_number() {
     file[8..12].copy_from_slice(&1_u32.to_le_bytes());
     assert_eq!(
         Bundle::parse(&file).map(|_| ()).unwrap_err().to_string(),
-        "the bundle has format version 1, only version 5 is understood"
+        "the bundle has format version 1, only version 6 is understood"
     );
 }
 

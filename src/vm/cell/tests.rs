@@ -35,12 +35,15 @@ fn the_engine_reads_what_was_prepared() {
         entry: Ipa(0x8020_0000),
         arguments: [0x8700_0000, 0x8800_0000],
         translation: abi::Translation::LockStep,
+        store: 0x3000,
+        recording: 1 << 20,
     };
     prepare(&memory, &start).unwrap();
     let info = info(&memory);
     assert_eq!((info.magic, info.version, info.harts), (abi::MAGIC, abi::VERSION, 3));
     assert_eq!((info.ram_base, info.ram_size), (0x8000_0000, 0x1000_0000));
-    assert_eq!((info.private_size, info.gic_version), (private_size(3), 2));
+    assert_eq!((info.private_size, info.gic_version), (private_size(3, 1 << 20), 2));
+    assert_eq!((info.store_size, info.recording_size), (0x3000, 1 << 20));
     assert_eq!((info.boot_mode, info.entry), (riscv::MACHINE, 0x8020_0000));
     assert_eq!(info.arguments, [0x8700_0000, 0x8800_0000]);
     assert_eq!(abi::Translation::from_bits(info.translation), Some(abi::Translation::LockStep));

@@ -15,6 +15,7 @@ use crate::arch::aarch64::vcpu::trace;
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::frames;
 use crate::platform::{layout, power};
+use crate::vm::cell::Recording;
 use crate::vm::instance::Vm;
 use crate::vm::lifecycle::Event;
 use crate::vm::operator::{
@@ -303,6 +304,15 @@ impl Operator for Machine {
         let statistics = vm.jit_statistics();
         let translating = timer::microseconds(statistics.map_or(0, |counters| counters.ticks));
         Ok(JitStatus { mode: vm.jit(), retired: vm.retired(), statistics, translating })
+    }
+
+    fn recording(&self, vm: usize) -> Result<Recording, Refusal> {
+        let vm = self.cell(vm)?;
+        if !vm.is_halted() {
+            return Err(Refusal(format!("VM {} runs: pause it first", vm.name())));
+        }
+        let none = || Refusal(format!("VM {} does not record its translations", vm.name()));
+        vm.recording().ok_or_else(none)
     }
 
     fn ask_engine(&self, vm: usize, question: Question) -> Result<String, Refusal> {

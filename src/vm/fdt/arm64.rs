@@ -448,7 +448,7 @@ mod tests {
                 vcpus: &ids,
                 virtio_slots: slots,
                 bootargs: &bootargs,
-                seed: Some(Seed { kaslr: seed.0, rng: seed.1 }),
+                seed: Some(Seed { kaslr: Some(seed.0), rng: seed.1 }),
                 ..SPEC
             };
             let initrd = Ipa(initrd.0)..Ipa(initrd.1);

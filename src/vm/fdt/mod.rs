@@ -15,8 +15,8 @@ use crate::mm::addr::Ipa;
 /// Entropy that the guest's kernel uses before it has found any of its own.
 #[derive(Clone)]
 pub struct Seed {
-    /// Where the kernel puts itself in its virtual address space (`kaslr-seed`).
-    pub kaslr: u64,
+    /// Where the kernel puts itself in its virtual address space (`kaslr-seed`), if it is to.
+    pub kaslr: Option<u64>,
     /// For its random number generator (`rng-seed`).
     pub rng: [u8; 32],
 }
@@ -97,7 +97,9 @@ fn chosen(fdt: &mut FdtWriter, chosen: &Chosen<'_>) -> Written {
         fdt.property_u64("linux,initrd-end", initrd.end.0)?;
     }
     if let Some(seed) = chosen.seed {
-        fdt.property_u64("kaslr-seed", seed.kaslr)?;
+        if let Some(kaslr) = seed.kaslr {
+            fdt.property_u64("kaslr-seed", kaslr)?;
+        }
         fdt.property("rng-seed", &seed.rng)?;
     }
     Ok(fdt.end_node(node)?)

@@ -68,6 +68,10 @@ impl<G: Guest, S: FnMut(&str)> Guest for Traced<G, S> {
         self.hart.translation_context()
     }
 
+    fn has_lasting_context(&self) -> bool {
+        self.hart.has_lasting_context()
+    }
+
     fn rounding(&self) -> polyvisor_emu::float::Rounding {
         self.hart.rounding()
     }

@@ -120,11 +120,31 @@ fn how_code_is_executed_is_said_of_riscv_guests() {
         ("jit = 'on'", Jit::On),
         ("jit = 'off'", Jit::Off),
         ("jit = 'lockstep'", Jit::LockStep),
+        ("jit = 'record'", Jit::Record),
     ] {
         let mut contents = jit(text);
         assert_eq!(contents.guests[0].jit, expected, "{text}");
         contents.set_jit(Jit::LockStep);
         assert_eq!(contents.guests[0].jit, Jit::LockStep);
+    }
+}
+
+#[test]
+fn saved_translations_are_a_file_of_a_guest_that_can_use_them() {
+    let read = |text: &str| {
+        parse(&format!("[[vm]]\nname = 'a'\nguest = 'riscv'\ntranslations = 'Cargo.toml'\n{text}"))
+    };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    for text in ["", "jit = 'lockstep'"] {
+        let mut contents = read(text).unwrap().contents;
+        assert_eq!(contents.guests[0].translations, Some(path.clone()), "{text}");
+        contents.set_jit(Jit::LockStep);
+        assert!(contents.guests[0].translations.is_some());
+        contents.set_jit(Jit::Record);
+        assert_eq!(contents.guests[0].translations, None);
+    }
+    for text in ["jit = 'off'", "jit = 'record'"] {
+        assert!(read(text).is_err(), "{text}");
     }
 }
 
@@ -196,10 +216,15 @@ fn a_mistake_is_shown_where_it_was_made() {
             "$\nappend = \"a\\u0000\"",
             "4:10: append: found \"a\\u0000\", expected a text of at most 2047 bytes without NUL",
         ),
-        ("$\njit = 'fast'", "4:7: jit: found 'fast', expected \"on\", \"off\" or \"lockstep\""),
+        ("$\njit = 'fast'", "4:7: jit: found 'fast', expected \"on\", \"off\", \"lockstep\" or \"record\""),
         (
             "$\njit = 'on'",
             "4:7: jit: found with a guest that is not for RISC-V, expected only with one that is",
+        ),
+        (
+            "$\ntranslations = 'Cargo.toml'",
+            "4:16: translations: found with code that is not compiled, or is recorded, expected only with jit = \"on\" or \
+             \"lockstep\"",
         ),
         ("$\nweight = 0", "4:10: weight: found 0, expected 1 to 10000"),
         ("$\nweight = 10001", "4:10: weight: found 10001, expected 1 to 10000"),
@@ -230,7 +255,7 @@ fn a_mistake_is_shown_where_it_was_made() {
         (
             "$\nweigth = 3",
             "4:1: unknown key \"weigth\", expected one of name, arch, vcpus, memory, guest, kernel, firmware, \
-             initrd, append, bios, jit, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, \
+             initrd, append, bios, jit, translations, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, \
              disk, net, rng, balloon, vsock, consoles",
         ),
     ];
@@ -264,7 +289,7 @@ fn all_mistakes_are_found_at_once() {
          vms.toml:8:8: name: found \"a\" again (as in line 2), expected one of its own\n    \
          8 | name = 'a'\n      |        ^^^\n\
          vms.toml:9:1: unknown key \"smp\", expected one of name, arch, vcpus, memory, guest, kernel, firmware, \
-         initrd, append, bios, jit, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, disk, net, rng, \
+         initrd, append, bios, jit, translations, weight, cpus, dedicated, autostart, on-stop, on-crash, colour, disk, net, rng, \
          balloon, vsock, consoles\n    \
          9 | smp = 2\n      | ^^^"
     );

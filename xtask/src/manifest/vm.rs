@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use polyvisor::vm::bundle::{
-    Arch, Colour, MAX_BACKOFF, MAX_MEMORY, MAX_NAME, MAX_VCPUS, MAX_WEIGHT, MEMORY_GRANULE, Reaction,
+    Arch, Colour, Jit, MAX_BACKOFF, MAX_MEMORY, MAX_NAME, MAX_VCPUS, MAX_WEIGHT, MEMORY_GRANULE, Reaction,
     Scheduling, SwitchSpec, is_name,
 };
 use toml::de::DeValue;
@@ -92,6 +92,7 @@ pub fn read(
     let (named_arch, boot) = boot::read(&mut table, environment).unzip();
     let bios = boot::bios(&mut table, environment);
     let jit = table.read("jit", one_of(&JIT), |value| word(value, &JIT));
+    let translations = boot::file(&mut table, "translations", environment.folder);
     let usual = Scheduling::default();
     let scheduling = Scheduling {
         weight: table
@@ -141,6 +142,11 @@ pub fn read(
     if jit.is_some() && arch != Arch::Riscv64 {
         table.refuse("jit", "found with a guest that is not for RISC-V, expected only with one that is");
     }
+    let uses_translations = matches!(jit.unwrap_or_default(), Jit::On | Jit::LockStep);
+    if table.span("translations").is_some() && (arch != Arch::Riscv64 || !uses_translations) {
+        let what = "found with code that is not compiled, or is recorded, expected only with jit = \"on\" or \"lockstep\"";
+        table.refuse("translations", what);
+    }
     let placement = table.span("cpus").or(table.span("dedicated")).unwrap_or(span);
     let name = name.zip(table.span("name"));
     table.finish();
@@ -148,6 +154,7 @@ pub fn read(
         arch,
         bios: bios.unwrap_or_default(),
         jit: jit.unwrap_or_default(),
+        translations,
         scheduling,
         autostart,
         on_stop,

@@ -5,6 +5,7 @@ mod cpu;
 mod mapping;
 mod protection;
 mod report;
+mod saved;
 
 pub use report::report;
 
@@ -64,9 +65,15 @@ pub fn init(cell: &CellInfo) {
     WINDOW.call_once(|| code.range());
     let miss = code.range().start;
     let cache = Cache::new(code, &leave, ram);
-    let compiler = Compiler::new(riscv::LAYOUT.clone(), features());
+    let features = features();
+    let compiler = Compiler::new(riscv::LAYOUT.clone(), features);
     let protection = Protected::new(cell, pages.clone());
     let jit = Shared::new(cache, compiler, protection, harts, miss);
+    let jit = match (saved::recording(cell, features), saved::store(cell, features)) {
+        (Some(recording), _) => jit.with_recording(recording),
+        (None, Some(store)) => jit.with_store(store),
+        (None, None) => jit,
+    };
     let jit = JIT.call_once(|| Arc::new(jit));
     cell.statistics.store(physical_address(jit.statistics() as *const JitStatistics as u64), Release);
 }

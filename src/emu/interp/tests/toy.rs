@@ -229,6 +229,10 @@ impl Guest for ToyGuest {
         self.context
     }
 
+    fn has_lasting_context(&self) -> bool {
+        true
+    }
+
     fn rounding(&self) -> Rounding {
         Rounding::NearestEven
     }

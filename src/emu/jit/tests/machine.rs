@@ -19,6 +19,7 @@ use crate::jit::compile::{Compiler, Features, Home, Layout};
 use crate::jit::lockstep::Mismatch;
 use crate::jit::runtime::{Cpu, Left, Runtime};
 use crate::jit::shared::Shared;
+use crate::jit::store::{Recording, Store, assemble};
 use crate::jit::words;
 use crate::memory::{Access, Size};
 use crate::riscv::{self, Hart};
@@ -449,6 +450,16 @@ impl RelaxStrategy for Yield {
     }
 }
 
+/// What is done about translations that outlast a run.
+#[derive(Debug, Clone, Copy)]
+pub enum Saved {
+    Nothing,
+    /// They are recorded, in so many words at most.
+    Record(usize),
+    /// They are taken from a store.
+    Store(&'static [u32]),
+}
+
 /// How code is executed.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -456,14 +467,29 @@ pub struct Options {
     pub capacity: usize,
     pub features: Features,
     pub lockstep: bool,
+    pub saved: Saved,
     /// What becomes of the words of code.
     pub corrupt: fn(u32) -> u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { capacity: 1 << 18, features: Features::default(), lockstep: false, corrupt: |word| word }
+        Self {
+            capacity: 1 << 18,
+            features: Features::default(),
+            lockstep: false,
+            saved: Saved::Nothing,
+            corrupt: |word| word,
+        }
     }
+}
+
+/// The engine that stores are made for.
+pub const ENGINE: [u8; 32] = [7; 32];
+
+/// Instead of a CRC.
+pub fn checksum(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(1, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
 }
 
 /// A machine's JIT.
@@ -484,7 +510,18 @@ impl Jit {
         let cache = Cache::new(code, &leave_routine(), RAM..RAM + RAM_SIZE);
         let shadow = Shadow::new(harts);
         let compiler = Compiler::new(riscv::LAYOUT.clone(), options.features);
-        let shared = Arc::new(Shared::new(cache, compiler, Protected(shadow.clone()), harts, CODE));
+        let shared = Shared::new(cache, compiler, Protected(shadow.clone()), harts, CODE);
+        let features = options.features;
+        let shared = Arc::new(match options.saved {
+            Saved::Nothing => shared,
+            Saved::Record(words) => {
+                shared.with_recording(Recording::new(vec![0; words].leak(), features).unwrap())
+            }
+            Saved::Store(store) => match Store::open(store, features) {
+                Some(store) => shared.with_store(store),
+                None => shared,
+            },
+        });
         let writing = shared.clone();
         let told = board.writing.set(Box::new(move |time, address, len, write| {
             writing.writing(address, len, time, write);
@@ -496,6 +533,17 @@ impl Jit {
     /// What has come of it.
     pub fn counts(&self) -> Counts {
         self.shared.with(|cache| cache.counts())
+    }
+
+    /// The store that comes of what was recorded.
+    pub fn store(&self) -> &'static [u32] {
+        assemble(&self.shared.recorded(), ENGINE, checksum).unwrap().leak()
+    }
+
+    /// How many blocks were translated, and how many were taken from a store.
+    pub fn origins(&self) -> (u64, u64) {
+        let statistics = self.shared.statistics();
+        (statistics.blocks.load(SeqCst), statistics.recalled.load(SeqCst))
     }
 
     /// Runs all harts until the machine ends; what their registers are then.

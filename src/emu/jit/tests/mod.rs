@@ -8,6 +8,7 @@ mod program;
 mod random;
 mod report;
 mod scenarios;
+mod saved;
 mod shadow;
 pub(super) mod simulator;
 mod tables;

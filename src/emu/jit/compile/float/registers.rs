@@ -38,6 +38,20 @@ impl Pending {
         Self { boxes: self.boxes & !other.boxes, ..self }
     }
 
+    /// As words, to be kept.
+    pub fn to_words(self) -> [u32; 2] {
+        let [a, b, c] = self.moves;
+        [self.boxes, u32::from_le_bytes([a, b, c, 0])]
+    }
+
+    /// What [`Pending::to_words`] has made; `None` if that is none.
+    pub fn from_words([boxes, moves]: [u32; 2]) -> Option<Self> {
+        let [a, b, c, rest] = moves.to_le_bytes();
+        let moves = [a, b, c];
+        let is_sound = rest == 0 && moves.iter().all(|&to| to <= V31.number() + 1);
+        is_sound.then_some(Self { boxes, moves })
+    }
+
     fn moves(self) -> impl Iterator<Item = (V, V)> {
         TEMPORARIES
             .into_iter()

@@ -16,7 +16,7 @@ use self::generate::{
     COUNTERS, Choice, FUNCTIONS, HANDLER, Means, OF_FUNCTIONS, ROUNDS, Source, emit, source,
 };
 use super::board::{Board, END, Place, RAM, RAM_SIZE};
-use super::machine::{Jit, Options, interpret};
+use super::machine::{Jit, Options, Saved, interpret};
 use super::paging::{ALL, GLOBAL, Space};
 use super::program::*;
 use crate::jit::compile::Features;
@@ -203,8 +203,8 @@ fn check_same(runs: [(&Hart<Place>, &Board); 2], all: bool) -> Result<(), TestCa
     Ok(())
 }
 
-/// Runs a program with `options`, and compares.
-fn check(source: &Source, setting: Setting, options: Options) -> Result<(), TestCaseError> {
+/// Runs a program with `options`, and compares; the JIT.
+fn check(source: &Source, setting: Setting, options: Options) -> Result<Jit, TestCaseError> {
     let (board, other) = (setting.load(source), Setting { interrupts: None, ..setting }.load(source));
     let jit = Jit::new(&board, options);
     let hart = jit.run(&board, 0);
@@ -215,6 +215,19 @@ fn check(source: &Source, setting: Setting, options: Options) -> Result<(), Test
     let all = setting.interrupts.is_none();
     check_same([(&hart, &board), (&interpreted, &other)], all)?;
     prop_assert!(jit.counts().blocks > 0 && jit.report.entered.load(SeqCst) > 0, "nothing was translated");
+    Ok(jit)
+}
+
+/// Records a program, then runs it with what was recorded: nothing is translated, and all is the same.
+fn check_saved(source: &Source, setting: Setting, options: Options) -> Result<(), TestCaseError> {
+    let recorded = check(source, setting, Options { saved: Saved::Record(1 << 16), ..options })?;
+    let store = recorded.store();
+    for lockstep in [false, true] {
+        let options = Options { saved: Saved::Store(store), lockstep, ..options };
+        let (translated, recalled) = check(source, setting, options)?.origins();
+        prop_assert!(recalled > 0, "nothing was found");
+        prop_assert!(translated == 0 || setting.interrupts.is_some(), "{} translated", translated);
+    }
     Ok(())
 }
 
@@ -262,6 +275,22 @@ proptest! {
     fn programs_end_alike_in_a_cache_that_is_too_small(source in source(EXACT), paging in paging()) {
         let options = Options { capacity: 1 << 13, ..Options::default() };
         check(&source, Setting { paging, interrupts: None }, options)?;
+    }
+
+    #[test]
+    fn programs_end_alike_with_saved_translations(
+        source in source(EXACT), paging in paging(), features in features(), is_small in any::<bool>(),
+    ) {
+        let capacity = if is_small { 1 << 13 } else { Options::default().capacity };
+        let options = Options { features, capacity, ..Options::default() };
+        check_saved(&source, Setting { paging, interrupts: None }, options)?;
+    }
+
+    #[test]
+    fn interrupts_change_nothing_about_saved_translations(
+        source in source(INTERRUPTED), paging in paging(), period in 50u64..400,
+    ) {
+        check_saved(&source, Setting { paging, interrupts: Some(period) }, Options::default())?;
     }
 
     #[test]
