@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    bundle::{self, Contents, Guest},
+    bundle::{self, Contents},
     console::{Console, Input},
     firmware::{self, Firmware},
     guests::Guests,
@@ -218,7 +218,10 @@ mod tests {
     use polyvisor::vm::bundle::Arch;
 
     use super::*;
-    use crate::{bundle::GuestBoot, size::Size};
+    use crate::{
+        bundle::{Guest, GuestBoot},
+        size::Size,
+    };
 
     #[test]
     fn only_the_chosen_vm_is_recorded() {

@@ -65,7 +65,7 @@ const fn on_demand(name: &'static str, measure: fn(&Bench) -> Result<Vec<Value>>
     Group { name, measure, on_demand: true }
 }
 
-const GROUPS: [Group; 14] = [
+const GROUPS: [Group; 15] = [
     // One CPU, so that nothing runs beside what is measured; one more for who answers an interrupt.
     always("exits", |bench| bench.payload("exits", 1, 1)),
     always("ipi", |bench| bench.payload("ipi", 2, 2)),
@@ -80,6 +80,7 @@ const GROUPS: [Group; 14] = [
     on_demand("riscv-interpreter-scale", |bench| bench.riscv_scale(Jit::Off)),
     always("riscv-jit-loops", |bench| bench.riscv_loops(Jit::On)),
     always("riscv-jit-linux", |bench| bench.riscv_linux(Jit::On)),
+    on_demand("riscv-jit-aot", |bench| bench.riscv_aot()),
     on_demand("riscv-jit-scale", |bench| bench.riscv_scale(Jit::On)),
 ];
 

@@ -63,13 +63,14 @@ const FIGURES: [Figure; 47] = [
     figure("riscv-text", "RISC-V Linux, sort", PER_INSTRUCTION, INTERPRETED),
 ];
 /// Figures that are measured only where they are asked for.
-const ON_DEMAND: [Figure; 14] = [
+const ON_DEMAND: [Figure; 15] = [
     figure("riscv-scale", "RISC-V Linux, four harts, more", "%", None),
     figure("jit-mix", "JIT, arithmetic", PER_INSTRUCTION, None),
     figure("jit-sort", "JIT, sorting", PER_INSTRUCTION, None),
     figure("jit-copy", "JIT, copying memory", PER_INSTRUCTION, None),
     figure("jit-crc", "JIT, CRC-32", PER_INSTRUCTION, None),
     figure("jit-boot", "JIT, Linux' boot to the shell", PER_INSTRUCTION, Some(3.0)),
+    figure("jit-aot", "JIT, the boot with saved translations", PER_INSTRUCTION, Some(2.0)),
     figure("jit-core", "JIT, integers", PER_INSTRUCTION, Some(1.3)),
     figure("jit-float", "JIT, floating point", PER_INSTRUCTION, Some(1.6)),
     figure("jit-memory", "JIT, memory and calls", PER_INSTRUCTION, Some(2.0)),

@@ -1,6 +1,6 @@
 //! What translation costs: instructions of the CPU for each of a RISC-V guest's.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use polyvisor::vm::bundle::{Arch, Jit};
@@ -8,11 +8,12 @@ use regex::Regex;
 
 use super::{Bench, LINUX_MEMORY, Value};
 use crate::{
+    aot::{PROMPT, Recorder},
     bundle::{Device, Guest, GuestBios, GuestBoot, MemoryDisk, jit_name},
     console::{Console, Input},
     options::named,
     progress::{Progress, note},
-    qemu::Monitor,
+    qemu::{Machine, Monitor},
     suite::{Dialogue, tool},
 };
 
@@ -20,8 +21,6 @@ use crate::{
 const KERNEL: &str = "linux-6.12-riscv64";
 /// Its command line: the disk with the tool takes two modules.
 const APPEND: &str = "console=ttyS0 modules=virtio_(mmio|blk)";
-/// The shell's prompt.
-const PROMPT: &str = "guest:~# ";
 /// How the tool gets from the disk to where it can be executed. Kernel threads go on booting beside the shell, and would be
 /// measured along.
 const GET_TOOL: &str = "cat /dev/vda >/bin/workload; chmod +x /bin/workload; sleep 20";
@@ -70,7 +69,8 @@ impl Bench<'_> {
 
     /// Linux' boot, and programs above it, on one hart.
     pub fn riscv_linux(&self, jit: Jit) -> Result<Vec<Value>> {
-        self.in_linux(jit, 1, |dialogue| {
+        let guest = self.riscv_guest(KERNEL, 1, jit)?;
+        self.in_linux(&format!("{}-1", prefix(jit)), guest, |dialogue| {
             let mut values = Vec::new();
             let mut found = |name, cost| {
                 // What comes next may fail.
@@ -100,7 +100,8 @@ impl Bench<'_> {
     /// caches is not in it; waiting for each other is.
     pub fn riscv_scale(&self, jit: Jit) -> Result<Vec<Value>> {
         const HARTS: u32 = 4;
-        self.in_linux(jit, HARTS, |dialogue| {
+        let guest = self.riscv_guest(KERNEL, HARTS, jit)?;
+        self.in_linux(&format!("{}-{HARTS}", prefix(jit)), guest, |dialogue| {
             dialogue.shell(GET_TOOL)?;
             let alone = cost(dialogue, "workload scale 1", "scale 1")?;
             let together = cost(dialogue, &format!("workload scale {HARTS}"), &format!("scale {HARTS}"))?;
@@ -108,18 +109,43 @@ impl Bench<'_> {
         })
     }
 
-    /// Boots Linux on so many harts, each with a CPU, and has `measure` talk to its shell.
+    /// Linux' boot with translations that were recorded in a boot before.
+    pub fn riscv_aot(&self) -> Result<Vec<Value>> {
+        let guest = self.riscv_guest(KERNEL, 1, Jit::On)?;
+        let recorder = Recorder {
+            paths: self.paths,
+            qemu: &self.qemu,
+            firmware: &self.firmware,
+            until: PROMPT,
+            input: &[],
+            patience: PATIENCE,
+        };
+        let store = recorder.record(&Machine { icount: false, ..Self::machine(1) }, guest.clone().into())?;
+        let file = self.paths.cache.join("bench.translations");
+        fs::write(&file, store).with_context(|| format!("cannot write {}", file.display()))?;
+        self.in_linux("aot", Guest { translations: Some(file), ..guest }, |dialogue| {
+            let values = vec![("jit-aot".to_owned(), in_monitor(dialogue, boot)?)];
+            dialogue.detach()?;
+            note(format!("jit: {}", dialogue.ask(&format!("jit {KERNEL}"))?));
+            Ok(values)
+        })
+    }
+
+    /// Boots Linux, each hart with a CPU, and has `measure` talk to its shell.
     fn in_linux(
         &self,
-        jit: Jit,
-        harts: u32,
+        name: &str,
+        guest: Guest,
         measure: impl FnOnce(&mut Dialogue) -> Result<Vec<Value>>,
     ) -> Result<Vec<Value>> {
-        let progress =
-            Progress::start(format!("measuring: Linux on RISC-V, JIT {}, harts: {harts}", jit_name(jit)));
-        let boot = self.hosted(vec![self.riscv_guest(KERNEL, harts, jit)?])?;
+        let harts = guest.vcpus;
+        let progress = Progress::start(format!(
+            "measuring: Linux on RISC-V, JIT {}, harts: {harts}",
+            jit_name(guest.jit)
+        ));
+        let boot = self.hosted(vec![guest])?;
         let command = self.qemu.command(&Self::machine(harts), &boot, Monitor::None)?;
-        let log = self.paths.cache_dir("test-logs")?.join(format!("bench-{}-{harts}.log", prefix(jit)));
+        let log = self.paths.cache_dir("test-logs")?.join(format!("bench-{name}.log"));
         let mut console = Console::start(command, Input::Scripted, &log, false)?;
         let mut dialogue = Dialogue::new(&mut console);
         let values = dialogue.expect_within(PROMPT, PATIENCE).and_then(|_| measure(&mut dialogue));
