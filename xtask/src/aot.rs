@@ -156,7 +156,8 @@ impl Recorder<'_> {
         });
         console.stop()?;
         progress.done();
-        let (summary, bytes) = recorded.with_context(|| format!("nothing is recorded; see {}", log.display()))?;
+        let (summary, bytes) =
+            recorded.with_context(|| format!("nothing is recorded; see {}", log.display()))?;
         let crc = crc32fast::hash(&bytes);
         ensure!(
             bytes.len() as u64 == summary.bytes && u64::from(crc) == number(&summary.crc32)?,
@@ -166,7 +167,7 @@ impl Recorder<'_> {
         if summary.full {
             note("there was not enough room to record everything");
         }
-        let store = store(&bytes, self.firmware)?;
+        let store = store(&bytes, engine(self.firmware)?)?;
         note(format!("{} blocks recorded, {} KiB of translations", summary.blocks, store.len() >> 10));
         Ok(store)
     }
@@ -190,24 +191,24 @@ fn number(text: &str) -> Result<u64> {
     Ok(u64::from_str_radix(digits, 16)?)
 }
 
-/// Makes a store of a recording that this firmware's engine has made.
-pub fn store(recording: &[u8], firmware: &Firmware) -> Result<Vec<u8>> {
+/// Makes a store of a recording that this engine has made.
+fn store(recording: &[u8], engine: EngineDigest) -> Result<Vec<u8>> {
     let (words, []) = recording.as_chunks::<4>() else { bail!("no recording has {} bytes", recording.len()) };
     let words: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
-    let store = assemble(&words, digest(firmware)?, crc32fast::hash)?;
+    let store = assemble(&words, engine, crc32fast::hash)?;
     Ok(store.iter().flat_map(|word| word.to_le_bytes()).collect())
 }
 
-/// A store of nothing, for this firmware's engine.
-pub fn empty_store(firmware: &Firmware) -> Result<Vec<u8>> {
+/// A store of nothing, for this engine.
+pub fn empty_store(engine: EngineDigest) -> Result<Vec<u8>> {
     let words = RecordingHeader::WORDS as u32;
     let header = RecordingHeader { features: 0, words, blocks: 0, full: false };
     let bytes: Vec<u8> = header.encode().iter().flat_map(|word| word.to_le_bytes()).collect();
-    store(&bytes, firmware)
+    store(&bytes, engine)
 }
 
-/// That of the engine's image.
-fn digest(firmware: &Firmware) -> Result<EngineDigest> {
+/// The digest of this firmware's engine.
+pub fn engine(firmware: &Firmware) -> Result<EngineDigest> {
     let image = firmware.engine_image();
     let bytes = fs::read(&image).with_context(|| format!("cannot read {}", image.display()))?;
     Ok(Sha256::digest(bytes).into())
@@ -234,9 +235,8 @@ mod tests {
             Contents { guests, switches: Vec::new(), when_all_off: WhenAllOff::default() }
         };
         let (arm, riscv) = (("arm", Arch::Aarch64), ("riscv", Arch::Riscv64));
-        let names = |contents: Contents| {
-            contents.guests.into_iter().map(|guest| guest.name).collect::<Vec<_>>()
-        };
+        let names =
+            |contents: Contents| contents.guests.into_iter().map(|guest| guest.name).collect::<Vec<_>>();
         assert_eq!(names(chosen(contents(&[arm, riscv]), None).unwrap()), ["riscv"]);
         let other = ("other", Arch::Riscv64);
         assert_eq!(names(chosen(contents(&[other, riscv]), Some("riscv")).unwrap()), ["riscv"]);

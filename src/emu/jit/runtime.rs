@@ -285,15 +285,14 @@ where
         let before = self.interpreted;
         let time = guest.vars()[usize::from(G::INSTRET.0)];
         let lasting = guest.has_lasting_context();
-        let recalled =
-            if lasting { self.shared.recall(key, time, guest.physical().ram()) } else { None };
+        let recalled = if lasting { self.shared.recall(key, time, guest.physical().ram()) } else { None };
         let translated = match recalled {
             Some(recalled) => recalled,
             None if before == Outcome::Hot || self.shared.records() && lasting => {
                 let (shared, collector) = (&self.shared, &mut self.collector);
                 let started = self.cpu.now();
-                let translated =
-                    shared.translate(key, time, lasting, |capture| Self::lift(guest, key, collector, capture));
+                let translated = shared
+                    .translate(key, time, lasting, |capture| Self::lift(guest, key, collector, capture));
                 shared.statistics().ticks.fetch_add(self.cpu.now().wrapping_sub(started), Relaxed);
                 translated
             }

@@ -31,6 +31,9 @@ pub trait Protection {
     fn is_protected(&self, address: u64) -> bool;
 }
 
+/// How many slots a recording may use: others are left for what is translated beside it later.
+const RECORDED_SLOTS: usize = SLOTS / 4 * 3;
+
 /// Numbers of the slots of jump tables: each target has its own, in each context.
 #[derive(Debug, Default)]
 struct Slots(BTreeMap<(u64, u32), u32>);
@@ -40,10 +43,11 @@ impl Slots {
         self.0.get(&(target, context)).copied()
     }
 
-    fn get_or_assign(&mut self, target: u64, context: u32) -> Option<u32> {
+    /// A new one if there are fewer than `limit` yet.
+    fn get_or_assign(&mut self, target: u64, context: u32, limit: usize) -> Option<u32> {
         let next = self.0.len();
         match self.get(target, context) {
-            None if next < SLOTS => {
+            None if next < limit => {
                 self.0.insert((target, context), next as u32);
                 Some(next as u32)
             }
@@ -55,7 +59,7 @@ impl Slots {
     fn reset(&mut self, store: Option<&Store<'_>>) {
         self.0.clear();
         for (target, context) in store.iter().flat_map(|store| store.slots()) {
-            self.get_or_assign(target, context);
+            self.get_or_assign(target, context, SLOTS);
         }
     }
 }
@@ -307,9 +311,10 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         self.protection.protect(key.physical);
         // Only now is the code what it will be.
         let parts = lift(recording.as_mut().map(Recording::capture));
+        let limit = if recording.is_some() { RECORDED_SLOTS } else { SLOTS };
         let compiled = compiler.compile(parts, &mut |target| {
             let next = slots.0.len() as u32;
-            let slot = slots.get_or_assign(target, key.context);
+            let slot = slots.get_or_assign(target, key.context, limit);
             if let Some(recording) = recording.as_mut().filter(|_| slot == Some(next)) {
                 recording.add_slot(target, key.context);
             }

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use polyvisor_cell_abi::{HotBlock, JitStatistics, Question};
 
 use super::{Failure, Outcome, resolve};
-use crate::monitor::report::{Column, Report, Table, Value};
 use crate::mm::addr::PhysAddr;
+use crate::monitor::report::{Column, Report, Table, Value};
 use crate::vm::bundle::Jit;
 use crate::vm::cell::Recording;
 use crate::vm::operator::{JitStatus, Operator};

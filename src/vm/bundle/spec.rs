@@ -344,8 +344,7 @@ impl VmSpec {
         if self.jit != Jit::default() && self.arch != Arch::Riscv64 {
             return Err(VmError::Jit);
         }
-        let can_use_translations =
-            self.arch == Arch::Riscv64 && matches!(self.jit, Jit::On | Jit::LockStep);
+        let can_use_translations = self.arch == Arch::Riscv64 && matches!(self.jit, Jit::On | Jit::LockStep);
         if self.translations.is_some() && !can_use_translations {
             return Err(VmError::Translations);
         }

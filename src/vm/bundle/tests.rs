@@ -137,9 +137,7 @@ fn the_builder_refuses_what_the_parser_would() {
     }
     let saved = |arch, jit, blob| VmSpec { arch, jit, translations: Some(BlobId(blob)), ..good.clone() };
     assert_eq!(build(&[saved(Arch::Riscv64, Jit::LockStep, 0)]), Ok(()));
-    for (arch, jit) in
-        [(Arch::Aarch64, Jit::On), (Arch::Riscv64, Jit::Off), (Arch::Riscv64, Jit::Record)]
-    {
+    for (arch, jit) in [(Arch::Aarch64, Jit::On), (Arch::Riscv64, Jit::Off), (Arch::Riscv64, Jit::Record)] {
         assert_eq!(refused(saved(arch, jit, 0)), VmError::Translations);
     }
     assert_eq!(refused(saved(Arch::Riscv64, Jit::On, 1)), VmError::NoSuchBlob { found: 1, count: 1 });

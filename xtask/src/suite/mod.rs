@@ -100,7 +100,6 @@ struct Prepared {
 
 /// Where tests get their files, each when its turn comes: those of all of them are gigabytes.
 struct Workshop<'a> {
-    qemu: Qemu,
     kit: Kit<'a>,
     logs: PathBuf,
 }
@@ -109,8 +108,7 @@ impl<'a> Workshop<'a> {
     fn setup(paths: &'a Paths, firmware: &'a Firmware, jit: Option<Jit>) -> Result<Self> {
         let _lock = paths.lock()?;
         Ok(Self {
-            qemu: Qemu::setup(paths)?,
-            kit: Kit { paths, guests: Guests::new(paths), firmware, jit },
+            kit: Kit { paths, qemu: Qemu::setup(paths)?, guests: Guests::new(paths), firmware, jit },
             logs: paths.cache_dir("test-logs")?,
         })
     }
@@ -126,7 +124,7 @@ impl<'a> Workshop<'a> {
         fs::create_dir_all(&directory)?;
         let (mut machine, boot) = self.kit.prepare(test, &directory)?;
         machine.debug_port = test.debugged.then(free_port).transpose()?;
-        let command = self.qemu.command(&machine, &boot, Monitor::None)?;
+        let command = self.kit.qemu.command(&machine, &boot, Monitor::None)?;
         let log = self.logs.join(format!("{}.log", test.name));
         Ok(Prepared { command, debug_port: machine.debug_port, log, directory })
     }

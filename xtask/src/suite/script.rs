@@ -38,6 +38,8 @@ pub struct Test {
     pub images: Vec<(&'static str, Layout)>,
     /// Programs for Linux guests among its files, by name.
     pub tools: Vec<&'static str>,
+    /// What the file is that the manifest calls `translations`.
+    pub translations: Option<Translations>,
     /// Whether the second serial line leads to [`Dialogue::debugger`].
     pub debugged: bool,
     /// How many times as long as usually each step may take.
@@ -46,6 +48,17 @@ pub struct Test {
     pub steps: Vec<Step>,
     /// What to look at when the machine has stopped.
     pub inspection: Option<Inspection>,
+}
+
+/// Saved translations of a RISC-V guest's code.
+#[derive(Debug, Clone, Copy)]
+pub enum Translations {
+    /// Recorded of the manifest's guest, until its console shows this.
+    Recorded(&'static str),
+    /// None, and a bit is not what it was.
+    Damaged,
+    /// None, for another engine.
+    Foreign,
 }
 
 /// What the machine starts with.
@@ -147,6 +160,7 @@ impl Test {
             arguments: None,
             images: Vec::new(),
             tools: Vec::new(),
+            translations: None,
             debugged: false,
             slowness: 1,
             steps: Vec::new(),
@@ -176,6 +190,11 @@ impl Test {
     pub fn tool(mut self, name: &'static str) -> Self {
         self.tools.push(name);
         self
+    }
+
+    /// With saved translations in a file that the manifest calls `translations`.
+    pub fn translations(self, translations: Translations) -> Self {
+        Self { translations: Some(translations), ..self }
     }
 
     /// Lets a debugger have the VM called `vm`.

@@ -3,17 +3,19 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Result, bail};
 
 use super::{
-    script::{Damage, Devicetree, Subject, Test, TestGuest},
+    script::{Damage, Devicetree, Subject, Test, TestGuest, Translations},
     tool,
 };
 use polyvisor::vm::bundle::{Arch, Jit};
 
 use crate::{
+    aot::{self, Recorder},
     bundle::{self, BootFile, Contents, Guest, GuestBoot},
     disk,
     firmware::Firmware,
@@ -21,11 +23,15 @@ use crate::{
     manifest::{Environment, Hardware, Manifest},
     options::named,
     paths::Paths,
-    qemu::{Board, Boot, EntryLevel, Machine},
+    qemu::{Board, Boot, EntryLevel, Machine, Qemu},
 };
 
 /// What the bundle is called among a test's files.
 const BUNDLE: &str = "bundle";
+/// What saved translations are called there.
+const TRANSLATIONS: &str = "translations";
+/// How long recording them may take.
+const RECORDING: Duration = Duration::from_secs(300);
 /// Where a test that starts from reset puts its files in the RAM of `virt`, which begins at 1 GiB.
 const RAM: u64 = 0x4000_0000;
 const TRAMPOLINE: u64 = RAM + 0x20_0000;
@@ -38,6 +44,8 @@ pub const UBOOT_IMAGE: u64 = RAM + 0x1000_0000;
 pub struct Kit<'a> {
     /// Where things are.
     pub paths: &'a Paths,
+    /// What runs machines.
+    pub qemu: Qemu,
     /// What can be booted.
     pub guests: Guests<'a>,
     /// What is tested.
@@ -68,6 +76,10 @@ impl Kit<'_> {
             Subject::BuiltIn => polyvisor(None),
             Subject::Guest(guest) => polyvisor(Some(self.bundle(guest, directory)?)),
             Subject::Manifest(text) => {
+                if let Some(translations) = test.translations {
+                    let store = self.translations(translations, text, &machine, directory)?;
+                    fs::write(directory.join(TRANSLATIONS), store)?;
+                }
                 let manifest = self.manifest(text, machine.hardware(), directory)?;
                 machine.set_hardware(manifest.hardware);
                 polyvisor(Some(self.write(manifest.contents, directory)?))
@@ -119,6 +131,39 @@ impl Kit<'_> {
         let named = |name: &str| named(self.paths, &self.guests, name);
         let environment = Environment { folder, named: &named, fixed: Hardware::default(), usual: machine };
         Manifest::parse(text, "manifest", &environment)
+    }
+
+    /// The file of saved translations for the manifest `text`.
+    fn translations(
+        &self,
+        translations: Translations,
+        text: &str,
+        machine: &Machine,
+        directory: &Path,
+    ) -> Result<Vec<u8>> {
+        let mut empty = aot::empty_store(aot::engine(self.firmware)?)?;
+        match translations {
+            Translations::Foreign => aot::empty_store([7; 32]),
+            Translations::Damaged => {
+                let middle = empty.len() / 2;
+                empty[middle] ^= 0x10;
+                Ok(empty)
+            }
+            Translations::Recorded(until) => {
+                // The manifest names it.
+                fs::write(directory.join(TRANSLATIONS), empty)?;
+                let recorder = Recorder {
+                    paths: self.paths,
+                    qemu: &self.qemu,
+                    firmware: self.firmware,
+                    until,
+                    input: &[],
+                    patience: RECORDING,
+                };
+                let manifest = self.manifest(text, machine.hardware(), directory)?;
+                recorder.record(machine, manifest.contents)
+            }
+        }
     }
 
     fn bare(&self, guest: &TestGuest) -> Result<Boot> {

@@ -290,7 +290,8 @@ impl<'a> Encoded<'a> {
         };
         let branch = (branch != NONE).then_some(branch);
         // Behind the stub's call is the number of the way out.
-        let is_inside = branch.is_none_or(|branch| self.has_word(branch)) && self.has_word(stub.checked_add(1)?);
+        let is_inside =
+            branch.is_none_or(|branch| self.has_word(branch)) && self.has_word(stub.checked_add(1)?);
         is_inside.then_some(Exit { branch, stub, kind })
     }
 

@@ -87,7 +87,9 @@ fn code_that_changes_is_found_in_each_of_its_forms() {
 fn a_cpu_that_has_less_takes_none() {
     let (all, none) = (Features { lse: true, pmull: true }, Features::default());
     let store = record(&program(3, &[]), all);
-    assert!(Store::open(store, none).is_none() && Store::open(store, Features { lse: true, ..none }).is_none());
+    assert!(
+        Store::open(store, none).is_none() && Store::open(store, Features { lse: true, ..none }).is_none()
+    );
     let (sum, (translated, recalled), _) = run(&program(3, &[]), Saved::Store(store), none);
     assert!((sum, recalled) == (300, 0) && translated > 0);
     // One that has more does.

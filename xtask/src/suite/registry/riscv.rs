@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
 use super::{
-    super::script::{Dialogue, Subject, Test},
+    super::script::{Dialogue, Subject, Test, Translations},
     BANNER, LINUX_PROMPT, LINUX_READY, MONITOR, at,
 };
 use crate::qemu::Machine;
@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Test> {
         tests.extend([hello(gic), isa(gic, "off"), isa(gic, "on"), reset(gic), hostile(gic)]);
     }
     tests.extend([isa(3, "lockstep"), linux_in_lockstep()]);
+    tests.extend([saved_translations(), damaged_translations(), foreign_translations()]);
     tests.extend([u_boot(), linux(), opensbi(), newest(), demo(), virtio()]);
     tests.into_iter().map(Test::slow).collect()
 }
@@ -196,6 +197,58 @@ fn linux_in_lockstep() -> Test {
     })
     .line("poweroff")
     .off()
+}
+
+fn saved_translations() -> Test {
+    Test::new(
+        "riscv-aot-linux",
+        "a boot of Debian's riscv64 kernel with the translations of another one translates next to nothing",
+        alone(KERNEL, &format!("vcpus = 2\ntranslations = \"translations\"\n{APPEND}")),
+    )
+    .translations(Translations::Recorded(LINUX_PROMPT))
+    .expect(LINUX_PROMPT)
+    .talk(|dialogue| {
+        dialogue.detach()?;
+        let jit = &dialogue.ask("jit box")?["jit"];
+        let count = |key: &str| jit[key].as_u64().unwrap_or_default();
+        let (translated, recalled) = (count("blocks"), count("recalled_blocks"));
+        ensure!(count("stored_blocks") > 10_000 && recalled > 10_000, "`jit box` shows {jit}");
+        ensure!(
+            translated * 100 <= recalled,
+            "{translated} blocks were translated, and {recalled} were not: {jit}"
+        );
+        dialogue.attach("box")
+    })
+    .line("poweroff")
+    .off()
+}
+
+/// Translations that cannot be used: the guest does not care.
+fn unusable_translations(name: &str, proves: &str, translations: Translations, warning: &str) -> Test {
+    let settings = "bios = \"none\"\nmemory = \"64M\"\ntranslations = \"translations\"";
+    Test::new(name, proves, alone("riscv-hello", settings))
+        .translations(translations)
+        .expect(&format!("VM box: its saved translations are not used: {warning}"))
+        .expect(r"hello from RV64\w*C")
+        .off()
+}
+
+fn damaged_translations() -> Test {
+    unusable_translations(
+        "riscv-aot-damaged",
+        "saved translations with a flipped bit are found out, and their guest runs without them",
+        Translations::Damaged,
+        "they are corrupt: CRC-32 is 0x[0-9a-f]{8} instead of 0x[0-9a-f]{8}",
+    )
+}
+
+fn foreign_translations() -> Test {
+    unusable_translations(
+        "riscv-aot-foreign",
+        "saved translations of another engine are found out, and their guest runs without them",
+        Translations::Foreign,
+        r"they were made with the engine (07){8}\.\.\., and this one is [0-9a-f]{16}\.\.\.",
+    )
 }
 
 /// What the engine of `vm`, whose guest has been busy, tells of the code that it has executed most.
