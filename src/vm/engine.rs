@@ -7,6 +7,7 @@ use polyvisor_cell_abi::{self as abi, JitStatistics, Question, riscv};
 use super::bundle::Jit;
 use super::cell;
 use super::instance::Vm;
+use crate::mm::addr::Ipa;
 
 impl Vm {
     /// Has the engine fail on `vcpu`, now or when it runs next.
@@ -29,8 +30,12 @@ impl Vm {
 
     /// What the engine has recorded of its translations; `None` where it has not.
     pub fn recording(&self) -> Option<cell::Recording> {
-        let is_recorded = self.jit() == Jit::Record;
-        is_recorded.then(|| cell::recording(&self.memory().pin_private(), self.vcpus()))?
+        if self.jit() != Jit::Record {
+            return None;
+        }
+        let size = abi::PRIVATE_RECORDING;
+        let start = Ipa(abi::PRIVATE + cell::private_size(self.vcpus(), size) - size);
+        cell::recording(&self.memory().pin_private(), start, size)
     }
 
     /// Asks the engine on `vcpu`, which does not run; it answers when it is settled. Returns the question's number.

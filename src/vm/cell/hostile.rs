@@ -10,7 +10,9 @@ use polyvisor_cell_abi::{
     WriteLog, riscv,
 };
 
-use super::{Writes, answer, ask, debug, message, registers, request, set_lines, set_registers, statistics};
+use super::{
+    Writes, answer, ask, debug, message, recording, registers, request, set_lines, set_registers, statistics,
+};
 use crate::hostile::{Arena, Input};
 use crate::mm::addr::{Ipa, PAGE_SIZE};
 use crate::mm::guest_memory::GuestMemory;
@@ -73,6 +75,7 @@ fn serve(memory: &Arena, hart: usize, state: u64, input: &mut Input<'_>) -> Vec<
     match input.u8() % 10 {
         7 => {
             let _ = statistics(memory);
+            let _ = recording(memory, Ipa(PRIVATE + input.u64() % SIZE), input.u64() % (2 * SIZE));
             Vec::new()
         }
         8 => {

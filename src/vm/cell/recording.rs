@@ -2,9 +2,8 @@
 
 use alloc::vec::Vec;
 
-use polyvisor_cell_abi::{self as abi, RecordingHeader};
+use polyvisor_cell_abi::RecordingHeader;
 
-use super::private_size;
 use crate::mm::addr::{Ipa, PhysAddr};
 use crate::mm::guest_memory::{GuestMemory, GuestSlice};
 
@@ -21,10 +20,8 @@ pub struct Recording {
     pub pieces: Vec<(PhysAddr, u64)>,
 }
 
-/// The recording in the private memory of a cell of so many harts; `None` where there is none.
-pub fn recording(memory: &impl GuestMemory, harts: usize) -> Option<Recording> {
-    let size = abi::PRIVATE_RECORDING;
-    let start = Ipa(abi::PRIVATE + private_size(harts, size) - size);
+/// The recording in `size` bytes of a cell's private memory from `start` on; `None` where there is none.
+pub fn recording(memory: &impl GuestMemory, start: Ipa, size: u64) -> Option<Recording> {
     let mut head = [0; RecordingHeader::WORDS * size_of::<u32>()];
     memory.read(start, &mut head).ok()?;
     let (words, _) = head.as_chunks::<4>();

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use polyvisor_cell_abi::{CodePages, JitStatistics, Question, Report, WriteLog};
+use polyvisor_cell_abi::{CodePages, JitStatistics, Question, RecordingHeader, Report, WriteLog};
 use proptest::prelude::*;
 
 use super::*;
@@ -47,6 +47,27 @@ fn the_engine_reads_what_was_prepared() {
     assert_eq!((info.boot_mode, info.entry), (riscv::MACHINE, 0x8020_0000));
     assert_eq!(info.arguments, [0x8700_0000, 0x8800_0000]);
     assert_eq!(abi::Translation::from_bits(info.translation), Some(abi::Translation::LockStep));
+}
+
+#[test]
+fn a_recording_is_told_as_far_as_there_is_one() {
+    let memory = cell();
+    let (start, size) = (Ipa(abi::PRIVATE + PAGE_SIZE), PAGE_SIZE);
+    assert_eq!(recording(&memory, start, size), None);
+    let write = |words| {
+        let header = RecordingHeader { features: 1, words, blocks: 7, full: false };
+        let bytes: Vec<u8> = header.encode().iter().flat_map(|word| word.to_le_bytes()).collect();
+        memory.write(start, &bytes).unwrap();
+        header
+    };
+    let header = write(100);
+    let found = recording(&memory, start, size).unwrap();
+    let crc = crc32fast::hash(&memory.bytes(start, 400));
+    assert_eq!((found.header, found.bytes, found.crc), (header, 400, crc));
+    assert_eq!(found.pieces.iter().map(|(_, len)| len).sum::<u64>(), 400);
+    // An engine may say anything.
+    write(u32::MAX);
+    assert_eq!(recording(&memory, start, size).unwrap().bytes, size);
 }
 
 #[test]

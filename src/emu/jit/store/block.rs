@@ -73,7 +73,7 @@ fn try_encode(
     compiled: Option<&Compiled<'_>>,
 ) -> Option<()> {
     let count = |count: usize| u16::try_from(count).ok().filter(|&count| count != NONE);
-    let pieces = count(capture.pieces().count()).filter(|_| capture.is_consistent())?;
+    let pieces = count(capture.pieces().count()).filter(|&pieces| pieces != 0 && capture.is_consistent())?;
     let [words, exits, faults] = match compiled {
         Some(block) => [block.words.len(), block.exits.len(), block.faults.len()],
         None => [0; 3],

@@ -5,7 +5,7 @@ use alloc::{sync::Arc, vec, vec::Vec};
 use polyvisor_cell_abi::{RecordingHeader, StoreHeader, Unfit};
 use proptest::prelude::*;
 
-use super::board::{Board, END, RAM};
+use super::board::{Act, Board, END, RAM};
 use super::machine::{ENGINE, Jit, Options, Saved, checksum};
 use super::program::*;
 use crate::jit::compile::Features;
@@ -106,6 +106,25 @@ fn a_store_is_sealed_for_its_engine() {
     let expected = [8; 32];
     let other = StoreHeader::check(&bytes, &expected, 0, checksum);
     assert_eq!(other, Err(Unfit::Engine { found: ENGINE, expected }));
+}
+
+/// What is lifted while breakpoints are set, or have been, is another thing in another run.
+#[test]
+fn what_a_debugger_has_had_to_do_with_is_neither_recorded_nor_recalled() {
+    let debugged = |saved| {
+        let board = program(3, &[]);
+        board.debugger.set_breakpoint(FUNCTION);
+        *board.debugger.acts.lock().unwrap() = vec![Act::Clear];
+        let (sum, origins, jit) = run(&board, saved, Features::default());
+        assert_eq!((sum, board.debugger.stops.lock().unwrap().len()), (300, 1));
+        (origins, jit)
+    };
+    let (_, jit) = debugged(Saved::Record(1 << 12));
+    assert!(jit.counts().blocks > 0);
+    assert_eq!(Store::open(jit.store(), Features::default()).unwrap().blocks(), 0);
+    let store = record(&program(3, &[]), Features::default());
+    let ((translated, recalled), _) = debugged(Saved::Store(store));
+    assert!(translated > 0 && recalled == 0, "{translated} translated, {recalled} recalled");
 }
 
 #[test]
