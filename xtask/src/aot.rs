@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use polyvisor::vm::bundle::{Jit, WhenAllOff};
 use polyvisor_cell_abi::{EngineDigest, RecordingHeader};
@@ -180,8 +180,13 @@ impl Recorder<'_> {
         }
         dialogue.detach()?;
         dialogue.ask(&format!("pause {name}"))?;
-        dialogue.await_state(name, "paused")?;
-        Ok(serde_json::from_value(dialogue.ask(&format!("jit {name} recording"))?)?)
+        // It may take a moment until no vCPU is in its guest any more: till then this is refused.
+        let mut answer = Err(String::new());
+        dialogue.await_that("the recording is told", |dialogue| {
+            answer = dialogue.command(&format!("jit {name} recording"))?;
+            Ok(answer.is_ok())
+        })?;
+        Ok(serde_json::from_value(answer.map_err(|error| anyhow!(error))?)?)
     }
 }
 

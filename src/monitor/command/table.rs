@@ -190,7 +190,7 @@ pub static COMMANDS: &[Command] = &[
         more: "Of a VM of another instruction set. Top asks its engine for the N blocks that are executed most, block for \
                the one with the instruction at a virtual address: the guest's code, and what it was compiled to. Recording \
                says where in the machine's memory translations are that a paused VM has recorded.",
-        ..plain("jit", "how a RISC-V guest's code is executed", jit::jit)
+        ..plain("jit", "how RISC-V code is executed", jit::jit)
     },
     Command {
         arguments: "VM|off",

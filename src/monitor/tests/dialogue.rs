@@ -242,7 +242,8 @@ fn how_code_is_executed_is_shown_and_asked() {
     let expected = r#"{"address":"0xffffffff80001000","physical":"0x80201000","instructions":12,"code":240,"#;
     assert!(found.contains(expected), "{found}");
     session.machine.asked.take();
-    let recording = "recording:\nblocks:  70\n";
+    let recording = "blocks:  70\nbytes:   40000\ncrc32:   0x1234abcd\nfull:    yes\n\n\
+                     ADDRESS     BYTES\n0x40001000  30000\n0x50000000  10000\n";
     assert_eq!(session.command("jit db2 recording"), recording);
     for (command, error) in [
         ("jit web recording", "VM web does not record its translations"),
