@@ -6,6 +6,7 @@
 //! concurrently).
 
 use alloc::{vec, vec::Vec};
+use core::ops::RangeInclusive;
 
 use super::compile::float::Pending;
 use super::compile::{Compiled, ExitKind, Fault};
@@ -53,6 +54,8 @@ pub struct Block {
     pub instructions: u32,
     /// How often it was seen to be executed.
     pub samples: u32,
+    /// Which pieces of its page it is made of ([`pieces`]).
+    code: u64,
     /// Index of its first word, the checked entry.
     start: u32,
     /// How many words it has.
@@ -140,7 +143,9 @@ pub struct Cache<C> {
 }
 
 /// Bytes in a guest page.
-const PAGE: u64 = 4096;
+pub const PAGE: u64 = 4096;
+/// Bytes of which [`pieces`] has one bit.
+const PIECE: u64 = PAGE / 64;
 /// The fewest words that a block is expected to take on average.
 const AVERAGE_WORDS: usize = 96;
 
@@ -292,6 +297,7 @@ impl<C: CodeMemory> Cache<C> {
             key,
             instructions: compiled.guest_instructions,
             samples: 0,
+            code: compiled.code | pieces(key.physical, key.physical..=key.physical + MAX_LENGTH - 1),
             start: start as u32,
             words: count as u32,
             faults: first_fault,
@@ -323,6 +329,7 @@ impl<C: CodeMemory> Cache<C> {
                 exits: &[],
                 calls: &[],
                 guest_instructions: 0,
+                code: 0,
                 starts: &[],
                 main: 0,
                 uses_float: false,
@@ -346,15 +353,37 @@ impl<C: CodeMemory> Cache<C> {
         self.page(physical).and_then(|page| self.pages.get(page)).is_some_and(|&block| block != NONE)
     }
 
-    /// Forgets the blocks of the guest page of `physical`; each is passed to `gone`, with the address of its entry: whoever remembers that has to
-    /// forget it.
-    pub fn invalidate_page(&mut self, physical: u64, mut gone: impl FnMut(&Block, u64)) {
+    /// Forgets the blocks of the guest page of `physical`; each is passed to `gone`, with the address of its entry: whoever
+    /// remembers that has to forget it.
+    pub fn invalidate_page(&mut self, physical: u64, gone: impl FnMut(&Block, u64)) {
+        let first = physical & !(PAGE - 1);
+        self.invalidate(physical, first..=first | (PAGE - 1), gone);
+    }
+
+    /// Forgets those blocks of the guest page of `physical` that may be made of the code at the guest-physical addresses
+    /// `bytes`, and others near them.
+    pub fn invalidate(
+        &mut self,
+        physical: u64,
+        bytes: RangeInclusive<u64>,
+        mut gone: impl FnMut(&Block, u64),
+    ) {
         let Some(head) = self.page(physical).and_then(|page| self.pages.get_mut(page)) else { return };
+        let changed = pieces(physical, bytes);
         let mut at = core::mem::replace(head, NONE);
+        // Those that stay, in reverse order.
+        let mut kept = NONE;
         while let Some(block) = self.blocks.get(at as usize).copied() {
-            self.remove(at, &block);
-            gone(&block, self.memory.address(block.start as usize));
+            if block.code & changed != 0 {
+                self.remove(at, &block);
+                gone(&block, self.memory.address(block.start as usize));
+            } else if let Some(block) = self.blocks.get_mut(at as usize) {
+                block.next_on_page = core::mem::replace(&mut kept, at);
+            }
             at = block.next_on_page;
+        }
+        if let Some(head) = self.page(physical).and_then(|page| self.pages.get_mut(page)) {
+            *head = kept;
         }
     }
 
@@ -464,6 +493,17 @@ impl<C: CodeMemory> Cache<C> {
         self.patch(branch, block.start as usize + usize::from(!backward));
         self.counts.links += 1;
     }
+}
+
+/// Bytes that a guest's instruction has at most.
+pub const MAX_LENGTH: u64 = 4;
+
+/// Which pieces of the page of `page`, at whatever address that lies, contain one of `bytes`: a bit for each of 64.
+pub fn pieces(page: u64, bytes: RangeInclusive<u64>) -> u64 {
+    let page = page & !(PAGE - 1);
+    let first = bytes.start().saturating_sub(page) / PIECE;
+    let last = bytes.end().saturating_sub(page).min(PAGE - 1) / PIECE;
+    (first..=last).fold(0, |pieces, piece| pieces | 1 << piece)
 }
 
 /// `BL` from a word to another one (C6.2).

@@ -272,6 +272,7 @@ where
     fn interpret(&mut self, guest: &mut G, run: impl FnOnce(&mut Interpreter<G, M>, &mut G) -> Outcome) {
         self.save_float(guest);
         let before = guest.vars()[usize::from(G::INSTRET.0)];
+        self.shared.set_time(before);
         self.interpreted = run(&mut self.interpreter, guest);
         let retired = guest.vars()[usize::from(G::INSTRET.0)].wrapping_sub(before);
         let statistics = self.shared.statistics();
@@ -408,8 +409,8 @@ where
         let access = if store { Access::Store } else { Access::Load };
         let Ok(translation) = guest.translate(address, 1, access) else { return false };
         if store && self.shared.protection().is_protected(translation.address) {
-            let time = guest.vars()[words::FRAME + 18] & !DUE;
-            self.shared.written(translation.address, time);
+            // The interpreter says what it writes.
+            return false;
         }
         let ram = guest.physical().ram();
         self.interpreter.mapping().insert(guest.view(), address, &translation, ram)

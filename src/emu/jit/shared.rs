@@ -1,6 +1,7 @@
 //! What all harts of a machine share: the cache, and who may be in its code.
 
 use alloc::{collections::BTreeMap, vec::Vec};
+use core::ops::RangeInclusive;
 use core::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
@@ -9,9 +10,9 @@ use core::sync::atomic::{
 use polyvisor_cell_abi::{JitStatistics, MAX_HARTS};
 use spin::{mutex::SpinMutex, relax::RelaxStrategy};
 
-use super::cache::{BlockId, Cache, CodeMemory};
+use super::cache::{self, BlockId, Cache, CodeMemory, PAGE};
 use super::compile::{Compiled, Compiler};
-use super::heat::Heat;
+use super::heat::{Heat, Place};
 use super::tables::{Memory, SLOTS};
 use crate::interp::Key;
 use crate::ir::Block;
@@ -71,6 +72,8 @@ pub struct Shared<C, P, R> {
     generation: AtomicU64,
     /// Where jumps go of which the tables know nothing.
     miss: u64,
+    /// What was said last to be the time, in guest instructions of some hart.
+    time: AtomicU64,
     statistics: JitStatistics,
 }
 
@@ -102,6 +105,7 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
             recycling: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             miss,
+            time: AtomicU64::new(0),
             statistics: JitStatistics::default(),
         }
     }
@@ -252,14 +256,39 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         self.state.lock().slots.get(target, context)
     }
 
+    /// It is `time`: for those who write without knowing.
+    pub fn set_time(&self, time: u64) {
+        self.time.store(time, Relaxed);
+    }
+
     /// Writes `len` bytes of the guest's RAM at `address` by `write`: translations of what lies there are forgotten.
-    pub fn writing(&self, address: u64, len: u64, time: u64, write: &mut dyn FnMut()) {
+    pub fn writing(&self, address: u64, len: u64, write: &mut dyn FnMut()) {
         let mut state = self.state.lock();
         let last = address.saturating_add(len.max(1) - 1);
-        for page in [address, last] {
-            self.forget(&mut state, page, time);
+        self.store(&mut state, address, address..=last);
+        if address / PAGE != last / PAGE {
+            self.store(&mut state, last, address..=last);
         }
         write();
+    }
+
+    /// `bytes` are about to be written, as far as they are on the page of `address`.
+    fn store(&self, state: &mut State<C>, address: u64, bytes: RangeInclusive<u64>) {
+        if !self.protection.is_protected(address) {
+            return;
+        }
+        let time = self.time.load(Relaxed);
+        if !state.heat.watches(address) {
+            return self.forget(state, address, time);
+        }
+        let State { cache, slots, heat, .. } = state;
+        cache.invalidate(address, bytes, |block, entry| {
+            self.gone(slots, block, entry);
+            heat.add(Place::Block(block.key.physical), time);
+        });
+        if !cache.has_blocks_on(address) {
+            self.protection.unprotect(address);
+        }
     }
 
     /// The guest-physical page of `address` has been written, or is about to be.
@@ -272,16 +301,19 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
             return;
         }
         let State { cache, slots, heat, .. } = state;
-        heat.add(address, time);
+        heat.add(Place::Page(address), time);
         count(&self.statistics.invalidated_pages);
-        cache.invalidate_page(address, |block, entry| {
-            let Key { pc, context, .. } = block.key;
-            let slot = slots.get(pc, context);
-            for tables in &self.tables {
-                tables.forget(pc, slot, entry, self.miss);
-            }
-        });
+        cache.invalidate_page(address, |block, entry| self.gone(slots, block, entry));
         self.protection.unprotect(address);
+    }
+
+    /// No table leads to this block any more.
+    fn gone(&self, slots: &Slots, block: &cache::Block, entry: u64) {
+        let Key { pc, context, .. } = block.key;
+        let slot = slots.get(pc, context);
+        for tables in &self.tables {
+            tables.forget(pc, slot, entry, self.miss);
+        }
     }
 
     /// All guest RAM may have been written.
