@@ -14,6 +14,7 @@ use super::cache::{self, BlockId, Cache, CodeMemory, PAGE};
 use super::compile::{Compiled, Compiler};
 use super::heat::{Heat, Place};
 use super::tables::{Memory, SLOTS};
+use super::trace::{Source, may_straddle};
 use crate::interp::Key;
 use crate::ir::Block;
 
@@ -161,17 +162,17 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         }
     }
 
-    /// Compiles `parts` once more, of which the block of `key` was made, to learn what the cache does not keep. `look` gets
+    /// Compiles `parts` once more, of which the block at a source was made, to learn what the cache does not keep. `look` gets
     /// what comes of it, if that is what the block is. `None`: there is no such block.
     pub fn recompile<T>(
         &self,
-        key: Key,
+        Source { key, second, .. }: Source,
         parts: &[Block],
         look: impl FnOnce(&Cache<C>, BlockId, Option<Compiled<'_>>) -> T,
     ) -> Option<T> {
         let mut state = self.state.lock();
         let State { cache, compiler, slots, .. } = &mut *state;
-        let id = cache.find(key)?;
+        let id = cache.find_at(key, second)?;
         let block = cache.block(id)?;
         let compiled = compiler.compile(parts, &mut |target| slots.get(target, key.context));
         let same = compiled.filter(|compiled| {
@@ -224,28 +225,38 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         self.recycling.store(false, SeqCst);
     }
 
-    /// Translates what `lift` collects for `key`, if its page may be translated at `time`.
-    pub fn translate<'a>(&self, key: Key, time: u64, lift: impl FnOnce() -> &'a [Block]) -> Translated {
+    /// Translates what `lift` collects at `source`, if that may be translated at `time`.
+    pub fn translate<'a>(&self, source: Source, time: u64, lift: impl FnOnce() -> &'a [Block]) -> Translated {
+        let Source { key, second, .. } = source;
         let mut state = self.state.lock();
         let State { cache, compiler, slots, heat } = &mut *state;
         // Another hart may have been faster.
-        if let Some(block) = cache.find(key) {
+        if let Some(block) = cache.find_at(key, second) {
             return Translated::Block(block);
         }
         if heat.is_hot(key.physical, time) {
             return Translated::No;
         }
         self.protection.protect(key.physical);
+        if let Some(second) = second {
+            self.protection.protect(second);
+        }
         // Only now is the code what it will be.
         let parts = lift();
         let compiled = compiler.compile(parts, &mut |target| slots.get_or_assign(target, key.context));
-        let Some(compiled) = compiled else {
-            return cache.insert_untranslated(key).map_or(Translated::Full, Translated::Block);
+        let inserted = match &compiled {
+            Some(compiled) => cache.insert(key, compiled).or_else(|| {
+                // What does not fit into an empty cache never does.
+                if cache.is_empty() { cache.insert_untranslated(key) } else { None }
+            }),
+            // Its second half may come later.
+            None if may_straddle(key.pc) && parts.is_empty() => return Translated::No,
+            None => cache.insert_untranslated(key),
         };
-        let inserted = cache.insert(key, &compiled).or_else(|| {
-            // What does not fit into an empty cache never does.
-            if cache.is_empty() { cache.insert_untranslated(key) } else { None }
-        });
+        let goes_on = parts.first().is_some_and(|part| key.pc % PAGE + u64::from(part.len) > PAGE);
+        if let (Some(block), Some(second)) = (inserted, second.filter(|_| goes_on)) {
+            cache.straddle(block, second);
+        }
         let translated = inserted.map_or(Translated::Full, Translated::Block);
         self.publish(cache);
         translated

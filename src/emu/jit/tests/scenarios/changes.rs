@@ -41,7 +41,7 @@ fn a_loop_changes_itself() {
 
 #[test]
 fn code_on_another_page_is_changed() {
-    for address in [RAM + 0x2000, RAM + 0x2ffc] {
+    for address in [RAM + 0x2000, RAM + 0x2ffc, RAM + 0x2ffe] {
         let program = patching(Some(address), 40, 50);
         let (hart, _, jit) = check(|| board(&program));
         assert_eq!(x(&hart, A0), sum(40, 50));
