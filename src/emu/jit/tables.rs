@@ -112,10 +112,12 @@ struct Table {
 /// How many filled words a table remembers. When there are more, it is cleared: that bounds what clearing costs.
 const FILLED: usize = 4 * 4096;
 
-/// How many bits the filter of pages has. A kernel's code has thousands of pages, and fences of its data's are frequent.
+/// How many bits the filter of pages has, a power of two, and how many of them stand for a page. A kernel's code has thousands of
+/// pages, fences of its data's are frequent, and one that is taken for a page of code costs all that the table leads to.
 const PAGES: usize = 1 << 15;
+const BITS: usize = 3;
 
-/// A filter of pages: two whose numbers are equal modulo its size are one to it.
+/// A filter of pages (Bloom, Space/Time Trade-offs in Hash Coding with Allowable Errors).
 #[derive(Debug, Clone)]
 struct Pages(Box<[u64; PAGES / 64]>);
 
@@ -124,19 +126,23 @@ impl Pages {
         Self(boxed::filled(0))
     }
 
-    const fn place(address: u64) -> (usize, u64) {
-        let page = (address >> 12) as usize % PAGES;
-        (page / 64, 1 << (page % 64))
+    /// The words and bits that stand for a page.
+    fn places(address: u64) -> impl Iterator<Item = (usize, u64)> {
+        // 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming 6.4).
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let hash = (address >> 12).wrapping_mul(FACTOR);
+        (1..=BITS as u32).map(move |part| {
+            let bit = (hash >> (u64::BITS - part * PAGES.trailing_zeros())) as usize % PAGES;
+            (bit / 64, 1 << (bit % 64))
+        })
     }
 
     fn add(&mut self, address: u64) {
-        let (word, bit) = Self::place(address);
-        self.0[word] |= bit;
+        Self::places(address).for_each(|(word, bit)| self.0[word] |= bit);
     }
 
     fn may_contain(&self, address: u64) -> bool {
-        let (word, bit) = Self::place(address);
-        self.0[word] & bit != 0
+        Self::places(address).all(|(word, bit)| self.0[word] & bit != 0)
     }
 }
 
