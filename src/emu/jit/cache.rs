@@ -5,7 +5,8 @@
 //! change it while others execute its code: only `B` instructions are patched (DDI 0487 B2.2.5 lets that happen
 //! concurrently).
 
-use alloc::{vec, vec::Vec};
+use alloc::{collections::BTreeMap, vec, vec::Vec};
+use core::ops::RangeInclusive;
 
 use super::compile::float::Pending;
 use super::compile::{Compiled, ExitKind, Fault};
@@ -53,6 +54,10 @@ pub struct Block {
     pub instructions: u32,
     /// How often it was seen to be executed.
     pub samples: u32,
+    /// Which pieces of its page it is made of ([`pieces`]).
+    code: u64,
+    /// The guest-physical page that its first instruction goes on on, if that lies on two.
+    pub second: Option<u64>,
     /// Index of its first word, the checked entry.
     start: u32,
     /// How many words it has.
@@ -137,12 +142,16 @@ pub struct Cache<C> {
     /// Guest RAM: number of the first page, and for each page its first block.
     first_page: u64,
     pages: Vec<u32>,
+    /// Blocks by their second page; some are not valid any more.
+    straddling: BTreeMap<u64, Vec<u32>>,
     generation: u64,
     counts: Counts,
 }
 
 /// Bytes in a guest page.
-const PAGE: u64 = 4096;
+pub const PAGE: u64 = 4096;
+/// Bytes of which [`pieces`] has one bit.
+const PIECE: u64 = PAGE / 64;
 /// The fewest words that a block is expected to take on average.
 const AVERAGE_WORDS: usize = 96;
 
@@ -162,6 +171,7 @@ impl<C: CodeMemory> Cache<C> {
             heads: vec![NONE; most.next_power_of_two() / 2],
             first_page: ram.start / PAGE,
             pages: vec![NONE; pages],
+            straddling: BTreeMap::new(),
             generation: 0,
             counts: Counts::default(),
             memory,
@@ -198,11 +208,16 @@ impl<C: CodeMemory> Cache<C> {
         key.hash() as usize & (self.heads.len() - 1)
     }
 
-    /// The block of a key.
+    /// The block of a key that lies on one page.
     pub fn find(&self, key: Key) -> Option<BlockId> {
+        self.find_at(key, None)
+    }
+
+    /// The block of a key, where the next page is that of the guest-physical address `second`, if it goes on there.
+    pub fn find_at(&self, key: Key, second: Option<u64>) -> Option<BlockId> {
         let mut at = self.heads.get(self.slot(&key)).copied().unwrap_or(NONE);
         while let Some(block) = self.blocks.get(at as usize) {
-            if block.key == key {
+            if block.key == key && (block.second.is_none() || block.second == second) {
                 return Some(BlockId(at));
             }
             at = block.next;
@@ -262,6 +277,7 @@ impl<C: CodeMemory> Cache<C> {
         self.faults.clear();
         self.heads.fill(NONE);
         self.pages.fill(NONE);
+        self.straddling.clear();
         self.generation += 1;
         self.counts.recycled += 1;
     }
@@ -300,6 +316,8 @@ impl<C: CodeMemory> Cache<C> {
             key,
             instructions: compiled.guest_instructions,
             samples: 0,
+            code: compiled.code | pieces(key.physical, key.physical..=key.physical + MAX_LENGTH - 1),
+            second: None,
             start: start as u32,
             words: count as u32,
             faults: first_fault,
@@ -332,6 +350,7 @@ impl<C: CodeMemory> Cache<C> {
                 exits: &[],
                 calls: &[],
                 guest_instructions: 0,
+                code: 0,
                 starts: &[],
                 main: 0,
                 uses_float: false,
@@ -339,10 +358,19 @@ impl<C: CodeMemory> Cache<C> {
         )
     }
 
-    /// The guest-physical addresses of pages that have blocks.
+    /// The first instruction of a block goes on on the page of the guest-physical address `second`.
+    pub fn straddle(&mut self, id: BlockId, second: u64) {
+        let Some(block) = self.blocks.get_mut(id.0 as usize) else { return };
+        let second = second & !(PAGE - 1);
+        block.second = Some(second);
+        self.straddling.entry(second).or_default().push(id.0);
+    }
+
+    /// The guest-physical addresses of pages that have blocks. One may be there twice.
     pub fn pages_with_blocks(&self) -> impl Iterator<Item = u64> + '_ {
         let pages = self.pages.iter().zip(self.first_page..);
-        pages.filter(|(block, _)| **block != NONE).map(|(_, page)| page * PAGE)
+        let first = pages.filter(|(block, _)| **block != NONE).map(|(_, page)| page * PAGE);
+        first.chain(self.straddling.keys().copied())
     }
 
     fn page(&self, physical: u64) -> Option<usize> {
@@ -353,22 +381,51 @@ impl<C: CodeMemory> Cache<C> {
     /// Whether there are blocks of the guest page of this address.
     pub fn has_blocks_on(&self, physical: u64) -> bool {
         self.page(physical).and_then(|page| self.pages.get(page)).is_some_and(|&block| block != NONE)
+            || self.straddling.contains_key(&(physical & !(PAGE - 1)))
     }
 
-    /// Forgets the blocks of the guest page of `physical`; each is passed to `gone`, with the address of its entry: whoever remembers that has to
-    /// forget it.
-    pub fn invalidate_page(&mut self, physical: u64, mut gone: impl FnMut(&Block, u64)) {
+    /// Forgets the blocks of the guest page of `physical`; each is passed to `gone`, with the address of its entry: whoever
+    /// remembers that has to forget it.
+    pub fn invalidate_page(&mut self, physical: u64, gone: impl FnMut(&Block, u64)) {
+        let first = physical & !(PAGE - 1);
+        self.invalidate(physical, first..=first | (PAGE - 1), gone);
+    }
+
+    /// Forgets those blocks of the guest page of `physical` that may be made of the code at the guest-physical addresses
+    /// `bytes`, and others near them.
+    pub fn invalidate(
+        &mut self,
+        physical: u64,
+        bytes: RangeInclusive<u64>,
+        mut gone: impl FnMut(&Block, u64),
+    ) {
         let Some(head) = self.page(physical).and_then(|page| self.pages.get_mut(page)) else { return };
+        let changed = pieces(physical, bytes);
         let mut at = core::mem::replace(head, NONE);
+        // Those that stay, in reverse order.
+        let mut kept = NONE;
         while let Some(block) = self.blocks.get(at as usize).copied() {
-            self.remove(at, &block);
-            gone(&block, self.memory.address(block.start as usize));
+            if !block.valid || block.code & changed != 0 {
+                self.remove(at, &mut gone);
+            } else if let Some(block) = self.blocks.get_mut(at as usize) {
+                block.next_on_page = core::mem::replace(&mut kept, at);
+            }
             at = block.next_on_page;
+        }
+        if let Some(head) = self.page(physical).and_then(|page| self.pages.get_mut(page)) {
+            *head = kept;
+        }
+        // What goes on here lies in the first piece.
+        if changed & 1 != 0
+            && let Some(straddling) = self.straddling.remove(&(physical & !(PAGE - 1)))
+        {
+            straddling.into_iter().for_each(|block| self.remove(block, &mut gone));
         }
     }
 
-    /// Makes a block impossible to find, and to enter by links.
-    fn remove(&mut self, id: u32, block: &Block) {
+    /// Makes a block impossible to find, and to enter by links, and passes it to `gone`, unless it is no more already.
+    fn remove(&mut self, id: u32, gone: &mut impl FnMut(&Block, u64)) {
+        let Some(block) = self.blocks.get(id as usize).copied().filter(|block| block.valid) else { return };
         let slot = self.slot(&block.key);
         let mut link = self.heads.get_mut(slot);
         while let Some(at) = link {
@@ -391,6 +448,7 @@ impl<C: CodeMemory> Cache<C> {
             block.incoming = NONE;
         }
         self.counts.invalidated += 1;
+        gone(&block, self.memory.address(block.start as usize));
     }
 
     fn patch(&mut self, branch: usize, target: usize) {
@@ -473,6 +531,17 @@ impl<C: CodeMemory> Cache<C> {
         self.patch(branch, block.start as usize + usize::from(!backward));
         self.counts.links += 1;
     }
+}
+
+/// Bytes that a guest's instruction has at most.
+pub const MAX_LENGTH: u64 = 4;
+
+/// Which pieces of the page of `page`, at whatever address that lies, contain one of `bytes`: a bit for each of 64.
+pub fn pieces(page: u64, bytes: RangeInclusive<u64>) -> u64 {
+    let page = page & !(PAGE - 1);
+    let first = bytes.start().saturating_sub(page) / PIECE;
+    let last = bytes.end().saturating_sub(page).min(PAGE - 1) / PIECE;
+    (first..=last).fold(0, |pieces, piece| pieces | 1 << piece)
 }
 
 /// `BL` from a word to another one (C6.2).

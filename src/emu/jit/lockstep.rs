@@ -8,6 +8,7 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
+use super::trace::Source;
 use crate::interp::Guest;
 use crate::ir::{Block, Condition, Inst, Terminator, Value, Var, eval};
 use crate::memory::{Access, Physical, Size};
@@ -57,8 +58,8 @@ pub enum Place {
 /// Why an evaluation ends.
 struct End;
 
-/// Evaluates up to `max` instructions from the program counter on, which are those of the page at `physical`.
-pub fn predict<G: Guest>(guest: &mut G, context: u32, physical: u64, max: usize) -> Prediction {
+/// Evaluates up to `max` instructions of `source` from the program counter on.
+pub fn predict<G: Guest>(guest: &mut G, source: Source, max: usize) -> Prediction {
     let before = *guest.vars();
     let retired = before[usize::from(G::INSTRET.0)];
     let mut evaluation =
@@ -73,7 +74,7 @@ pub fn predict<G: Guest>(guest: &mut G, context: u32, physical: u64, max: usize)
             break;
         }
         let kept = (evaluation.stores.len(), *evaluation.vars());
-        let Some(block) = evaluation.lift(context, pc, physical) else { break };
+        let Some(block) = evaluation.lift(source, pc) else { break };
         if evaluation.block(&block).is_err() {
             evaluation.stores.truncate(kept.0);
             *evaluation.vars() = kept.1;
@@ -151,11 +152,9 @@ impl<G: Guest> Evaluation<'_, G> {
         }
     }
 
-    fn lift(&mut self, context: u32, pc: u64, physical: u64) -> Option<Block> {
-        let block = self.guest.lift_in(context, pc, 1, Block::default(), &mut |guest, address| {
-            let on_page = (address ^ pc) & !(PAGE - 1) == 0;
-            let code = guest.physical().ram().read::<u16>(physical & !(PAGE - 1) | address & (PAGE - 1));
-            code.filter(|_| on_page).ok_or_else(|| guest.access_fault(address, Access::Fetch))
+    fn lift(&mut self, source: Source, pc: u64) -> Option<Block> {
+        let block = self.guest.lift_in(source.key.context, pc, 1, Block::default(), &mut |guest, address| {
+            source.code(address).ok_or_else(|| guest.access_fault(address, Access::Fetch))
         });
         block.ok()
     }

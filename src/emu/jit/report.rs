@@ -13,7 +13,7 @@ use spin::relax::RelaxStrategy;
 use super::cache::{BlockId, Cache, CodeMemory, ExitId};
 use super::compile::{Compiled, ExitKind, Layout};
 use super::shared::{Protection, Shared};
-use super::trace::{self, Collector};
+use super::trace::{Collector, Source};
 use crate::interp::Key;
 use crate::ir::Block;
 use crate::memory::Ram;
@@ -115,31 +115,34 @@ fn block<I: Isa, C: CodeMemory, P: Protection, R: RelaxStrategy>(
     let on_page: Vec<_> = shared.with(|cache| {
         let blocks = cache.blocks().filter(|block| block.instructions != 0);
         let blocks = blocks.filter(|block| (block.key.pc ^ address) & PAGE == 0);
-        let of = |block: &super::cache::Block| (block.key, block.instructions as usize, block.samples);
+        let of = |block: &super::cache::Block| {
+            let source = Source { ram, key: block.key, second: block.second };
+            (source, block.instructions as usize, block.samples)
+        };
         blocks.map(of).take(MAX_SEARCHED).collect()
     });
     let mut found: Vec<_> = on_page
         .into_iter()
-        .map(|(key, instructions, samples)| (key, instructions, samples, trace_of::<I>(ram, key)))
+        .map(|(source, instructions, samples)| (source, instructions, samples, trace_of::<I>(source)))
         .filter(|(_, instructions, _, parts)| guests(parts).take(*instructions).any(|pc| pc == address))
         .collect();
-    found.sort_by_key(|(key, _, samples, _)| Reverse((key.pc == address, *samples)));
-    let Some(((key, _, _, parts), others)) = found.split_first() else {
+    found.sort_by_key(|(source, _, samples, _)| Reverse((source.key.pc == address, *samples)));
+    let Some(((source, _, _, parts), others)) = found.split_first() else {
         return writeln!(out, "no translated code has the instruction at {address:#x}");
     };
-    let listed = shared.recompile(*key, parts, |cache, id, compiled| {
-        let listing = Listing::<I, C> { cache, id, ram, key: *key, isa: core::marker::PhantomData };
+    let listed = shared.recompile(*source, parts, |cache, id, compiled| {
+        let listing = Listing::<I, C> { cache, id, source: *source, isa: core::marker::PhantomData };
         listing.write(out, parts, compiled.as_ref())
     });
     listed.unwrap_or_else(|| writeln!(out, "the code at {address:#x} has just changed"))?;
-    others.iter().take(MAX_OTHERS).try_for_each(|(key, _, samples, _)| {
+    others.iter().take(MAX_OTHERS).try_for_each(|(Source { key, .. }, _, samples, _)| {
         writeln!(out, "also in the block at {:#x}, context {:#x}, {samples} samples", key.pc, key.context)
     })
 }
 
-/// What the block of `key` was made of.
-fn trace_of<I: Isa>(ram: Ram, key: Key) -> Vec<Block> {
-    let code = &mut |address| trace::code(ram, key, address);
+/// What a block was made of.
+fn trace_of<I: Isa>(source: Source) -> Vec<Block> {
+    let (key, code) = (source.key, &mut |address| source.code(address));
     let mut collector = Collector::new(I::layout().floats.clone());
     collector.collect(key.pc, |pc, max, _| I::lift(key.context, pc, max, code)).to_vec()
 }
@@ -155,8 +158,7 @@ fn guests(parts: &[Block]) -> impl Iterator<Item = u64> + '_ {
 struct Listing<'a, I, C> {
     cache: &'a Cache<C>,
     id: BlockId,
-    ram: Ram,
-    key: Key,
+    source: Source,
     isa: core::marker::PhantomData<I>,
 }
 
@@ -164,7 +166,7 @@ impl<I: Isa, C: CodeMemory> Listing<'_, I, C> {
     /// All of it: each instruction of the guest, behind it the words of the CPU that are its own.
     fn write(&self, out: &mut Text, parts: &[Block], compiled: Option<&Compiled<'_>>) -> fmt::Result {
         let Some(block) = self.cache.block(self.id) else { return Ok(()) };
-        let (Key { pc, physical, context }, words) = (self.key, block.words() as usize);
+        let (Key { pc, physical, context }, words) = (self.source.key, block.words() as usize);
         writeln!(out, "block {pc:#x}, physical {physical:#x}, context {context:#x}")?;
         writeln!(
             out,
@@ -209,7 +211,7 @@ impl<I: Isa, C: CodeMemory> Listing<'_, I, C> {
 
     fn guest(&self, out: &mut Text, pc: u64) -> fmt::Result {
         write!(out, "{pc:#x}: ")?;
-        I::write(out, pc, &mut |address| trace::code(self.ram, self.key, address))?;
+        I::write(out, pc, &mut |address| self.source.code(address))?;
         out.write_char('\n')
     }
 

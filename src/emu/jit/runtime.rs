@@ -16,10 +16,10 @@ use super::lockstep::{self, Mismatch};
 use super::shared::{Protection, Shared, Translated, count};
 use super::store::Capture;
 use super::tables::{Memory, SHARED, TableKey, Tables};
-use super::trace::Collector;
-use super::{trace, words};
+use super::trace::{Collector, Source, may_straddle};
+use super::words;
 use crate::float::Rounding;
-use crate::interp::{Attention, Guest, Interpreter, Key, Mapping, Outcome};
+use crate::interp::{Attention, Guest, Interpreter, Key, Mapping, Outcome, Place};
 use crate::ir::Block;
 use crate::memory::{Access, Physical};
 
@@ -227,12 +227,14 @@ where
             return Next::Instruction;
         }
         let key = Key { physical: place.physical, pc, context: guest.translation_context() };
-        let space = if place.global { SHARED } else { guest.code_space() };
+        let second = self.second(guest, pc);
+        let global = place.global && second.is_none_or(|(_, second)| second.global);
+        let space = if global { SHARED } else { guest.code_space() };
         let table = TableKey { context: key.context, space };
         let (tables, shared, hart) = (&mut self.tables, &self.shared, self.hart);
         // What leads to a block is changed while it cannot become invalid.
         let found = shared.with(|cache| {
-            let block = cache.find(key)?;
+            let block = cache.find_at(key, second.map(|(_, second)| second.physical))?;
             let (entry, instructions) = (cache.entry(block), cache.block(block)?.instructions);
             let compare = lockstep && cache.compare(block);
             // What is to be compared comes by here, and leads nowhere but here.
@@ -248,6 +250,9 @@ where
                 && let Some(memory) = shared.tables(hart)
             {
                 let address = connect_tables(tables, memory, table, (pc, place.level), entry, connect);
+                if let Some((address, second)) = second {
+                    tables.depend((address, second.level));
+                }
                 guest.vars()[words::TABLE] = address;
             }
             Some((entry, instructions, compare))
@@ -264,6 +269,19 @@ where
         }
     }
 
+    /// The next page of the guest's, and where it lies, if the instruction at `pc` may go on there.
+    fn second(&mut self, guest: &mut G, pc: u64) -> Option<(u64, Place)> {
+        let next = pc.wrapping_add(2);
+        let place = if may_straddle(pc) { self.interpreter.fetch_place(guest, next).ok() } else { None };
+        place.filter(|place| place.whole_page).map(|place| (next, place))
+    }
+
+    /// Where the code of the block of `key` lies.
+    fn source(&mut self, guest: &mut G, key: Key) -> Source {
+        let second = self.second(guest, key.pc).map(|(_, second)| second.physical);
+        Source { ram: guest.physical().ram(), key, second }
+    }
+
     fn interpret_one(&mut self, guest: &mut G) {
         self.interpreted = Outcome::Left;
         self.save_float(guest);
@@ -273,6 +291,7 @@ where
     fn interpret(&mut self, guest: &mut G, run: impl FnOnce(&mut Interpreter<G, M>, &mut G) -> Outcome) {
         self.save_float(guest);
         let before = guest.vars()[usize::from(G::INSTRET.0)];
+        self.shared.set_time(before);
         self.interpreted = run(&mut self.interpreter, guest);
         let retired = guest.vars()[usize::from(G::INSTRET.0)].wrapping_sub(before);
         let statistics = self.shared.statistics();
@@ -289,10 +308,12 @@ where
         let translated = match recalled {
             Some(recalled) => recalled,
             None if before == Outcome::Hot || self.shared.records() && lasting => {
-                let (shared, collector) = (&self.shared, &mut self.collector);
                 let started = self.cpu.now();
-                let translated = shared
-                    .translate(key, time, lasting, |capture| Self::lift(guest, key, collector, capture));
+                let source = self.source(guest, key);
+                let (shared, collector) = (&self.shared, &mut self.collector);
+                let translated = shared.translate(source, time, lasting, |capture| {
+                    Self::lift(guest, source, collector, capture)
+                });
                 shared.statistics().ticks.fetch_add(self.cpu.now().wrapping_sub(started), Relaxed);
                 translated
             }
@@ -308,17 +329,16 @@ where
         }
     }
 
-    /// The trace from `key` on.
+    /// The trace at `source`.
     fn lift<'a>(
         guest: &mut G,
-        key: Key,
+        source: Source,
         collector: &'a mut Collector,
         mut capture: Option<&mut Capture>,
     ) -> &'a [Block] {
-        let ram = guest.physical().ram();
-        collector.collect(key.pc, |pc, max, buffer| {
-            let block = guest.lift_in(key.context, pc, max, buffer, &mut |guest, address| {
-                let code = trace::code(ram, key, address);
+        collector.collect(source.key.pc, |pc, max, buffer| {
+            let block = guest.lift_in(source.key.context, pc, max, buffer, &mut |guest, address| {
+                let code = source.code(address);
                 if let (Some(capture), Some(code)) = (&mut capture, code) {
                     capture.note(address, code);
                 }
@@ -333,7 +353,8 @@ where
     fn execute(&mut self, guest: &mut G, key: Key, mut entry: u64, expected: Option<usize>) -> bool {
         let prediction = expected.map(|instructions| {
             self.show_float(guest);
-            let prediction = lockstep::predict(guest, key.context, key.physical, instructions);
+            let source = self.source(guest, key);
+            let prediction = lockstep::predict(guest, source, instructions);
             // One pass: in front of its own head, the trace sees that the hart is due.
             guest.vars()[usize::from(G::INSTRET.0)] |= DUE;
             entry += BEHIND_CHECK;
@@ -436,8 +457,8 @@ where
         let access = if store { Access::Store } else { Access::Load };
         let Ok(translation) = guest.translate(address, 1, access) else { return false };
         if store && self.shared.protection().is_protected(translation.address) {
-            let time = guest.vars()[words::FRAME + 18] & !DUE;
-            self.shared.written(translation.address, time);
+            // The interpreter says what it writes.
+            return false;
         }
         let ram = guest.physical().ram();
         self.interpreter.mapping().insert(guest.view(), address, &translation, ram)

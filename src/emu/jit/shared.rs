@@ -1,6 +1,7 @@
 //! What all harts of a machine share: the cache, and who may be in its code.
 
 use alloc::{collections::BTreeMap, vec::Vec};
+use core::ops::RangeInclusive;
 use core::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
@@ -9,11 +10,12 @@ use core::sync::atomic::{
 use polyvisor_cell_abi::{JitStatistics, MAX_HARTS};
 use spin::{mutex::SpinMutex, relax::RelaxStrategy};
 
-use super::cache::{BlockId, Cache, CodeMemory};
+use super::cache::{self, BlockId, Cache, CodeMemory, PAGE};
 use super::compile::{Compiled, Compiler};
-use super::heat::Heat;
+use super::heat::{Heat, Place};
 use super::store::{Buffers, Capture, Recording, Store, Stored};
 use super::tables::{Memory, SLOTS};
+use super::trace::{Source, may_straddle};
 use crate::interp::Key;
 use crate::ir::Block;
 use crate::memory::Ram;
@@ -93,6 +95,8 @@ pub struct Shared<C, P, R> {
     generation: AtomicU64,
     /// Where jumps go of which the tables know nothing.
     miss: u64,
+    /// What was said last to be the time, in guest instructions of some hart.
+    time: AtomicU64,
     statistics: JitStatistics,
 }
 
@@ -134,6 +138,7 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
             recycling: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             miss,
+            time: AtomicU64::new(0),
             statistics: JitStatistics::default(),
         }
     }
@@ -225,17 +230,17 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         }
     }
 
-    /// Compiles `parts` once more, of which the block of `key` was made, to learn what the cache does not keep. `look` gets
+    /// Compiles `parts` once more, of which the block at a source was made, to learn what the cache does not keep. `look` gets
     /// what comes of it, if that is what the block is. `None`: there is no such block.
     pub fn recompile<T>(
         &self,
-        key: Key,
+        Source { key, second, .. }: Source,
         parts: &[Block],
         look: impl FnOnce(&Cache<C>, BlockId, Option<Compiled<'_>>) -> T,
     ) -> Option<T> {
         let mut state = self.state.lock();
         let State { cache, compiler, slots, .. } = &mut *state;
-        let id = cache.find(key)?;
+        let id = cache.find_at(key, second)?;
         let block = cache.block(id)?;
         let compiled = compiler.compile(parts, &mut |target| slots.get(target, key.context));
         let same = compiled.filter(|compiled| {
@@ -290,25 +295,29 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         self.recycling.store(false, SeqCst);
     }
 
-    /// Translates what `lift` collects for `key`, if its page may be translated at `time`. `lift` notes the code that it reads,
-    /// if that is to be recorded: not unless the context is a `lasting` one.
+    /// Translates what `lift` collects at `source`, if that may be translated at `time`. `lift` notes the code that it reads,
+    /// if that is to be recorded: not unless the context is a `lasting` one, and the code lies on one page.
     pub fn translate<'a>(
         &self,
-        key: Key,
+        source: Source,
         time: u64,
         lasting: bool,
         lift: impl FnOnce(Option<&mut Capture>) -> &'a [Block],
     ) -> Translated {
+        let Source { key, second, .. } = source;
         let mut state = self.state.lock();
         let State { cache, compiler, slots, heat, recording, .. } = &mut *state;
         // Another hart may have been faster.
-        if let Some(block) = cache.find(key) {
+        if let Some(block) = cache.find_at(key, second) {
             return Translated::Block(block);
         }
         if heat.is_hot(key.physical, time) {
             return Translated::No;
         }
         self.protection.protect(key.physical);
+        if let Some(second) = second {
+            self.protection.protect(second);
+        }
         // Only now is the code what it will be.
         let parts = lift(recording.as_mut().map(Recording::capture));
         let limit = if recording.is_some() { RECORDED_SLOTS } else { SLOTS };
@@ -320,7 +329,9 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
             }
             slot
         });
-        if let Some(recording) = recording.as_mut().filter(|_| lasting) {
+        let goes_on = parts.first().is_some_and(|part| key.pc % PAGE + u64::from(part.len) > PAGE);
+        let may_go_on = may_straddle(key.pc) && parts.is_empty();
+        if let Some(recording) = recording.as_mut().filter(|_| lasting && !goes_on && !may_go_on) {
             recording.add_block(key, compiled.as_ref());
         }
         let inserted = match &compiled {
@@ -328,8 +339,13 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
                 // What does not fit into an empty cache never does.
                 if cache.is_empty() { cache.insert_untranslated(key) } else { None }
             }),
+            // Its second half may come later.
+            None if may_go_on => return Translated::No,
             None => cache.insert_untranslated(key),
         };
+        if let (Some(block), Some(second)) = (inserted, second.filter(|_| goes_on)) {
+            cache.straddle(block, second);
+        }
         self.publish(&state);
         inserted.map_or(Translated::Full, Translated::Block)
     }
@@ -375,14 +391,39 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         self.state.lock().slots.get(target, context)
     }
 
+    /// It is `time`: for those who write without knowing.
+    pub fn set_time(&self, time: u64) {
+        self.time.store(time, Relaxed);
+    }
+
     /// Writes `len` bytes of the guest's RAM at `address` by `write`: translations of what lies there are forgotten.
-    pub fn writing(&self, address: u64, len: u64, time: u64, write: &mut dyn FnMut()) {
+    pub fn writing(&self, address: u64, len: u64, write: &mut dyn FnMut()) {
         let mut state = self.state.lock();
         let last = address.saturating_add(len.max(1) - 1);
-        for page in [address, last] {
-            self.forget(&mut state, page, time);
+        self.store(&mut state, address, address..=last);
+        if address / PAGE != last / PAGE {
+            self.store(&mut state, last, address..=last);
         }
         write();
+    }
+
+    /// `bytes` are about to be written, as far as they are on the page of `address`.
+    fn store(&self, state: &mut State<C>, address: u64, bytes: RangeInclusive<u64>) {
+        if !self.protection.is_protected(address) {
+            return;
+        }
+        let time = self.time.load(Relaxed);
+        if !state.heat.watches(address) {
+            return self.forget(state, address, time);
+        }
+        let State { cache, slots, heat, .. } = state;
+        cache.invalidate(address, bytes, |block, entry| {
+            self.gone(slots, block, entry);
+            heat.add(Place::Block(block.key.physical), time);
+        });
+        if !cache.has_blocks_on(address) {
+            self.protection.unprotect(address);
+        }
     }
 
     /// The guest-physical page of `address` has been written, or is about to be.
@@ -395,16 +436,19 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
             return;
         }
         let State { cache, slots, heat, .. } = state;
-        heat.add(address, time);
+        heat.add(Place::Page(address), time);
         count(&self.statistics.invalidated_pages);
-        cache.invalidate_page(address, |block, entry| {
-            let Key { pc, context, .. } = block.key;
-            let slot = slots.get(pc, context);
-            for tables in &self.tables {
-                tables.forget(pc, slot, entry, self.miss);
-            }
-        });
+        cache.invalidate_page(address, |block, entry| self.gone(slots, block, entry));
         self.protection.unprotect(address);
+    }
+
+    /// No table leads to this block any more.
+    fn gone(&self, slots: &Slots, block: &cache::Block, entry: u64) {
+        let Key { pc, context, .. } = block.key;
+        let slot = slots.get(pc, context);
+        for tables in &self.tables {
+            tables.forget(pc, slot, entry, self.miss);
+        }
     }
 
     /// All guest RAM may have been written.

@@ -11,6 +11,7 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::boxed;
 use crate::interp::{Flush, Superpages};
 
 /// How many slots a table has: as many as an offset of 12 bits reaches.
@@ -103,18 +104,45 @@ struct Table {
     used: u64,
     /// The words that have been filled.
     filled: Vec<u16>,
-    /// A filter of the pages that entries are about, and the superpages that these are parts of.
-    pages: [u64; 8],
+    /// The pages that entries are about, and the superpages that these are parts of.
+    pages: Pages,
     superpages: Superpages,
 }
 
 /// How many filled words a table remembers. When there are more, it is cleared: that bounds what clearing costs.
 const FILLED: usize = 4 * 4096;
 
-impl Table {
-    fn page(pc: u64) -> (usize, u64) {
-        let page = (pc >> 12) as usize;
-        (page / 64 % 8, 1 << (page % 64))
+/// How many bits the filter of pages has, a power of two, and how many of them stand for a page. A kernel's code has thousands of
+/// pages, fences of its data's are frequent, and one that is taken for a page of code costs all that the table leads to.
+const PAGES: usize = 1 << 15;
+const BITS: usize = 3;
+
+/// A filter of pages (Bloom, Space/Time Trade-offs in Hash Coding with Allowable Errors).
+#[derive(Debug, Clone)]
+struct Pages(Box<[u64; PAGES / 64]>);
+
+impl Pages {
+    fn new() -> Self {
+        Self(boxed::filled(0))
+    }
+
+    /// The words and bits that stand for a page.
+    fn places(address: u64) -> impl Iterator<Item = (usize, u64)> {
+        // 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming 6.4).
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let hash = (address >> 12).wrapping_mul(FACTOR);
+        (1..=BITS as u32).map(move |part| {
+            let bit = (hash >> (u64::BITS - part * PAGES.trailing_zeros())) as usize % PAGES;
+            (bit / 64, 1 << (bit % 64))
+        })
+    }
+
+    fn add(&mut self, address: u64) {
+        Self::places(address).for_each(|(word, bit)| self.0[word] |= bit);
+    }
+
+    fn may_contain(&self, address: u64) -> bool {
+        Self::places(address).all(|(word, bit)| self.0[word] & bit != 0)
     }
 }
 
@@ -134,7 +162,7 @@ impl Tables {
             key: None,
             used: 0,
             filled: Vec::with_capacity(FILLED),
-            pages: [0; 8],
+            pages: Pages::new(),
             superpages: Superpages::default(),
         };
         Self { tables: (0..TABLES).map(|_| table()).collect(), current: 0, time: 0, miss }
@@ -181,6 +209,14 @@ impl Tables {
         memory.set(tag, pc);
     }
 
+    /// What the current table leads to depends on this page, too, which is part of one of `level`.
+    pub fn depend(&mut self, (address, level): (u64, u8)) {
+        if let Some(table) = self.tables.get_mut(self.current) {
+            table.pages.add(address);
+            table.superpages.add(address, level);
+        }
+    }
+
     fn fill(&mut self, memory: &Memory, (pc, level): (u64, u8), index: usize) {
         let current = self.current;
         if self.tables.get(current).is_some_and(|table| table.filled.len() >= FILLED) {
@@ -190,10 +226,8 @@ impl Tables {
                 table.key = key;
             }
         }
+        self.depend((pc, level));
         if let Some(table) = self.tables.get_mut(current) {
-            let (word, bit) = Table::page(pc);
-            table.pages[word] |= bit;
-            table.superpages.add(pc, level);
             table.filled.push((index - current * WORDS) as u16);
         }
     }
@@ -207,7 +241,7 @@ impl Tables {
             memory.set(index * WORDS + filled, empty);
         }
         table.filled.clear();
-        table.pages = [0; 8];
+        table.pages.0.fill(0);
         table.superpages.clear();
         table.key = None;
     }
@@ -232,10 +266,7 @@ impl Tables {
             let of_space = |asid| key.space != SHARED && Flush::asid_of(key.space) == asid;
             let concerned = match superpages.widen(flush) {
                 Flush::Nothing => false,
-                Flush::Page { address, asid } => {
-                    let (word, bit) = Table::page(address);
-                    pages[word] & bit != 0 && asid.is_none_or(of_space)
-                }
+                Flush::Page { address, asid } => pages.may_contain(address) && asid.is_none_or(of_space),
                 Flush::Space(asid) => of_space(asid),
                 Flush::All => true,
             };

@@ -16,11 +16,35 @@ const UNROLLED: usize = 40;
 /// Addresses on one page have these bits in common.
 const PAGE: u64 = !0xfff;
 
-/// The 16 bits of code at `address`, if that is on the page of the block of `key`: what goes on on another page is the
-/// interpreter's.
-pub fn code(ram: Ram, key: Key, address: u64) -> Option<u16> {
-    let on_page = (address ^ key.pc) & PAGE == 0;
-    if on_page { ram.read(key.physical & PAGE | address & !PAGE) } else { None }
+/// Where on its page an instruction starts that may lie half on the next one. It is the only one of which a trace has code from two
+/// pages: the trace starts there, and is reached by jump tables, which forget it when one of the pages is mapped elsewhere.
+pub const STRADDLING: u64 = 0xffe;
+
+/// Whether what is at `pc` may lie on two pages.
+pub const fn may_straddle(pc: u64) -> bool {
+    pc & !PAGE == STRADDLING
+}
+
+/// Where the code of a trace lies.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// The guest's RAM.
+    pub ram: Ram,
+    /// The block's key.
+    pub key: Key,
+    /// The guest-physical address of the next page, if the first instruction may go on there.
+    pub second: Option<u64>,
+}
+
+impl Source {
+    /// The 16 bits of code at `address`, which are the page's or the first instruction's.
+    pub fn code(&self, address: u64) -> Option<u16> {
+        let Self { ram, key, second } = self;
+        let on_page = (address ^ key.pc) & PAGE == 0;
+        let page =
+            if on_page { key.physical } else { second.filter(|_| address == key.pc.wrapping_add(2))? };
+        ram.read(page & PAGE | address & !PAGE)
+    }
 }
 
 /// Collects traces. One is kept for its buffers.

@@ -93,8 +93,7 @@ pub fn sample(address: u64) {
 /// Writes `len` bytes of the guest's RAM at the guest-physical `address` by `write`.
 pub fn writing(address: u64, len: u64, write: &mut dyn FnMut()) {
     match JIT.get() {
-        // Nobody knows which hart's time it is: the page is not to be blamed.
-        Some(jit) => jit.writing(address, len, 0, write),
+        Some(jit) => jit.writing(address, len, write),
         None => write(),
     }
 }

@@ -10,6 +10,7 @@ use super::registers::Need;
 use super::{Exit, ExitKind};
 use crate::a64::{Alu, Bits, Cond, Ext, Index, Label, Mode, Shift, X, branch};
 use crate::ir::{Value, Var};
+use crate::jit::trace::may_straddle;
 use crate::memory::Size;
 
 /// The registers that guests' registers may live in.
@@ -241,7 +242,7 @@ impl Emitter<'_> {
     /// On at `target`, which a jump at `from` leads to.
     fn jump(&mut self, target: u64, from: u64) {
         let page = self.trace.parts.first().map_or(0, |pc| pc & PAGE);
-        if target & PAGE == page {
+        if target & PAGE == page && !may_straddle(target) {
             let at = self.asm.here();
             self.asm.word(branch(0, 1).unwrap_or(0));
             return self.exit(Some(at as u16), ExitKind::Jump { target, backward: target <= from });

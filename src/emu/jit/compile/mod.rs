@@ -125,6 +125,8 @@ pub struct Compiled<'a> {
     pub calls: &'a [u16],
     /// How many guest instructions it stands for.
     pub guest_instructions: u32,
+    /// Which pieces of their page they lie in ([`pieces`]).
+    pub code: u64,
     /// For each of them, in the trace's order, the index of the first word that is its own.
     pub starts: &'a [u16],
     /// The index of the first word that is no instruction's own: what is out of line.
@@ -223,6 +225,7 @@ impl Compiler {
             exits: &self.output.exits,
             calls: &self.output.calls,
             guest_instructions: self.trace.guests.len() as u32,
+            code: self.trace.code(),
             starts: &self.output.starts,
             main: self.output.main,
             uses_float: self.output.uses_float,

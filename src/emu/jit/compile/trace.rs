@@ -7,6 +7,7 @@ use super::float::Operation;
 use super::layout::Layout;
 use super::op::{Op, Test};
 use crate::ir::{BinaryOp, Block, Condition, Inst, Terminator, UnaryOp, Value, Var, Width};
+use crate::jit::cache::{MAX_LENGTH, pieces};
 
 /// A step, and what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +72,12 @@ impl Trace {
                 return;
             }
         }
+    }
+
+    /// Which pieces of their page its instructions lie in ([`pieces`]).
+    pub fn code(&self) -> u64 {
+        let pieces_of = |pc: &u64| pieces(*pc, *pc..=pc.saturating_add(MAX_LENGTH - 1));
+        self.guests.iter().fold(0, |pieces, pc| pieces | pieces_of(pc))
     }
 
     fn push(&mut self, op: Op) {

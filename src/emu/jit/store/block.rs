@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 
 use super::Capture;
 use crate::interp::Key;
+use crate::jit::cache::{self, pieces};
 use crate::jit::compile::float::Pending;
 use crate::jit::compile::{Compiled, Exit, ExitKind, Fault};
 use crate::jit::tables::SLOTS;
@@ -234,6 +235,15 @@ impl<'a> Encoded<'a> {
         })
     }
 
+    /// Which pieces of its page it lies in ([`Compiled::code`]).
+    fn code(&self) -> u64 {
+        self.pieces.iter().fold(0, |code, piece| {
+            let (start, count) = halves(*piece);
+            let [start, end] = [start, start.saturating_add(count)].map(|unit| u64::from(unit) * 2);
+            code | if start < end && end <= cache::PAGE { pieces(0, start..=end - 1) } else { 0 }
+        })
+    }
+
     /// What was made of it; `None` if that makes no sense.
     pub fn decode<'b>(&self, buffers: &'b mut Buffers) -> Option<Compiled<'b>>
     where
@@ -260,6 +270,7 @@ impl<'a> Encoded<'a> {
             exits,
             calls,
             guest_instructions: self.instructions.into(),
+            code: self.code(),
             starts: &[],
             main: 0,
             uses_float: false,

@@ -34,8 +34,8 @@ struct Bell {
     deadline: AtomicU64,
 }
 
-/// Who wants to know of writes to RAM: the time, and what [`Physical::writing`] is told.
-type Writing = Box<dyn Fn(u64, u64, u64, &mut dyn FnMut()) + Send + Sync>;
+/// Who wants to know of writes to RAM: what [`Physical::writing`] is told.
+type Writing = Box<dyn Fn(u64, u64, &mut dyn FnMut()) + Send + Sync>;
 
 /// What the debugger wants, and has seen.
 #[derive(Debug, Default)]
@@ -175,7 +175,7 @@ impl Physical for Place {
 
     fn writing(&self, address: u64, len: u64, write: &mut dyn FnMut()) {
         match self.board.writing.get() {
-            Some(writing) => writing(self.time(), address, len, write),
+            Some(writing) => writing(address, len, write),
             None => write(),
         }
     }

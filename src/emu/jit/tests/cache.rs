@@ -61,6 +61,7 @@ impl Machine {
             exits: &exits,
             calls: &calls,
             guest_instructions: 5,
+            code: 0,
             starts: &[],
             main: 0,
             uses_float: false,
@@ -199,6 +200,29 @@ fn an_invalidated_page_is_not_entered_any_more() {
     let exit = machine.leave(blocks[2], 0);
     machine.cache.link(exit, new);
     assert_eq!(machine.target(machine.branch(blocks[2], 0)), machine.start(new) + 1);
+}
+
+#[test]
+fn what_is_made_of_other_code_of_the_page_stays() {
+    let mut machine = Machine::new(1000);
+    let places = [0x1000, 0x103e, 0x1040, 0x1ffe, 0x2040];
+    let blocks = places.map(|pc| machine.insert(key(pc), &[jump(0x1000)]).unwrap());
+    let mut changed = |at: u64, len: u64| {
+        let mut gone = Vec::new();
+        let bytes = RAM + at..=RAM + at + len - 1;
+        machine.cache.invalidate(RAM + 0x1000, bytes, |block, _| gone.push(block.key.pc));
+        gone.sort_unstable();
+        gone
+    };
+    assert!(changed(0x1080, 0xf00).is_empty());
+    // An instruction goes on behind the first piece.
+    assert_eq!(changed(0x1041, 1), [0x103e, 0x1040]);
+    // Bytes of a page before and behind do not count.
+    assert_eq!(changed(0xff8, 9), [0x1000]);
+    assert_eq!(changed(0x1ff8, 16), [0x1ffe]);
+    assert!(changed(0x1000, 0x1000).is_empty());
+    assert_eq!(machine.cache.find(key(0x2040)), Some(blocks[4]));
+    assert!(!machine.cache.has_blocks_on(RAM + 0x1000));
 }
 
 #[test]

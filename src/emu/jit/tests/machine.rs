@@ -523,8 +523,8 @@ impl Jit {
             },
         });
         let writing = shared.clone();
-        let told = board.writing.set(Box::new(move |time, address, len, write| {
-            writing.writing(address, len, time, write);
+        let told = board.writing.set(Box::new(move |address, len, write| {
+            writing.writing(address, len, write);
         }));
         assert!(told.is_ok(), "a board has one JIT");
         Self { shared, report: Arc::default(), shadow, executed, lockstep: options.lockstep }

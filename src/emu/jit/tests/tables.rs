@@ -159,6 +159,27 @@ fn flushes_forget_what_they_are_about() {
     }
 }
 
+/// As many pages as a kernel's code has; its data's are fenced all the time.
+#[test]
+fn flushes_of_other_pages_forget_little() {
+    const PAGES: u64 = 1000;
+    let mut hart = Hart::new();
+    let key = TableKey { context: 0, space: SHARED };
+    let (code, data) = (0xffff_ffff_8000_0000, 0xffff_ffc6_fe80_0000_u64);
+    let mut forgotten = 0;
+    hart.enter(key);
+    for page in 0..2 * PAGES {
+        hart.fill_indirect(code + 4096 * (page % PAGES), 9);
+        hart.fill_slot(3, code, 9);
+        if page >= PAGES {
+            hart.flush(Flush::page(data + 4096 * 7 * page, None));
+            hart.enter(key);
+            forgotten += u32::from(hart.slot(3).is_none());
+        }
+    }
+    assert!(forgotten < 10, "{forgotten}");
+}
+
 #[test]
 fn a_flush_of_one_page_is_one_of_the_whole_superpage() {
     let mut hart = Hart::new();

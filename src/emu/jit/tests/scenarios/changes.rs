@@ -41,12 +41,55 @@ fn a_loop_changes_itself() {
 
 #[test]
 fn code_on_another_page_is_changed() {
-    for address in [RAM + 0x2000, RAM + 0x2ffc] {
+    for address in [RAM + 0x2000, RAM + 0x2ffc, RAM + 0x2ffe] {
         let program = patching(Some(address), 40, 50);
         let (hart, _, jit) = check(|| board(&program));
         assert_eq!(x(&hart, A0), sum(40, 50));
         assert!(jit.counts().invalidated > 0);
     }
+}
+
+#[test]
+fn code_far_from_where_its_block_begins_is_changed() {
+    let mut program = start();
+    let (head, again, function, patched) =
+        (program.label(), program.label(), program.label(), program.label());
+    program.li(A0, 0).li(A1, 40).li(A2, PATCHED.into()).la(S1, patched).bind(head);
+    program.words(&[andi(T1, A1, 15), slli(T1, T1, 20), add(T1, T1, A2), sw(T1, S1, 0), FENCE_I]);
+    program.li(T2, 50).bind(again).jal(RA, function);
+    program.word(addi(T2, T2, -1)).branch(NE, T2, ZERO, again);
+    program.word(addi(A1, A1, -1)).branch(NE, A1, ZERO, head);
+    end(&mut program);
+    program.skip_to(RAM + 0x2000);
+    program.bind(function).jal(ZERO, patched);
+    program.skip_to(RAM + 0x2900);
+    program.bind(patched).words(&[PATCHED, RET]);
+    let (hart, _, jit) = check(|| board(&program));
+    assert_eq!(x(&hart, A0), sum(40, 50));
+    assert!(jit.counts().invalidated > 0);
+}
+
+/// Calls a function `rounds` times, and stores to its page each time.
+fn storing_beside_code(rounds: u64) -> u64 {
+    let mut program = start();
+    let (head, function, data) = (program.label(), program.label(), program.label());
+    program.li(A0, 0).li(A1, rounds).la(S1, data).bind(head);
+    program.words(&[sw(A1, S1, 0), lw(T0, S1, 0), add(A0, A0, T0)]).jal(RA, function);
+    program.word(addi(A1, A1, -1)).branch(NE, A1, ZERO, head);
+    end(&mut program);
+    program.skip_to(RAM + 0x2000);
+    program.bind(function).words(&[addi(A0, A0, 1), RET]);
+    program.skip_to(RAM + 0x2800);
+    program.bind(data).word(0);
+    let (hart, _, jit) = check(|| board(&program));
+    assert_eq!(x(&hart, A0), rounds * (rounds + 1) / 2 + rounds);
+    jit.counts().invalidated
+}
+
+#[test]
+fn a_store_beside_code_leaves_it_alone_and_many_are_of_a_page_that_changes() {
+    assert_eq!(storing_beside_code(70), 0);
+    assert!((1..10).contains(&storing_beside_code(200)));
 }
 
 #[test]

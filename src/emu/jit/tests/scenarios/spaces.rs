@@ -75,6 +75,66 @@ fn address_spaces_of_one_number_are_switched_with_fences() {
     assert_eq!(x(&hart, A0), EXPECTED);
 }
 
+/// Where a function is whose last instruction but one lies on two pages: the first one is always the same.
+const STRADDLING: u64 = 0x5000_0ff6;
+const FIRST: u64 = RAM + 0x3_0000;
+const SECOND: [u64; 2] = [RAM + 0x3_2000, RAM + 0x3_4000];
+
+/// Puts the function there.
+fn put_straddling(board: &Board, spaces: &mut [Space; 2], flags: u64) {
+    let page = STRADDLING & !0xfff;
+    for ((space, second), added) in spaces.iter_mut().zip(SECOND).zip(ADDED) {
+        space.map(board, page, FIRST, 0, flags);
+        space.map(board, page + 0x1000, second, 0, flags);
+        let [nop, added, ret] = [NOP, addi(A0, A0, added as i32), RET].map(u32::to_le_bytes);
+        board.load(FIRST + 0xff6, &[&nop, &nop, &added[..2]].concat());
+        board.load(second, &[&added[2..], &ret].concat());
+    }
+}
+
+#[test]
+fn an_instruction_goes_on_on_another_page_in_each_address_space() {
+    let (hart, ..) = check(|| {
+        prepare(ALL, |program, board, spaces| {
+            put_straddling(board, spaces, ALL);
+            program.li(S0, spaces[0].satp(1)).li(A2, spaces[1].satp(2)).li(S1, STRADDLING);
+            let head = program.bound();
+            program.words(&[csrrw(ZERO, SATP, S0), jalr(RA, S1, 0), csrrw(ZERO, SATP, A2), jalr(RA, S1, 0)]);
+            program.word(addi(A1, A1, -1)).branch(NE, A1, ZERO, head);
+        })
+    });
+    assert_eq!(x(&hart, A0), EXPECTED);
+}
+
+#[test]
+fn the_page_that_an_instruction_goes_on_on_is_mapped_elsewhere() {
+    for flags in [ALL, ALL | GLOBAL] {
+        let (hart, _, jit) = check(|| {
+            prepare(flags, |program, board, spaces| {
+                put_straddling(board, spaces, flags);
+                let entry = spaces[0].entry(board, STRADDLING + 0x1000, 0);
+                let [one, other] = SECOND.map(|page| page >> 12 << 10 | flags);
+                program
+                    .li(S0, entry)
+                    .li(A2, one)
+                    .li(T2, one ^ other)
+                    .li(S1, STRADDLING)
+                    .li(T1, STRADDLING + 0x1000);
+                let (head, again) = (program.bound(), program.label());
+                // Often with each, so that what leads there is linked.
+                program.li(T0, 40).bind(again);
+                program.word(jalr(RA, S1, 0));
+                program.word(addi(T0, T0, -1)).branch(NE, T0, ZERO, again);
+                program.words(&[xor(A2, A2, T2), sd(A2, S0, 0), SFENCE_VMA | T1 << 15]);
+                program.word(addi(A1, A1, -1)).branch(NE, A1, ZERO, head);
+            })
+        });
+        assert_eq!(x(&hart, A0), 20 * EXPECTED);
+        let entered = jit.report.entered.load(core::sync::atomic::Ordering::SeqCst);
+        assert!(entered < 20 * OFTEN, "entered {entered} times");
+    }
+}
+
 /// The page at the address is changed, in hot code, and called directly and through a register, so that both kinds of entries
 /// of jump tables have to go.
 #[test]
