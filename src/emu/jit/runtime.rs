@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use spin::relax::RelaxStrategy;
 
-use super::cache::{CodeMemory, ExitId};
+use super::cache::{CodeMemory, ExitId, PAGE};
 use super::compile::float::Pending;
 use super::compile::{ExitKind, Home, Layout};
 use super::lockstep::{self, Mismatch};
@@ -304,12 +304,12 @@ where
         let before = self.interpreted;
         let time = guest.vars()[usize::from(G::INSTRET.0)];
         let lasting = guest.has_lasting_context();
-        let recalled = if lasting { self.shared.recall(key, time, guest.physical().ram()) } else { None };
+        let source = self.source(guest, key);
+        let recalled = if lasting { self.shared.recall(source, time) } else { None };
         let translated = match recalled {
             Some(recalled) => recalled,
             None if before == Outcome::Hot || self.shared.records() && lasting => {
                 let started = self.cpu.now();
-                let source = self.source(guest, key);
                 let (shared, collector) = (&self.shared, &mut self.collector);
                 let translated = shared.translate(source, time, lasting, |capture| {
                     Self::lift(guest, source, collector, capture)
@@ -340,7 +340,7 @@ where
             let block = guest.lift_in(source.key.context, pc, max, buffer, &mut |guest, address| {
                 let code = source.code(address);
                 if let (Some(capture), Some(code)) = (&mut capture, code) {
-                    capture.note(address, code);
+                    capture.note(address.wrapping_sub(source.key.pc & !(PAGE - 1)), code);
                 }
                 code.ok_or_else(|| guest.access_fault(address, Access::Fetch))
             });

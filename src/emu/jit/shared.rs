@@ -18,7 +18,6 @@ use super::tables::{Memory, SLOTS};
 use super::trace::{Source, may_straddle};
 use crate::interp::Key;
 use crate::ir::Block;
-use crate::memory::Ram;
 
 /// Keeps pages with translated code from being written.
 pub trait Protection {
@@ -296,7 +295,7 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
     }
 
     /// Translates what `lift` collects at `source`, if that may be translated at `time`. `lift` notes the code that it reads,
-    /// if that is to be recorded: not unless the context is a `lasting` one, and the code lies on one page.
+    /// if that is to be recorded: not unless the context is a `lasting` one.
     pub fn translate<'a>(
         &self,
         source: Source,
@@ -331,7 +330,7 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         });
         let goes_on = parts.first().is_some_and(|part| key.pc % PAGE + u64::from(part.len) > PAGE);
         let may_go_on = may_straddle(key.pc) && parts.is_empty();
-        if let Some(recording) = recording.as_mut().filter(|_| lasting && !goes_on && !may_go_on) {
+        if let Some(recording) = recording.as_mut().filter(|_| lasting && !may_go_on) {
             recording.add_block(key, compiled.as_ref());
         }
         let inserted = match &compiled {
@@ -350,37 +349,44 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         inserted.map_or(Translated::Full, Translated::Block)
     }
 
-    /// Takes the block of `key` from the store, if that has it and its page may be translated at `time`. `None`: it is not
-    /// there.
-    pub fn recall(&self, key: Key, time: u64, ram: Ram) -> Option<Translated> {
+    /// Takes the block at `source` from the store, if that has it and it may be translated at `time`. `None`: it is not there.
+    pub fn recall(&self, source: Source, time: u64) -> Option<Translated> {
+        let Source { key, second, .. } = source;
         let mut candidates = self.store.as_ref()?.candidates(key.pc, key.context).peekable();
         candidates.peek()?;
         let mut state = self.state.lock();
         let State { cache, heat, buffers, recalled, .. } = &mut *state;
-        if let Some(block) = cache.find(key) {
+        if let Some(block) = cache.find_at(key, second) {
             return Some(Translated::Block(block));
         }
         if heat.is_hot(key.physical, time) {
             return None;
         }
-        let is_right = |stored: &Stored<'_>| stored.is_made_of(ram, key.physical);
+        let is_right = |stored: &Stored<'_>| stored.is_made_of(&source);
+        let second_of = |stored: &Stored<'_>| second.filter(|_| stored.goes_on());
         let stored = candidates.find(is_right).filter(|stored| {
-            let was_protected = self.protection.is_protected(key.physical);
-            self.protection.protect(key.physical);
+            let pages = [Some(key.physical), second_of(stored)].into_iter().flatten();
+            let were_protected = pages.clone().all(|page| self.protection.is_protected(page));
+            pages.clone().for_each(|page| self.protection.protect(page));
             // Only now is the code what it will be.
-            was_protected || is_right(stored) || {
-                self.protection.unprotect(key.physical);
+            were_protected || is_right(stored) || {
+                let unused = pages.filter(|&page| !cache.has_blocks_on(page));
+                unused.for_each(|page| self.protection.unprotect(page));
                 false
             }
         });
-        let Some(compiled) = stored.and_then(|stored| stored.decode(buffers)) else {
+        let found = stored.and_then(|stored| Some((stored.decode(buffers)?, second_of(&stored))));
+        let Some((compiled, second)) = found else {
             count(&self.statistics.changed);
             return None;
         };
         let block = cache.insert(key, &compiled);
-        if block.is_some() {
+        if let Some(block) = block {
             recalled.0 += 1;
             recalled.1 += u64::from(compiled.guest_instructions);
+            if let Some(second) = second {
+                cache.straddle(block, second);
+            }
         }
         self.publish(&state);
         Some(block.map_or(Translated::Full, Translated::Block))

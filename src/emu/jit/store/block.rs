@@ -18,12 +18,13 @@
 use alloc::vec::Vec;
 
 use super::Capture;
+use super::capture::UNITS_OF_PAGE;
 use crate::interp::Key;
 use crate::jit::cache::{self, pieces};
 use crate::jit::compile::float::Pending;
 use crate::jit::compile::{Compiled, Exit, ExitKind, Fault};
 use crate::jit::tables::SLOTS;
-use crate::memory::Ram;
+use crate::jit::trace::Source;
 
 /// Addresses on one page have these bits in common.
 const PAGE: u64 = !0xfff;
@@ -224,14 +225,26 @@ impl<'a> Encoded<'a> {
         (self.pieces, self.units)
     }
 
-    /// Whether the code on the guest-physical page of `address` is what the block was made of.
-    pub fn is_made_of(&self, ram: Ram, address: u64) -> bool {
+    /// Whether its first instruction goes on on the next page.
+    pub fn goes_on(&self) -> bool {
+        self.pieces.iter().any(|piece| {
+            let (start, count) = halves(*piece);
+            usize::from(start) + usize::from(count) > UNITS_OF_PAGE
+        })
+    }
+
+    /// Whether the code at `source` is what the block was made of.
+    pub fn is_made_of(&self, Source { ram, key, second }: &Source) -> bool {
         let mut units: &[u16] = bytemuck::cast_slice(self.units);
         self.pieces.iter().all(|piece| {
             let (start, count) = halves(*piece);
             let Some((code, rest)) = units.split_at_checked(count.into()) else { return false };
             units = rest;
-            usize::from(start) + code.len() <= 2048 && ram.holds(address & PAGE | u64::from(start) * 2, code)
+            let Some(most) = UNITS_OF_PAGE.checked_sub(start.into()) else { return false };
+            let (here, beyond) = code.split_at(code.len().min(most));
+            let goes_on =
+                || second.is_some_and(|second| beyond.len() == 1 && ram.holds(second & PAGE, beyond));
+            ram.holds(key.physical & PAGE | u64::from(start) * 2, here) && (beyond.is_empty() || goes_on())
         })
     }
 
@@ -240,7 +253,7 @@ impl<'a> Encoded<'a> {
         self.pieces.iter().fold(0, |code, piece| {
             let (start, count) = halves(*piece);
             let [start, end] = [start, start.saturating_add(count)].map(|unit| u64::from(unit) * 2);
-            code | if start < end && end <= cache::PAGE { pieces(0, start..=end - 1) } else { 0 }
+            code | if start < end && start < cache::PAGE { pieces(0, start..=end - 1) } else { 0 }
         })
     }
 

@@ -7,20 +7,22 @@ use crate::boxed;
 /// Code is read in units of two bytes.
 const UNIT: u64 = 2;
 /// How many of them a page has.
-const UNITS: usize = (4096 / UNIT) as usize;
+pub const UNITS_OF_PAGE: usize = (4096 / UNIT) as usize;
+/// An instruction may go on on the next page.
+const UNITS: usize = UNITS_OF_PAGE + 1;
 
-/// What has been read of a page while its code was lifted.
+/// What has been read of a page while its code was lifted, and of what its last instruction goes on with.
 #[derive(Debug)]
 pub struct Capture {
     code: Box<[u16; UNITS]>,
-    read: [u64; UNITS / 64],
+    read: [u64; UNITS.div_ceil(64)],
     /// It was changed meanwhile.
     torn: bool,
 }
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { code: boxed::filled(0), read: [0; UNITS / 64], torn: false }
+        Self { code: boxed::filled(0), read: [0; UNITS.div_ceil(64)], torn: false }
     }
 }
 
@@ -31,9 +33,9 @@ impl Capture {
         self.torn = false;
     }
 
-    /// `code` was read at `address`, an even one.
-    pub fn note(&mut self, address: u64, code: u16) {
-        let unit = (address / UNIT) as usize % UNITS;
+    /// `code` was read at `offset` from the page's beginning, an even one of at most a page.
+    pub fn note(&mut self, offset: u64, code: u16) {
+        let unit = (offset / UNIT) as usize % UNITS;
         let (word, bit) = (&mut self.read[unit / 64], 1 << (unit % 64));
         self.torn |= *word & bit != 0 && self.code[unit] != code;
         *word |= bit;
@@ -67,15 +69,14 @@ mod tests {
     #[test]
     fn what_was_read_is_in_pieces() {
         let mut capture = Capture::default();
-        for address in [0x1ffe, 0x1000, 0x1002, 0x107e, 0x1080, 0x1002] {
-            capture.note(address, address as u16);
+        for offset in [0x1000, 0xffe, 0, 2, 0x7e, 0x80, 2] {
+            capture.note(offset, offset as u16);
         }
         let pieces: Vec<_> = capture.pieces().map(|(start, piece)| (start, piece.to_vec())).collect();
-        let expected =
-            [(0, [0x1000, 0x1002].to_vec()), (63, [0x107e, 0x1080].to_vec()), (2047, [0x1ffe].to_vec())];
+        let expected = [(0, [0, 2].to_vec()), (63, [0x7e, 0x80].to_vec()), (2047, [0xffe, 0x1000].to_vec())];
         assert_eq!(pieces, expected);
         assert!(capture.is_consistent());
-        capture.note(0x1ffe, 0);
+        capture.note(0xffe, 0);
         assert!(!capture.is_consistent());
         capture.clear();
         assert!(capture.is_consistent() && capture.pieces().next().is_none());

@@ -5,7 +5,7 @@ use polyvisor_cell_abi::StoreHeader;
 use super::block::{self, Encoded};
 use super::{bucket, feature_bits};
 use crate::jit::compile::{Compiled, Features};
-use crate::memory::Ram;
+use crate::jit::trace::Source;
 
 use super::Buffers;
 
@@ -71,9 +71,14 @@ impl<'a> Store<'a> {
 pub struct Stored<'a>(Encoded<'a>);
 
 impl<'a> Stored<'a> {
-    /// Whether the code on the guest-physical page of `address` is what the block was made of.
-    pub fn is_made_of(&self, ram: Ram, address: u64) -> bool {
-        self.0.is_made_of(ram, address)
+    /// Whether its first instruction goes on on the next page.
+    pub fn goes_on(&self) -> bool {
+        self.0.goes_on()
+    }
+
+    /// Whether the code at `source` is what the block was made of.
+    pub fn is_made_of(&self, source: &Source) -> bool {
+        self.0.is_made_of(source)
     }
 
     /// The block; `None` if it makes no sense.

@@ -8,8 +8,10 @@ use proptest::prelude::*;
 use super::board::{Act, Board, END, RAM};
 use super::machine::{ENGINE, Jit, Options, Saved, checksum};
 use super::program::*;
+use crate::interp::Key;
 use crate::jit::compile::Features;
 use crate::jit::store::{Buffers, Malformed, Store, assemble};
+use crate::jit::trace::Source;
 
 /// Where a function is.
 const FUNCTION: u64 = RAM + 0x2000;
@@ -187,7 +189,8 @@ proptest! {
         for pc in (RAM..RAM + 0x40).step_by(2).chain([FUNCTION]) {
             for context in (0..1 << 12).step_by(3) {
                 for block in opened.candidates(pc, context) {
-                    block.is_made_of(board.ram(), pc);
+                    let key = Key { physical: pc, pc, context };
+                    block.is_made_of(&Source { ram: board.ram(), key, second: Some(pc) });
                     let Some(compiled) = block.decode(&mut buffers) else { continue };
                     blocks += 1;
                     let words = compiled.words.len();
