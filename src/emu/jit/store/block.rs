@@ -18,6 +18,7 @@
 use alloc::vec::Vec;
 
 use super::Capture;
+use super::capture::UNITS;
 use crate::interp::Key;
 use crate::jit::compile::float::Pending;
 use crate::jit::compile::{Compiled, Exit, ExitKind, Fault};
@@ -230,7 +231,8 @@ impl<'a> Encoded<'a> {
             let (start, count) = halves(*piece);
             let Some((code, rest)) = units.split_at_checked(count.into()) else { return false };
             units = rest;
-            usize::from(start) + code.len() <= 2048 && ram.holds(address & PAGE | u64::from(start) * 2, code)
+            let at = address & PAGE | (u64::from(start) << 1);
+            usize::from(start) + code.len() <= UNITS && ram.holds(at, code)
         })
     }
 

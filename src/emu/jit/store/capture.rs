@@ -7,7 +7,7 @@ use crate::boxed;
 /// Code is read in units of two bytes.
 const UNIT: u64 = 2;
 /// How many of them a page has.
-const UNITS: usize = (4096 / UNIT) as usize;
+pub const UNITS: usize = (4096 / UNIT) as usize;
 
 /// What has been read of a page while its code was lifted.
 #[derive(Debug)]
