@@ -14,7 +14,7 @@ use crate::jit::trace::may_straddle;
 use crate::memory::Size;
 
 /// The registers that guests' registers may live in.
-pub const PINNED: u32 = 0x0ff8_ffff;
+pub const PINNED: u32 = 0x2ff8_ffff;
 /// Addresses on one page have these bits in common.
 const PAGE: u64 = !0xfff;
 /// Which bits of a target choose its entry in the cache of indirect branches, which has 16 bytes for each.
@@ -265,7 +265,7 @@ impl Emitter<'_> {
 
     /// On at what the cache of indirect branches has for `x`, or out with that in x16.
     fn indirect(&mut self, x: X, masked: bool, kind: ExitKind) {
-        let [target, entry, _, code] = super::layout::TEMPORARIES;
+        let [target, entry, code] = super::layout::TEMPORARIES;
         let mut x = x;
         if x == entry || x == code {
             self.asm.mov(Bits::W64, target, x);

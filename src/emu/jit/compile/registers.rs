@@ -1,6 +1,6 @@
 //! Operands and results in host registers.
 //!
-//! Globals are where the layout says. The IR's temporaries, constants, and what instructions need in between, share the four
+//! Globals are where the layout says. The IR's temporaries, constants, and what instructions need in between, share the three
 //! registers of [`TEMPORARIES`]; what was there stays known until somebody else needs the register. If all are taken, one of
 //! the IR's temporaries goes to its word in memory.
 
