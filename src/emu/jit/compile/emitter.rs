@@ -133,6 +133,9 @@ impl<'a> Emitter<'a> {
 
     /// Tells it what has become of the step's result.
     fn tell_float(&mut self) {
+        if !self.output.uses_float {
+            return;
+        }
         let by = match self.step.op {
             Op::Float(_) => return,
             Op::Inst(Inst::Binary { op: BinaryOp::Add, width: Width::W64, dst, a, b: Value::Const(by) })
