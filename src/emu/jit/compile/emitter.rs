@@ -177,6 +177,11 @@ impl<'a> Emitter<'a> {
         self.trace.guests.get(self.guest()).copied().unwrap_or(0)
     }
 
+    /// The highest of those so far.
+    pub fn highest(&self) -> u64 {
+        self.trace.highest.get(self.guest()).copied().unwrap_or(u64::MAX)
+    }
+
     /// The trace is at its head again. If extensions are pending here, or boxes are not closed, the loop had better be closed here
     /// than at the head, where none may be; likewise if operands are known here to be in boxes that were looked into.
     fn again(&mut self) {
