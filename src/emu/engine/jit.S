@@ -28,6 +28,7 @@
     \op     x25, [sp, #8 * {w25}]
     \op     x26, [sp, #8 * {w26}]
     \op     x27, [sp, #8 * {w27}]
+    \op     x29, [sp, #8 * {w29}]
 .endm
 
 // Keeps what a function must, and masks IRQs. x0: the hart's words. Afterwards SP is that, and x17 1 if the hart is due.

@@ -70,7 +70,7 @@ global_asm!(
     w12 = const word_of(12), w13 = const word_of(13), w14 = const word_of(14), w15 = const word_of(15),
     w19 = const word_of(19), w20 = const word_of(20), w21 = const word_of(21), w22 = const word_of(22),
     w23 = const word_of(23), w24 = const word_of(24), w25 = const word_of(25), w26 = const word_of(26),
-    w27 = const word_of(27),
+    w27 = const word_of(27), w29 = const word_of(29),
 );
 
 unsafe extern "C" {

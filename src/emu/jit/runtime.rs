@@ -540,7 +540,8 @@ fn connect_tables(
     if before == tables.current() {
         match connect {
             Connect::Slot(slot) => tables.fill_slot(memory, slot, place, entry),
-            Connect::Indirect => tables.fill_indirect(memory, place, entry),
+            // Such a jump has looked whether the hart is due.
+            Connect::Indirect => tables.fill_indirect(memory, place, entry + BEHIND_CHECK),
             Connect::Nothing | Connect::Link(_) => {}
         }
     }

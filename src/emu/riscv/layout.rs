@@ -8,14 +8,14 @@ use crate::jit::compile::Home;
 use crate::jit::compile::layout::{GLOBALS, Layout};
 use crate::jit::words::{FLOAT_READY, FLOAT_SCRATCH};
 
-/// Registers in the order of the host's. There are 25: without `gp` and some temporaries, which compilers take last. Those in
-/// memory (`gp`, `t0`, `t2`, `t4`, `t5`, `t6`) are 1.0 % of the register operands in Debian's kernel 6.12 (3.2 % of those in
-/// its loops), and 1.1 % of those in `busybox`.
-const PINNED: [usize; 25] = [
-    // a0 to a7, t1, t3, s0 to s5.
-    10, 11, 12, 13, 14, 15, 16, 17, 6, 28, 8, 9, 18, 19, 20, 21, // x0 to x15
-    // ra, sp, tp, s6 to s11.
-    1, 2, 4, 22, 23, 24, 25, 26, 27, // x19 to x27
+/// Registers in the order of the host's. There are 26. What counts is what is executed: when Debian's kernel 6.12 boots, 100 of
+/// its instructions have 3.7 operands among `gp`, `tp`, `s5`, `s10` and `s11`, which are in memory, and `busybox` has 5.3 in
+/// `awk`, `sort` and `gzip`. Temporaries (`t0` to `t6`) are in few functions, but in the loops: they would be 38 in the kernel.
+const PINNED: [usize; 26] = [
+    // a0 to a7, t0 to t6, ra.
+    10, 11, 12, 13, 14, 15, 16, 17, 5, 6, 7, 28, 29, 30, 31, 1, // x0 to x15
+    // sp, s0 to s4, s6 to s9.
+    2, 8, 9, 18, 19, 20, 22, 23, 24, 25, // x19 to x27, x29
 ];
 /// How many of the floating-point registers have one of the host's.
 const PINNED_FLOATS: usize = 29;
@@ -27,7 +27,11 @@ pub const fn layout(float_ready: u8, float_scratch: u8) -> Layout {
     let mut homes = [Home::Memory; GLOBALS];
     let mut at = 0;
     while at < PINNED.len() {
-        let host = if at < 16 { at } else { at + 3 };
+        let host = match at {
+            0..16 => at,
+            16..25 => at + 3,
+            _ => at + 4,
+        };
         homes[X + PINNED[at]] = Home::X(a64::X::new(host as u8));
         at += 1;
     }
@@ -66,7 +70,7 @@ mod tests {
             match home {
                 Home::X(x) => {
                     assert!((X + 1..X + 32).contains(&global) && integers.insert(x.number()));
-                    assert!(matches!(x.number(), 0..=15 | 19..=27), "x{}", x.number());
+                    assert!(matches!(x.number(), 0..=15 | 19..=27 | 29), "x{}", x.number());
                 }
                 Home::V(v) => {
                     assert!((F..F + 32).contains(&global) && floats.insert(v.number()));
@@ -75,6 +79,6 @@ mod tests {
                 Home::Memory => {}
             }
         }
-        assert_eq!((integers.len(), floats.len()), (25, 29));
+        assert_eq!((integers.len(), floats.len()), (26, 29));
     }
 }

@@ -154,7 +154,10 @@ impl Emitter<'_> {
     fn bitwise(&mut self, op: UnaryOp, width: Width, dst: Var, a: Value) {
         let (bits, need) = if width == Width::W64 { (Bits::W64, Need::Full) } else { (Bits::W32, Need::Low) };
         let x = self.source(a, need);
-        let d = self.target(dst);
+        let d = match op {
+            UnaryOp::SaturateBytes => self.saturate_bytes(bits, dst, x),
+            _ => self.target(dst),
+        };
         let counts = match op {
             UnaryOp::LeadingZeros => {
                 self.asm.clz(bits, d, x);
@@ -178,10 +181,7 @@ impl Emitter<'_> {
                 self.asm.rev(bits, d, d);
                 false
             }
-            UnaryOp::SaturateBytes => {
-                self.saturate_bytes(bits, d, x);
-                false
-            }
+            UnaryOp::SaturateBytes => false,
             UnaryOp::SignExtend8 | UnaryOp::SignExtend16 => {
                 self.asm.sbfx(bits, d, x, 0, if op == UnaryOp::SignExtend8 { 8 } else { 16 });
                 false
@@ -221,8 +221,8 @@ impl Emitter<'_> {
         self.asm.shift_imm(Shift::Lsr, bits, d, d, bits.count() - 8);
     }
 
-    /// The top bit of each byte tells whether the byte is not zero: then it is spread.
-    fn saturate_bytes(&mut self, bits: Bits, d: X, x: X) {
+    /// The top bit of each byte tells whether the byte is not zero: then it is spread. Where the result for `dst` is.
+    fn saturate_bytes(&mut self, bits: Bits, dst: Var, x: X) -> X {
         const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
         let (t, low) = (self.claim(), self.claim());
         self.asm.alu_imm(Alu::Orr, bits, low, X::ZR, LOW);
@@ -231,7 +231,9 @@ impl Emitter<'_> {
         self.asm.alu(Alu::Orr, bits, t, t, x);
         self.asm.alu(Alu::Bic, bits, t, t, low);
         self.asm.shift_imm(Shift::Lsl, bits, low, t, 1);
+        let d = self.home(dst).unwrap_or(low);
         self.asm.alu_shift(Alu::Sub, bits, d, low, t, Shift::Lsr, 7);
+        d
     }
 
     fn unbox(&mut self, dst: Var, a: Value) {
@@ -240,6 +242,7 @@ impl Emitter<'_> {
         self.asm.shift_imm(Shift::Asr, Bits::W64, high, x, 32);
         self.asm.mov_imm(nan, CANONICAL_NAN);
         self.asm.cmp_imm(Bits::W64, high, u64::MAX);
+        self.unclaim(high);
         let d = self.target(dst);
         self.asm.csel(Bits::W32, d, x, nan, Cond::Eq);
         self.finish(dst, d, Shape::Wide);

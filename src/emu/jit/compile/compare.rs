@@ -281,7 +281,7 @@ const fn cond(condition: Condition) -> Cond {
 }
 
 /// Flags (N is 8, Z is 4, C is 2, V is 1) for which the condition does not hold.
-const fn failing(cond: Cond) -> u8 {
+pub const fn failing(cond: Cond) -> u8 {
     match cond {
         Cond::Ne | Cond::Gt => 4,
         Cond::Lo | Cond::Ls => 2,

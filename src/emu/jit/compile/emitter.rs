@@ -133,6 +133,9 @@ impl<'a> Emitter<'a> {
 
     /// Tells it what has become of the step's result.
     fn tell_float(&mut self) {
+        if !self.output.uses_float {
+            return;
+        }
         let by = match self.step.op {
             Op::Float(_) => return,
             Op::Inst(Inst::Binary { op: BinaryOp::Add, width: Width::W64, dst, a, b: Value::Const(by) })
@@ -172,6 +175,11 @@ impl<'a> Emitter<'a> {
     /// The guest-virtual address of the current guest instruction.
     pub fn pc(&self) -> u64 {
         self.trace.guests.get(self.guest()).copied().unwrap_or(0)
+    }
+
+    /// The highest of those so far.
+    pub fn highest(&self) -> u64 {
+        self.trace.highest.get(self.guest()).copied().unwrap_or(u64::MAX)
     }
 
     /// The trace is at its head again. If extensions are pending here, or boxes are not closed, the loop had better be closed here

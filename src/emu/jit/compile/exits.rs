@@ -1,6 +1,6 @@
 //! Ways out of a trace, and back to its own parts.
 
-use super::compare::Comparison;
+use super::compare::{Comparison, failing};
 use super::emitter::{DUE, Emitter};
 use super::extension::Facts;
 use super::float::Pending;
@@ -14,7 +14,7 @@ use crate::jit::trace::may_straddle;
 use crate::memory::Size;
 
 /// The registers that guests' registers may live in.
-pub const PINNED: u32 = 0x0ff8_ffff;
+pub const PINNED: u32 = 0x2ff8_ffff;
 /// Addresses on one page have these bits in common.
 const PAGE: u64 = !0xfff;
 /// Which bits of a target choose its entry in the cache of indirect branches, which has 16 bytes for each.
@@ -41,8 +41,9 @@ pub struct State {
     pub boxed: u32,
     /// Guest instructions of the trace that are complete.
     pub retired: u16,
-    /// The guest instruction that leaves.
-    pub pc: u64,
+    /// The highest address of the guest instructions so far. A jump to a higher one leads forwards: not even by way of what
+    /// the trace has followed backwards can code get there again and again without any jump that looks whether the hart is due.
+    pub highest: u64,
 }
 
 /// A place that code of the same trace may branch to.
@@ -74,7 +75,7 @@ pub enum OutOfLine {
         joint: Joint,
         comparison: Comparison,
         otherwise: u64,
-        from: u64,
+        highest: u64,
     },
     /// `x` = all ones, then on at `back`.
     Ones {
@@ -93,7 +94,7 @@ impl Emitter<'_> {
             floats: self.floats(),
             boxed: self.float.as_ref().map_or(0, |float| float.boxed()),
             retired: self.step.retired,
-            pc: self.pc(),
+            highest: self.highest(),
         }
     }
 
@@ -119,8 +120,8 @@ impl Emitter<'_> {
                     self.asm.bind(label);
                     self.leave(way, state);
                 }
-                OutOfLine::Closed { joint, comparison, otherwise, from } => {
-                    self.closed(joint, comparison, otherwise, from);
+                OutOfLine::Closed { joint, comparison, otherwise, highest } => {
+                    self.closed(joint, comparison, otherwise, highest);
                 }
                 OutOfLine::Ones { label, bits, x, back } => {
                     self.asm.bind(label);
@@ -139,11 +140,11 @@ impl Emitter<'_> {
                     return self.join(joint, state);
                 }
                 self.settle(&state);
-                self.jump(target, state.pc);
+                self.jump(target, state.highest);
             }
             Way::Indirect { x, masked } => {
-                self.settle(&state);
-                self.indirect(x, masked, ExitKind::Indirect);
+                self.settle_registers(&state, None);
+                self.indirect(x, masked, state.retired, ExitKind::Indirect);
             }
             Way::Interpret(pc) => {
                 self.settle(&state);
@@ -223,29 +224,29 @@ impl Emitter<'_> {
         self.asm.alu_imm(Alu::Adds, Bits::W64, RETIRED, RETIRED, retired.into());
         self.branch_if_positive_and(comparison, joint.label);
         // Code falls through to it.
-        let from = state.pc;
-        self.output.out_of_line.insert(0, OutOfLine::Closed { joint, comparison, otherwise, from });
+        let highest = state.highest;
+        self.output.out_of_line.insert(0, OutOfLine::Closed { joint, comparison, otherwise, highest });
     }
 
     /// Out to `otherwise`, or, if the comparison holds, the hart is wanted at the joint.
-    fn closed(&mut self, joint: Joint, comparison: Comparison, otherwise: u64, from: u64) {
+    fn closed(&mut self, joint: Joint, comparison: Comparison, otherwise: u64, highest: u64) {
         let (wanted, out) = (self.asm.label(), self.asm.label());
         self.asm.tbnz(RETIRED, DUE, wanted);
         self.asm.bind(out);
         self.make_exact(joint);
-        self.jump(otherwise, from);
+        self.jump(otherwise, highest);
         self.asm.bind(wanted);
         self.branch_unless(comparison, out);
         self.attend(joint);
     }
 
-    /// On at `target`, which a jump at `from` leads to.
-    fn jump(&mut self, target: u64, from: u64) {
+    /// On at `target`, from code whose `highest` address is this one ([`State::highest`]).
+    fn jump(&mut self, target: u64, highest: u64) {
         let page = self.trace.parts.first().map_or(0, |pc| pc & PAGE);
         if target & PAGE == page && !may_straddle(target) {
             let at = self.asm.here();
             self.asm.word(branch(0, 1).unwrap_or(0));
-            return self.exit(Some(at as u16), ExitKind::Jump { target, backward: target <= from });
+            return self.exit(Some(at as u16), ExitKind::Jump { target, backward: target <= highest });
         }
         let [x, ..] = super::layout::TEMPORARIES;
         match (self.slot)(target) {
@@ -258,24 +259,26 @@ impl Emitter<'_> {
             }
             _ => {
                 self.asm.mov_imm(x, target);
-                self.indirect(x, false, ExitKind::FarMiss { target, slot: None });
+                self.indirect(x, false, 0, ExitKind::FarMiss { target, slot: None });
             }
         }
     }
 
-    /// On at what the cache of indirect branches has for `x`, or out with that in x16.
-    fn indirect(&mut self, x: X, masked: bool, kind: ExitKind) {
-        let [target, entry, _, code] = super::layout::TEMPORARIES;
+    /// Counts, then on at what the cache of indirect branches has for `x`; or out with that in x16, if it has nothing or the hart
+    /// is wanted: the count, whose bit 63 says that, decides whether tags are compared at all.
+    fn indirect(&mut self, x: X, masked: bool, retired: u16, kind: ExitKind) {
+        let [target, entry, code] = super::layout::TEMPORARIES;
         let mut x = x;
         if x == entry || x == code {
             self.asm.mov(Bits::W64, target, x);
             x = target;
         }
         let miss = self.asm.label();
+        self.asm.alu_imm(Alu::Adds, Bits::W64, RETIRED, RETIRED, retired.into());
         self.asm.alu_imm(Alu::And, Bits::W64, entry, x, HASH);
         self.asm.alu_shift(Alu::Sub, Bits::W64, entry, TABLES, entry, Shift::Lsl, 3);
         self.asm.ldp(entry, code, entry, -16, Index::Offset);
-        self.asm.cmp(Bits::W64, entry, x);
+        self.asm.ccmp(Bits::W64, entry, x, failing(Cond::Eq), Cond::Pl);
         self.asm.b_cond(Cond::Ne, miss);
         self.asm.br(code);
         self.asm.bind(miss);

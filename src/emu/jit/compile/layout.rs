@@ -8,7 +8,7 @@ use crate::ir::Var;
 /// Where a global is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Home {
-    /// In a general register: one of x0 to x15 and x19 to x27.
+    /// In a general register: one of x0 to x15, x19 to x27 and x29.
     X(X),
     /// In the low half of a SIMD&FP register: one of v0 to v28.
     V(V),
@@ -54,4 +54,4 @@ pub const TABLES: X = X::new(28);
 /// The address of the hart's words.
 pub const WORDS: X = X::SP;
 /// What the code generator has for itself.
-pub const TEMPORARIES: [X; 4] = [X::new(16), X::new(17), X::new(29), X::new(30)];
+pub const TEMPORARIES: [X; 3] = [X::new(16), X::new(17), X::new(30)];

@@ -82,7 +82,7 @@ pub enum ExitKind {
     Jump {
         /// The guest-virtual address.
         target: u64,
-        /// Whether it lies before the jump, or is it.
+        /// Whether it is not above all that was executed before.
         backward: bool,
     },
     /// To `target` on another page, if the table's slot does not know it; `None`: if there is no slot, and the cache of

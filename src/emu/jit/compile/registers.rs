@@ -1,6 +1,6 @@
 //! Operands and results in host registers.
 //!
-//! Globals are where the layout says. The IR's temporaries, constants, and what instructions need in between, share the four
+//! Globals are where the layout says. The IR's temporaries, constants, and what instructions need in between, share the three
 //! registers of [`TEMPORARIES`]; what was there stays known until somebody else needs the register. If all are taken, one of
 //! the IR's temporaries goes to its word in memory.
 
@@ -195,15 +195,24 @@ impl Emitter<'_> {
     /// Ends the step: what it claimed is free again, and so are temporaries that nobody uses any more.
     pub fn release(&mut self) {
         let op = &self.step.op;
-        let dst = op.dst();
-        for var in op.vars().filter(|&var| var.is_temporary() && Some(var) != dst) {
-            let uses = &mut self.registers.uses[number_of(var)];
-            *uses = uses.saturating_sub(1);
-            if *uses == 0 {
-                self.drop_temporary(var);
+        op.visit_operands(|operand| {
+            if let Value::Var(var) = operand
+                && var.is_temporary()
+                && Some(var) != op.dst()
+            {
+                self.use_up(var);
             }
-        }
+        });
         self.release_claims();
+    }
+
+    /// A temporary of the IR has been used.
+    fn use_up(&mut self, var: Var) {
+        let uses = &mut self.registers.uses[number_of(var)];
+        *uses = uses.saturating_sub(1);
+        if *uses == 0 {
+            self.drop_temporary(var);
+        }
     }
 
     /// Ends all claims, before the step does.

@@ -35,6 +35,8 @@ pub struct Trace {
     pub steps: Vec<Step>,
     /// The guest-virtual addresses of its instructions, in order.
     pub guests: Vec<u64>,
+    /// For each of them, the highest address so far.
+    pub highest: Vec<u64>,
     /// The guest-virtual addresses of its parts, in order.
     pub parts: Vec<u64>,
 }
@@ -50,6 +52,7 @@ impl Trace {
     pub fn build(&mut self, parts: &[Block], limit: usize, layout: &Layout) {
         self.steps.clear();
         self.guests.clear();
+        self.highest.clear();
         self.parts.clear();
         self.parts.extend(parts.iter().map(|part| part.pc));
         let head = parts.first().map(|part| part.pc);
@@ -97,6 +100,7 @@ impl Trace {
                 return Err(pc);
             }
             self.guests.push(pc);
+            self.highest.push(self.highest.last().map_or(pc, |&highest| highest.max(pc)));
         }
         Ok(())
     }

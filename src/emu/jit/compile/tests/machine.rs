@@ -118,7 +118,7 @@ impl Machine<'_> {
         self.simulator.sp = WORDS;
         self.simulator.x[18] = run.retired | if run.due { DUE } else { 0 };
         self.simulator.x[28] = TABLES;
-        for temporary in [16, 17, 29, 30] {
+        for temporary in [16, 17, 30] {
             self.simulator.x[temporary] = 0xdead_beef_dead_beef;
         }
         self.simulator.pc = if run.due { CODE + 4 } else { CODE };

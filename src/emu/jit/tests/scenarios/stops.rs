@@ -34,7 +34,7 @@ fn endless(rest: impl Fn(&mut Program)) -> Program {
 
 #[test]
 fn endless_loops_are_interrupted() {
-    let loops: [fn(&mut Program); 7] = [
+    let loops: [fn(&mut Program); 8] = [
         |program| {
             let head = program.bound();
             program.jump(head);
@@ -70,6 +70,14 @@ fn endless_loops_are_interrupted() {
         |program| {
             let (head, function) = (program.label(), program.label());
             program.bind(head).jal(RA, function).jump(head).bind(function).words(&[addi(A0, A0, 1), RET]);
+        },
+        // Backwards within traces, and forwards from trace to trace.
+        |program| {
+            let [low, high] = [(); 2].map(|()| [program.label(), program.label()]);
+            program.jump(high[0]);
+            program.bind(low[0]).word(addi(A0, A0, 1)).branch(NE, A0, ZERO, high[1]).word(addi(A1, A1, 1));
+            program.bind(low[1]).word(addi(A0, A0, 1)).branch(NE, A0, ZERO, high[0]).word(addi(A1, A1, 1));
+            program.bind(high[0]).jump(low[0]).bind(high[1]).jump(low[1]);
         },
     ];
     for (index, body) in loops.into_iter().enumerate() {
