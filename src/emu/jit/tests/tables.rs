@@ -172,7 +172,9 @@ fn flushes_of_other_pages_forget_little() {
         hart.fill_indirect(code + 4096 * (page % PAGES), 9);
         hart.fill_slot(3, code, 9);
         if page >= PAGES {
-            hart.flush(Flush::page(data + 4096 * 7 * page, None));
+            // Here and there in 4 GiB.
+            let other = (page * page).wrapping_mul(0x2545_f491_4f6c_dd1d) >> 44;
+            hart.flush(Flush::page(data + 4096 * other, None));
             hart.enter(key);
             forgotten += u32::from(hart.slot(3).is_none());
         }
