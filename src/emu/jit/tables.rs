@@ -16,18 +16,18 @@ use crate::interp::{Flush, Superpages};
 
 /// How many slots a table has: as many as an offset of 12 bits reaches.
 pub const SLOTS: usize = 4096;
-/// How many entries the indirect part has. Bits 1 to 14 of the address select one: two that many jumps lead to should
+/// How many entries the indirect part has. Bits 1 to 15 of the address select one: two that many jumps lead to should
 /// not meet in one entry.
-const INDIRECT: usize = 16384;
+const INDIRECT: usize = 32768;
+/// Bit 0 of the address, which jumps ignore, selects the word in front of a tag: that of another entry's code, which is no odd
+/// address. In front of the last tag, there are words for that.
+const GUARD: usize = 2;
 /// Words of a table.
-const WORDS: usize = 2 * INDIRECT + SLOTS;
-/// How many tables each hart has.
-const TABLES: usize = 16;
-/// The tag of an empty entry, whose tag is the word `index`. Code compares a target whose lowest bit may be set, although it
-/// does not count, with the tag of the entry that the other bits select: so this is an odd one that selects another entry.
-const fn no_tag(index: usize) -> u64 {
-    if index % WORDS == indirect(0, 1) { 3 } else { 1 }
-}
+const WORDS: usize = GUARD + 2 * INDIRECT + SLOTS;
+/// How many tables each hart has: as many as are just below 8 MiB, for an allocator of powers of two.
+const TABLES: usize = 15;
+/// The tag of an empty entry: with an even address, it is compared with none that is odd.
+const NO_TAG: u64 = 1;
 
 /// What a table is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Memory {
     /// Tables in which everything leads to `miss`.
     pub fn new(miss: u64) -> Self {
         let word = |index: usize| match index % WORDS {
-            indirect if indirect < 2 * INDIRECT => AtomicU64::new(no_tag(indirect)),
+            word if is_tag(word) => AtomicU64::new(NO_TAG),
             _ => AtomicU64::new(miss),
         };
         Self((0..TABLES * WORDS).map(word).collect())
@@ -60,7 +60,7 @@ impl Memory {
         for table in 0..TABLES {
             let tag = indirect(table, pc);
             if self.word(tag).is_some_and(|tag| tag.load(Relaxed) == pc) {
-                self.set(tag, no_tag(tag));
+                self.set(tag, NO_TAG);
             }
             let Some(slot) = slot else { continue };
             let index = self::slot(table, slot);
@@ -88,12 +88,17 @@ impl Memory {
 
 /// The index of the word of a slot.
 const fn slot(table: usize, slot: u32) -> usize {
-    table * WORDS + 2 * INDIRECT + slot as usize % SLOTS
+    table * WORDS + GUARD + 2 * INDIRECT + slot as usize % SLOTS
 }
 
 /// The index of the tag for an address; the entry is behind it. Entries go down from the slots.
 const fn indirect(table: usize, pc: u64) -> usize {
-    table * WORDS + 2 * (INDIRECT - 1 - (pc >> 1) as usize % INDIRECT)
+    table * WORDS + GUARD + 2 * (INDIRECT - 1 - (pc >> 1) as usize % INDIRECT)
+}
+
+/// Whether this word of a table is a tag.
+const fn is_tag(word: usize) -> bool {
+    GUARD <= word && word < GUARD + 2 * INDIRECT && word.is_multiple_of(2)
 }
 
 /// What a hart knows of one of its tables.
@@ -103,7 +108,7 @@ struct Table {
     /// When it was last made the current one.
     used: u64,
     /// The words that have been filled.
-    filled: Vec<u16>,
+    filled: Vec<u32>,
     /// The pages that entries are about, and the superpages that these are parts of.
     pages: Pages,
     superpages: Superpages,
@@ -204,7 +209,7 @@ impl Tables {
     pub fn fill_indirect(&mut self, memory: &Memory, (pc, level): (u64, u8), entry: u64) {
         let tag = indirect(self.current, pc);
         self.fill(memory, (pc, level), tag);
-        memory.set(tag, no_tag(tag));
+        memory.set(tag, NO_TAG);
         memory.set(tag + 1, entry);
         memory.set(tag, pc);
     }
@@ -228,7 +233,7 @@ impl Tables {
         }
         self.depend((pc, level));
         if let Some(table) = self.tables.get_mut(current) {
-            table.filled.push((index - current * WORDS) as u16);
+            table.filled.push((index - current * WORDS) as u32);
         }
     }
 
@@ -236,8 +241,8 @@ impl Tables {
     fn clear(&mut self, memory: &Memory, index: usize) {
         let Some(table) = self.tables.get_mut(index) else { return };
         for &filled in &table.filled {
-            let filled = usize::from(filled);
-            let empty = if filled < 2 * INDIRECT { no_tag(filled) } else { self.miss };
+            let filled = filled as usize;
+            let empty = if is_tag(filled) { NO_TAG } else { self.miss };
             memory.set(index * WORDS + filled, empty);
         }
         table.filled.clear();

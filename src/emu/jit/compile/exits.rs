@@ -8,7 +8,7 @@ use super::layout::{RETIRED, TABLES};
 use super::op::Test;
 use super::registers::Need;
 use super::{Exit, ExitKind};
-use crate::a64::{Alu, Bits, Cond, Ext, Index, Label, Mode, Shift, X, branch};
+use crate::a64::{Alu, Bits, Cond, Ext, Extend, Index, Label, Mode, X, branch};
 use crate::ir::{Value, Var};
 use crate::jit::trace::may_straddle;
 use crate::memory::Size;
@@ -17,8 +17,6 @@ use crate::memory::Size;
 pub const PINNED: u32 = 0x2ff8_ffff;
 /// Addresses on one page have these bits in common.
 const PAGE: u64 = !0xfff;
-/// Which bits of a target choose its entry in the cache of indirect branches, which has 16 bytes for each.
-const HASH: u64 = 0x7ffe;
 
 /// Where a way out leads.
 #[derive(Debug, Clone, Copy)]
@@ -275,8 +273,8 @@ impl Emitter<'_> {
         }
         let miss = self.asm.label();
         self.asm.alu_imm(Alu::Adds, Bits::W64, RETIRED, RETIRED, retired.into());
-        self.asm.alu_imm(Alu::And, Bits::W64, entry, x, HASH);
-        self.asm.alu_shift(Alu::Sub, Bits::W64, entry, TABLES, entry, Shift::Lsl, 3);
+        // The low 16 bits choose the entry: of two addresses, with 16 bytes.
+        self.asm.alu_extend(Alu::Sub, Bits::W64, entry, TABLES, x, Extend::Uxth, 3);
         self.asm.ldp(entry, code, entry, -16, Index::Offset);
         self.asm.ccmp(Bits::W64, entry, x, failing(Cond::Eq), Cond::Pl);
         self.asm.b_cond(Cond::Ne, miss);

@@ -244,7 +244,7 @@ impl<'a> Encoded<'a> {
             let (here, beyond) = code.split_at(code.len().min(most));
             let goes_on =
                 || second.is_some_and(|second| beyond.len() == 1 && ram.holds(second & PAGE, beyond));
-            ram.holds(key.physical & PAGE | u64::from(start) * 2, here) && (beyond.is_empty() || goes_on())
+            ram.holds(key.physical & PAGE | (u64::from(start) * 2), here) && (beyond.is_empty() || goes_on())
         })
     }
 

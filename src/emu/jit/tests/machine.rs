@@ -34,7 +34,7 @@ const DUE: u64 = 1 << 63;
 const RETIRED: usize = 18;
 const TABLE: usize = 28;
 /// Bytes of a jump table below and above its address.
-const TABLE_BELOW: u64 = 256 * 1024;
+const TABLE_BELOW: u64 = 512 * 1024 + 16;
 const TABLE_ABOVE: u64 = 8 * 4096;
 /// After how many instructions of the CPU it looks whether it is due.
 const SLICE: u64 = 50;

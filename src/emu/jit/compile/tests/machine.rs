@@ -18,7 +18,9 @@ const CODE: u64 = 0x7000_0000_0000;
 const WORDS: u64 = 0x8100_0000_0000;
 /// The base of the tables: all empty, so that everything misses.
 const TABLES: u64 = 0x8200_0000_0000;
-const TABLES_SIZE: usize = 0x80000;
+/// Bytes of the tables: below the base, with a pair for odd targets, and above.
+const TABLES_BELOW: usize = 0x8_0010;
+const TABLES_ABOVE: usize = 0x8000;
 const DUE: u64 = 1 << 63;
 const FLOAT_READY: u8 = 231;
 /// The globals of which these tests know: registers and the reservation.
@@ -52,8 +54,7 @@ pub fn check(parts: &[Block], blocks: &[Block], vars: [u64; 256], run: Run) -> R
     let data: Vec<u8> = (0..DATA_SIZE).map(|at| (at * 7) as u8).collect();
     let guest = Regions::default().with(DATA, data, true);
     let words: Vec<u8> = vars.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let memory =
-        guest.clone().with(WORDS, words, false).with(TABLES - TABLES_SIZE as u64 / 2, tables(), false);
+    let memory = guest.clone().with(WORDS, words, false).with(TABLES - TABLES_BELOW as u64, tables(), false);
     let mut machine = Machine { layout: &layout, compiled: &compiled, memory, simulator: Simulator::new() };
     let left = machine.run(&vars, run)?;
     let pc = left.pc;
@@ -83,12 +84,11 @@ pub fn check(parts: &[Block], blocks: &[Block], vars: [u64; 256], run: Run) -> R
     Ok(total)
 }
 
-/// Tables that know nothing: slots lead to nowhere, and no address has the tag that an entry has, which would be another
-/// entry's.
+/// Tables that know nothing: slots lead to nowhere, and no address has the tag that an entry has, or, if it is odd, is that of
+/// an entry's code.
 fn tables() -> Vec<u8> {
-    let entry = |index: usize| [if index == 0 { 3 } else { 1 }, 0xbad];
-    let indirect = (0..TABLES_SIZE / 32).rev().flat_map(entry);
-    let slots = core::iter::repeat_n(u64::MAX, TABLES_SIZE / 16);
+    let indirect = core::iter::repeat_n([1, 0xbad0], TABLES_BELOW / 16).flatten();
+    let slots = core::iter::repeat_n(u64::MAX, TABLES_ABOVE / 8);
     indirect.chain(slots).flat_map(u64::to_le_bytes).collect()
 }
 
