@@ -220,7 +220,8 @@ fn check(source: &Source, setting: Setting, options: Options) -> Result<Jit, Tes
 
 /// Records a program, then runs it with what was recorded: nothing is translated, and all is the same.
 fn check_saved(source: &Source, setting: Setting, options: Options) -> Result<(), TestCaseError> {
-    let recorded = check(source, setting, Options { saved: Saved::Record(1 << 16), ..options })?;
+    // A cache that is too small has things translated again and again, and each time they are recorded.
+    let recorded = check(source, setting, Options { saved: Saved::Record(1 << 20), ..options })?;
     let store = recorded.store();
     for lockstep in [false, true] {
         let options = Options { saved: Saved::Store(store), lockstep, ..options };
