@@ -48,11 +48,12 @@ fn interrupt() {
         return;
     }
     if ack.intid() == UART_INTID {
-        // Reading the FIFO empty takes the receive interrupts away.
+        // Before the FIFO is emptied: behind it, this would take back the interrupt of a character that came
+        // in between (DDI 0183, 3.3.13 "UARTICR").
+        mmio::write32(console::ICR, INT_RX | INT_RX_TIMEOUT);
         while let Some(byte) = console::receive() {
             input::push(byte);
         }
-        mmio::write32(console::ICR, INT_RX | INT_RX_TIMEOUT);
     } else if ack.intid() == TIMER.intid() {
         TIMER.stop();
         TICKS.fetch_add(1, Relaxed);
