@@ -34,7 +34,13 @@ pub struct Translation {
     /// All this is true of the whole page of 4096 bytes, so that it may be remembered for the view (of data) or the context
     /// (of code) and the address space, until [`Guest::take_flush`] says otherwise.
     pub whole_page: bool,
+    /// It is true of the whole [`CHUNK`], too, which the same entry of the guest's tables maps, at the same distance from
+    /// where it lies: neighbours may be remembered along.
+    pub whole_chunk: bool,
 }
+
+/// What may be remembered at once of a large page, in bytes, aligned to as many.
+pub const CHUNK: u64 = 64 << 10;
 
 /// How to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

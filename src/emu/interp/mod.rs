@@ -24,7 +24,7 @@ use core::marker::PhantomData;
 
 pub use fetch::Place;
 pub use flush::Flush;
-pub use guest::{Attention, Exception, Guest, Translation};
+pub use guest::{Attention, CHUNK, Exception, Guest, Translation};
 pub use lower::Exits;
 pub use mapping::Mapping;
 pub use superpages::Superpages;

@@ -180,8 +180,13 @@ impl Pmp {
     /// What may be done with the whole page of 4096 bytes of `address`; `None` if it is not the same
     /// everywhere in it.
     pub fn page_rights(&self, address: u64, mode: Mode) -> Option<Rights> {
-        let start = address & !0xfff;
-        let end = start.saturating_add(0x1000);
+        self.block_rights(address, 0x1000, mode)
+    }
+
+    /// The same for a block of `size` bytes, a power of two, aligned to as many.
+    pub fn block_rights(&self, address: u64, size: u64, mode: Mode) -> Option<Rights> {
+        let start = address & !(size - 1);
+        let end = start.saturating_add(size);
         match self.first(start, end) {
             Some(region) if region.covers(start, end) => Some(region.rights(mode)),
             Some(_) => None,
@@ -271,19 +276,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_page_has_rights_if_all_its_words_have_them(
+        fn a_block_has_rights_if_all_its_words_have_them(
             entries in prop::collection::vec(
                 (any::<u8>(), (0u64..0x30).prop_map(|slot| (slot * 0x20) | 0xf)),
                 0..16,
             ),
             page in 0u64..3,
+            size in prop_oneof![Just(0x1000u64), Just(0x2000)],
             machine: bool,
         ) {
             let pmp = Pmp::new(&words(&entries));
             let mode = if machine { Mode::Machine } else { Mode::User };
             let page = page << 12;
-            if let Some(rights) = pmp.page_rights(page, mode) {
-                for address in (page..page + 0x1000).step_by(4) {
+            if let Some(rights) = pmp.block_rights(page, size, mode) {
+                let start = page & !(size - 1);
+                for address in (start..start + size).step_by(4) {
                     prop_assert_eq!(pmp.rights(address, 4, mode), rights);
                 }
             }

@@ -8,7 +8,7 @@ use super::mode::Mode;
 use super::platform::Platform;
 use super::pmp::Rights;
 use super::words::SATP;
-use crate::interp::{Exception, Flush, Translation};
+use crate::interp::{CHUNK, Exception, Flush, Translation};
 use crate::memory::{Access, Physical};
 
 /// With which rights data is accessed: what the back end remembers in one view and address space holds while
@@ -86,6 +86,7 @@ impl<P: Platform> Hart<P> {
         if !rights.contains(access.right()) {
             return Err(access_fault(address, access));
         }
+        let is_large = leaf.is_none_or(|leaf| leaf.level > 0);
         Ok(Translation {
             address: physical,
             load: rights.contains(Rights::LOAD),
@@ -95,6 +96,10 @@ impl<P: Platform> Hart<P> {
             global: leaf.is_some_and(|leaf| leaf.global),
             level: leaf.map_or(0, |leaf| leaf.level as u8),
             whole_page: of_page.is_some() && !(as_other && data),
+            whole_chunk: is_large
+                && of_page.is_some()
+                && of_page == self.pmp.block_rights(physical, CHUNK, mode)
+                && !(as_other && data),
         })
     }
 

@@ -11,6 +11,7 @@ use spin::Mutex;
 use super::descriptor::Descriptor;
 use super::hardware::Hardware;
 use super::pool::{ENTRIES, EntryId, PAGE, Table, TableId, Tables};
+use crate::interp::CHUNK;
 
 /// As many writable entries a page may have. The next one makes those read-only, so the work under the lock is bounded
 /// whatever a guest does.
@@ -105,14 +106,48 @@ impl CodePages {
     /// `address`; read-only if the page holds code.
     pub(super) fn set(&self, hardware: &impl Hardware, entry: EntryId, address: u64, descriptor: Descriptor) {
         let place = self.tables.entry(entry);
-        let page = self.page(descriptor.address()).filter(|_| descriptor.is_writable());
         // Nobody else links it.
-        if page.is_none() && !place.get().is_linked() {
+        if !descriptor.is_writable() && !place.get().is_linked() {
             return place.set(descriptor);
         }
+        self.set_locked(&mut self.reverse.lock(), hardware, entry, address, descriptor);
+    }
+
+    /// Does so with all entries of the [`CHUNK`] around that are not valid. `address` and the page of `descriptor` are as far
+    /// from the beginning of theirs.
+    pub(super) fn set_chunk(
+        &self,
+        hardware: &impl Hardware,
+        entry: EntryId,
+        address: u64,
+        descriptor: Descriptor,
+    ) {
+        let before = (address % CHUNK) & !(PAGE - 1);
+        let first = descriptor.address() - before;
         let mut reverse = self.reverse.lock();
-        self.unlink(&mut reverse, entry);
-        place.set(match page {
+        for offset in (0..CHUNK).step_by(PAGE as usize) {
+            // A chunk is in one table.
+            let entry =
+                entry.table().entry(entry.index() - (before / PAGE) as usize + (offset / PAGE) as usize);
+            if !self.tables.entry(entry).get().is_valid() {
+                let address = address - before + offset;
+                self.set_locked(&mut reverse, hardware, entry, address, descriptor.at(first + offset));
+            }
+        }
+    }
+
+    /// [`CodePages::set`], with the lock of the reverse map.
+    fn set_locked(
+        &self,
+        reverse: &mut Reverse,
+        hardware: &impl Hardware,
+        entry: EntryId,
+        address: u64,
+        descriptor: Descriptor,
+    ) {
+        let page = self.page(descriptor.address()).filter(|_| descriptor.is_writable());
+        self.unlink(reverse, entry);
+        self.tables.entry(entry).set(match page {
             Some(page) if self.is_code_page(page) => descriptor.protected(),
             Some(page) => {
                 reverse.link(&self.tables, hardware, page, entry, address);

@@ -72,6 +72,11 @@ impl Descriptor {
         self.0 & Self::ADDRESS
     }
 
+    /// The same for the page at `physical`.
+    pub const fn at(self, physical: u64) -> Self {
+        Self(self.0 & !Self::ADDRESS | physical & Self::ADDRESS)
+    }
+
     /// Whether the table walker uses it.
     pub const fn is_valid(self) -> bool {
         self.0 & Self::VALID != 0

@@ -24,9 +24,10 @@ pub use self::slots::guest_asid;
 
 use self::asids::{Asid, Asids};
 use self::descriptor::Descriptor;
-use self::pool::Pool;
+use self::pool::{PAGE, Pool};
 use self::slots::{SLOTS, Slots, Space, VIEWS, View, is_supervisor};
 use self::tree::{Half, Tree};
+use crate::interp::CHUNK;
 
 /// The fewest tables that a hart can have: three for good, and what two pages take.
 pub const MIN_TABLES: u32 = 16;
@@ -48,6 +49,9 @@ pub struct Page {
     pub global: bool,
     /// At which level the guest maps it: 0 is a page of 4 KiB, 1 is one of 2 MiB, 3 is the largest.
     pub level: u32,
+    /// All this is true of the whole [`CHUNK`], with the addresses that are as far from these, and it is RAM: its other pages
+    /// are mapped along if they are not mapped yet.
+    pub whole_chunk: bool,
 }
 
 /// The shadow tables of one hart.
@@ -117,8 +121,9 @@ impl<H: Hardware> Shadow<H> {
         }
     }
 
-    /// Maps the page of the guest-virtual `address` in what has been entered, and replaces what was there. A page of translated
-    /// code is mapped read-only whatever its rights are. True if the page may be read then.
+    /// Maps the page of the guest-virtual `address` in what has been entered, and replaces what was there; with what is around
+    /// it in a larger page of the guest's, as a hart that goes through memory will want it next. A page of translated code is
+    /// mapped read-only whatever its rights are. True if the page may be read then.
     pub fn map(&mut self, address: u64, page: Page) -> bool {
         let (Some(half), Some((slot, view))) = (Half::of(address), self.current) else { return false };
         if !page.rights.load || page.physical >> 48 != 0 || page.level > 3 {
@@ -147,7 +152,11 @@ impl<H: Hardware> Shadow<H> {
             hardware.invalidate_page(asid.map(Asid::get), address, false);
             hardware.synchronise();
         }
-        pool.code().set(hardware, entry, address, descriptor);
+        if page.whole_chunk && (address ^ page.physical) & (CHUNK - PAGE) == 0 {
+            pool.code().set_chunk(hardware, entry, address, descriptor);
+        } else {
+            pool.code().set(hardware, entry, address, descriptor);
+        }
         hardware.synchronise();
         true
     }

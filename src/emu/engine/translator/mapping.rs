@@ -1,7 +1,7 @@
 //! The guest's virtual memory as the hardware maps it: the interpreter's loads and stores are unprivileged accesses by the
 //! same shadow tables that translated code uses.
 
-use polyvisor_emu::interp::{Flush, Mapping, Translation};
+use polyvisor_emu::interp::{CHUNK, Flush, Mapping, Translation};
 use polyvisor_emu::memory::{Access, Ram, Size};
 use polyvisor_emu::riscv;
 use polyvisor_emu::shadow::{self, Kind, Page, Rights, Shadow};
@@ -57,6 +57,8 @@ impl Mapping for Hardware {
             user: translation.user,
             global: translation.global,
             level: translation.level.into(),
+            whole_chunk: translation.whole_chunk
+                && ram.host(translation.address & !(CHUNK - 1), CHUNK).is_some(),
         };
         self.0.map(address, page)
     }

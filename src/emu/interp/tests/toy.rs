@@ -294,6 +294,7 @@ impl Guest for ToyGuest {
             global: false,
             level: self.level,
             whole_page: self.whole_pages,
+            whole_chunk: false,
         })
     }
 

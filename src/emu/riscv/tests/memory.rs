@@ -1,7 +1,7 @@
 //! Translation with all checks.
 
 use super::*;
-use crate::interp::{Flush, Translation};
+use crate::interp::{CHUNK, Flush, Translation};
 use crate::memory::Access;
 use crate::riscv::csr::number::*;
 use crate::riscv::words::RESERVED_ADDRESS;
@@ -86,6 +86,7 @@ fn views_are_told_apart_and_other_modes_data_is_not_remembered() {
         global: false,
         level: 0,
         whole_page: false,
+        whole_chunk: false,
     };
     assert_eq!(data, page);
     let code = hart.translate(USER_PAGE, 2, Access::Fetch).unwrap();
@@ -98,6 +99,7 @@ fn views_are_told_apart_and_other_modes_data_is_not_remembered() {
         global: false,
         level: 0,
         whole_page: true,
+        whole_chunk: true,
     };
     assert_eq!(code, same);
 }
@@ -132,7 +134,15 @@ fn physical_memory_protection_covers_pages_and_tables() {
     // An access that no entry covers alone fails.
     assert!(hart.translate(USER_PAGE + 8, 8, Access::Load).is_ok());
     assert_eq!(hart.translate(USER_PAGE + 4, 8, Access::Load).unwrap_err().cause, 5);
-    assert!(hart.translate(USER_CODE, 2, Access::Fetch).unwrap().whole_page);
+    let code = hart.translate(USER_CODE, 2, Access::Fetch).unwrap();
+    assert!(code.whole_page && !code.whole_chunk);
+    // Of a large page, what it does not cut.
+    hart.enter(Mode::Supervisor);
+    for (address, whole_chunk) in [(KERNEL, false), (KERNEL + CHUNK, true)] {
+        let data = hart.translate(address, 8, Access::Store).unwrap();
+        assert!(data.whole_page && data.whole_chunk == whole_chunk, "{address:#x}");
+    }
+    hart.enter(Mode::User);
     // A table that may not be read.
     hart.set(PMPADDR0, (TABLE + 0x2000) >> 2 | 0x1ff);
     assert_eq!(

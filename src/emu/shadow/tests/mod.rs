@@ -12,10 +12,12 @@ use std::vec::Vec;
 
 use self::cpu::{ENGINE, Hart, Machine};
 use super::descriptor::Descriptor;
+use super::pool::PAGE;
 use super::{CodePages, Kind, Page, Rights, Shadow, Table};
+use crate::interp::CHUNK;
 
 const RAM: u64 = 0x8000_0000;
-const RAM_PAGES: u64 = 8;
+const RAM_PAGES: u64 = CHUNK / PAGE;
 /// Where the table walker finds the tables.
 const TABLES: u64 = 0x40_0000_0000;
 
@@ -75,7 +77,7 @@ impl World {
 /// Some page of a user or, if `global`, of a supervisor, which may be written.
 fn page(physical: u64, global: bool) -> Page {
     let rights = Rights { load: true, store: true };
-    Page { physical, rights, kind: Kind::Normal, user: !global, global, level: 0 }
+    Page { physical, rights, kind: Kind::Normal, user: !global, global, level: 0, whole_chunk: false }
 }
 
 /// A value of `satp` with this ASID and root.

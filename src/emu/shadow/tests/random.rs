@@ -5,9 +5,12 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::super::descriptor::Descriptor;
+use super::super::pool::PAGE;
 use super::super::{Flush, Kind, Page, Rights, guest_asid};
 use super::naive::Naive;
 use super::{AS_OTHER, PAGES, RAM, RAM_PAGES, World, space};
+use crate::interp::CHUNK;
 
 const HARTS: usize = 3;
 /// Beside RAM.
@@ -45,14 +48,16 @@ fn pages() -> impl Strategy<Value = Page> {
         prop::bool::weighted(0.8),
         prop::bool::weighted(0.9),
         level,
+        prop::bool::weighted(0.2),
     )
-        .prop_map(|(physical, [store, odd], user, global, load, level)| Page {
+        .prop_map(|(physical, [store, odd], user, global, load, level, chunk)| Page {
             physical: physical + if odd { 0x123 } else { 0 },
             rights: Rights { load, store },
             kind: if physical == DEVICE { Kind::Device } else { Kind::Normal },
             user,
             global,
             level,
+            whole_chunk: chunk && (RAM..RAM + CHUNK).contains(&physical),
         })
 }
 
@@ -96,18 +101,20 @@ impl Test {
 
     fn step(&mut self, hart: usize, step: &Step) {
         let (space, view) = self.entered[hart];
-        let shadow = &mut self.world.harts[hart];
         match *step {
             Step::Enter { space, view } => {
-                shadow.enter(space, view);
+                self.world.harts[hart].enter(space, view);
                 self.entered[hart] = (space, view);
             }
             Step::Map { at, page } => {
                 let possible =
                     page.rights.load && page.physical >> 48 == 0 && page.level < 4 && view != AS_OTHER;
+                let before = PAGES.map(|page| self.world.walk(hart, page));
+                let shadow = &mut self.world.harts[hart];
                 assert_eq!(shadow.map(PAGES[at] + 0x10, page), possible);
                 if possible {
                     self.naive[hart].map(space, view, PAGES[at], page);
+                    self.map_around(hart, PAGES[at], page, before);
                     let found = self.world.walk(hart, PAGES[at]).expect("mapped");
                     let writable = page.rights.store && !self.code.contains(&found.address());
                     assert_eq!((found.address(), found.is_writable()), (page.physical & !0xfff, writable));
@@ -147,6 +154,34 @@ impl Test {
             }
         }
         self.check();
+    }
+
+    /// What may have been mapped along with `page` at `address`.
+    fn map_around(
+        &mut self,
+        hart: usize,
+        address: u64,
+        page: Page,
+        before: [Option<Descriptor>; PAGES.len()],
+    ) {
+        let (space, view) = self.entered[hart];
+        let begins_alike = (address ^ page.physical) & (CHUNK - PAGE) == 0;
+        for (other, before) in PAGES.into_iter().zip(before) {
+            let in_chunk = other & !(CHUNK - 1) == address & !(CHUNK - 1) && other != address;
+            let now = self.world.walk(hart, other);
+            if now == before || !in_chunk {
+                continue;
+            }
+            if now.is_some() {
+                assert!(page.whole_chunk && begins_alike, "{other:#x} is mapped along");
+                let physical = (page.physical & !(PAGE - 1)).wrapping_add(other.wrapping_sub(address));
+                self.naive[hart].map(space, view, other, Page { physical, ..page });
+            }
+        }
+        if page.whole_chunk && begins_alike {
+            let around = PAGES.into_iter().filter(|other| other & !(CHUNK - 1) == address & !(CHUNK - 1));
+            around.for_each(|other| assert!(self.world.walk(hart, other).is_some(), "{other:#x} is not"));
+        }
     }
 
     /// No hart may do more than it is allowed to.
