@@ -12,6 +12,7 @@ extern crate std;
 pub mod a64;
 mod boxed;
 pub mod float;
+mod hash;
 pub mod interp;
 pub mod ir;
 pub mod jit;

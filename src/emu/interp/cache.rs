@@ -9,6 +9,7 @@ use core::cell::Cell;
 use super::HOT;
 use super::code::{Code, Word};
 use super::lower::{Lowering, Mark, distance};
+use crate::hash;
 
 /// What a block is found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +26,8 @@ pub struct Key {
 impl Key {
     /// A hash of 32 bits.
     pub fn hash(&self) -> u64 {
-        // 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming 6.4).
-        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
         let mixed = self.physical ^ self.pc.rotate_left(32) ^ u64::from(self.context).rotate_left(48);
-        mixed.wrapping_mul(FACTOR) >> 32
+        hash::spread(mixed) >> 32
     }
 }
 

@@ -12,6 +12,7 @@ use alloc::{boxed::Box, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::boxed;
+use crate::hash;
 use crate::interp::{Flush, Superpages};
 
 /// How many slots a table has: as many as an offset of 12 bits reaches.
@@ -133,9 +134,7 @@ impl Pages {
 
     /// The words and bits that stand for a page.
     fn places(address: u64) -> impl Iterator<Item = (usize, u64)> {
-        // 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming 6.4).
-        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-        let hash = (address >> 12).wrapping_mul(FACTOR);
+        let hash = hash::spread(address >> 12);
         (1..=BITS as u32).map(move |part| {
             let bit = (hash >> (u64::BITS - part * PAGES.trailing_zeros())) as usize % PAGES;
             (bit / 64, 1 << (bit % 64))

@@ -26,6 +26,7 @@ pub use writer::{Malformed, assemble};
 use polyvisor_cell_abi::{FEATURE_LSE, FEATURE_PMULL};
 
 use super::compile::Features;
+use crate::hash;
 
 /// As [`StoreHeader::features`](polyvisor_cell_abi::StoreHeader::features) has them.
 pub fn feature_bits(features: Features) -> u32 {
@@ -35,8 +36,6 @@ pub fn feature_bits(features: Features) -> u32 {
 
 /// Where the lists of a store's blocks begin: which of so many heads, a power of two, has those of `pc` in `context`.
 fn bucket(pc: u64, context: u32, buckets: u32) -> usize {
-    // 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming 6.4).
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let hash = (pc ^ u64::from(context).rotate_left(48)).wrapping_mul(FACTOR) >> 32;
+    let hash = hash::spread(pc ^ u64::from(context).rotate_left(48)) >> 32;
     hash as usize & (buckets.saturating_sub(1)) as usize
 }
