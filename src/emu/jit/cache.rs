@@ -378,7 +378,12 @@ impl<C: CodeMemory> Cache<C> {
         (page < self.pages.len()).then_some(page)
     }
 
-    /// Whether there are blocks of the guest page of this address.
+    /// Whether addresses of this guest page are the guest's RAM's: blocks can be made of nothing else.
+    pub fn covers(&self, physical: u64) -> bool {
+        self.page(physical).is_some()
+    }
+
+    /// Whether there may be blocks that have code on the guest page of this address: some may be no longer valid.
     pub fn has_blocks_on(&self, physical: u64) -> bool {
         self.page(physical).and_then(|page| self.pages.get(page)).is_some_and(|&block| block != NONE)
             || self.straddling.contains_key(&(physical & !(PAGE - 1)))

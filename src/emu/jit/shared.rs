@@ -78,6 +78,21 @@ struct State<C> {
     recalled: (u64, u64),
 }
 
+impl<C: CodeMemory> State<C> {
+    /// Whether code at the guest-physical address may be translated at `time`: it is the guest's RAM's, and does not change too
+    /// often.
+    fn is_translatable(&self, physical: u64, time: u64) -> bool {
+        self.cache.covers(physical) && !self.heat.is_hot(physical, time)
+    }
+}
+
+/// Adds what has been made of the guest's RAM. `None`: there is no room.
+fn insert<C: CodeMemory>(cache: &mut Cache<C>, key: Key, compiled: &Compiled<'_>) -> Option<BlockId> {
+    let inserted = cache.insert(key, compiled);
+    // What does not fit into an empty cache never does.
+    if inserted.is_none() && cache.is_empty() { cache.insert_untranslated(key) } else { inserted }
+}
+
 /// What harts share.
 pub struct Shared<C, P, R> {
     state: SpinMutex<State<C>, R>,
@@ -305,14 +320,14 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
     ) -> Translated {
         let Source { key, second, .. } = source;
         let mut state = self.state.lock();
-        let State { cache, compiler, slots, heat, recording, .. } = &mut *state;
         // Another hart may have been faster.
-        if let Some(block) = cache.find_at(key, second) {
+        if let Some(block) = state.cache.find_at(key, second) {
             return Translated::Block(block);
         }
-        if heat.is_hot(key.physical, time) {
+        if !state.is_translatable(key.physical, time) {
             return Translated::No;
         }
+        let State { cache, compiler, slots, recording, .. } = &mut *state;
         self.protection.protect(key.physical);
         if let Some(second) = second {
             self.protection.protect(second);
@@ -334,10 +349,7 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
             recording.add_block(key, compiled.as_ref());
         }
         let inserted = match &compiled {
-            Some(compiled) => cache.insert(key, compiled).or_else(|| {
-                // What does not fit into an empty cache never does.
-                if cache.is_empty() { cache.insert_untranslated(key) } else { None }
-            }),
+            Some(compiled) => insert(cache, key, compiled),
             // Its second half may come later.
             None if may_go_on => return Translated::No,
             None => cache.insert_untranslated(key),
@@ -355,13 +367,13 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         let mut candidates = self.store.as_ref()?.candidates(key.pc, key.context).peekable();
         candidates.peek()?;
         let mut state = self.state.lock();
-        let State { cache, heat, buffers, recalled, .. } = &mut *state;
-        if let Some(block) = cache.find_at(key, second) {
+        if let Some(block) = state.cache.find_at(key, second) {
             return Some(Translated::Block(block));
         }
-        if heat.is_hot(key.physical, time) {
+        if !state.is_translatable(key.physical, time) {
             return None;
         }
+        let State { cache, buffers, recalled, .. } = &mut *state;
         let is_right = |stored: &Stored<'_>| stored.is_made_of(&source);
         let second_of = |stored: &Stored<'_>| second.filter(|_| stored.goes_on());
         let stored = candidates.find(is_right).filter(|stored| {
@@ -380,7 +392,7 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
             count(&self.statistics.changed);
             return None;
         };
-        let block = cache.insert(key, &compiled);
+        let block = insert(cache, key, &compiled);
         if let Some(block) = block {
             recalled.0 += 1;
             recalled.1 += u64::from(compiled.guest_instructions);

@@ -37,10 +37,21 @@ pub fn map_identically(space: &mut Space, board: &Board, flags: u64) {
 /// A program whose loop, `body`, advances s0 through [`VIRTUAL`]'s pages, which have `flags` at first, and which a handler
 /// gives all flags when they are needed.
 fn demanding(flags: u64, body: &[u32]) -> Arc<Board> {
+    demanding_with(flags, &[], body, &[])
+}
+
+/// The same, but `before` comes before the loop, and `handling` in the handler.
+pub fn demanding_with(flags: u64, before: &[u32], body: &[u32], handling: &[u32]) -> Arc<Board> {
     let mut program = start();
     let (handler, head) = (program.label(), program.label());
     enter_supervisor(&mut program, Space::new(TABLES).satp(1), handler);
-    program.li(S0, VIRTUAL).li(A0, 1).li(A1, VIRTUAL + (PAGES - 1) * 0x1000).li(A2, 0).bind(head);
+    program
+        .words(before)
+        .li(S0, VIRTUAL)
+        .li(A0, 1)
+        .li(A1, VIRTUAL + (PAGES - 1) * 0x1000)
+        .li(A2, 0)
+        .bind(head);
     program.words(body).branch(GEU, A1, S0, head);
     end(&mut program);
     // The handler: the entry of the page of stval, which is the one of that number from s1 on, gets all flags.
@@ -48,7 +59,7 @@ fn demanding(flags: u64, body: &[u32]) -> Arc<Board> {
     let mut space = Space::new(TABLES);
     map_identically(&mut space, &board, ALL);
     let entries = space.entry(&board, VIRTUAL, 0);
-    program.bind(handler).words(&[
+    program.bind(handler).words(handling).words(&[
         csrrs(T1, 0x143, ZERO),
         add(A2, A2, T1),
         csrrs(T2, 0x142, ZERO),
@@ -106,4 +117,28 @@ fn atomic_accesses_fault_like_others() {
     ];
     check(|| demanding(0, &body));
     check(|| demanding(ALL & !DIRTY, &body));
+}
+
+/// There is nothing to translate, nor to record.
+#[test]
+fn a_jump_to_where_no_ram_is_faults() {
+    const NOWHERE: u64 = RAM - 0x1000;
+    for saved in [Saved::Nothing, Saved::Record(1 << 12)] {
+        let (hart, ..) = compare(Options { saved, ..Options::default() }, || {
+            let mut program = start();
+            let handler = program.label();
+            program.la(T0, handler).word(csrrw(ZERO, 0x305, T0)).li(S0, NOWHERE).li(A0, 0).li(A1, OFTEN);
+            let head = program.bound();
+            program.words(&[jalr(RA, S0, 0), addi(A1, A1, -1)]).branch(NE, A1, ZERO, head);
+            end(&mut program);
+            program.bind(handler).words(&[
+                csrrs(T1, 0x343, ZERO),
+                add(A0, A0, T1),
+                csrrw(ZERO, 0x341, RA),
+                MRET,
+            ]);
+            board(&program)
+        });
+        assert_eq!(x(&hart, A0), OFTEN * NOWHERE);
+    }
 }

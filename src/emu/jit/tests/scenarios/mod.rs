@@ -11,7 +11,7 @@ mod stops;
 use alloc::sync::Arc;
 
 use super::board::{Board, END, Place, RAM, RAM_SIZE};
-use super::machine::{Jit, Options, interpret};
+use super::machine::{Jit, Options, Saved, interpret};
 use super::program::*;
 use crate::riscv::Hart;
 
