@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use spin::relax::RelaxStrategy;
 
-use super::cache::{CodeMemory, ExitId, PAGE};
+use super::cache::{BlockId, CodeMemory, ExitId, PAGE};
 use super::compile::float::Pending;
 use super::compile::{ExitKind, Home, Layout};
 use super::lockstep::{self, Mismatch};
@@ -255,16 +255,14 @@ where
                 }
                 guest.vars()[words::TABLE] = address;
             }
-            Some((entry, instructions, compare))
+            Some((entry, instructions, compare.then_some(block)))
         });
         match found {
             Some((_, 0, _)) => Next::Interpret,
-            Some((entry, instructions, compare))
-                if self.execute(guest, key, entry, compare.then_some(instructions as usize)) =>
-            {
-                Next::Interpret
+            Some((entry, instructions, compared)) => {
+                let compared = compared.map(|block| (block, instructions as usize));
+                if self.execute(guest, key, entry, compared) { Next::Interpret } else { Next::Look }
             }
-            Some(_) => Next::Look,
             None => Next::Cold(key),
         }
     }
@@ -348,17 +346,23 @@ where
         })
     }
 
-    /// Executes the block of `key`, whose entry is at `entry`, and what it leads to; once, and compared, if that is `expected`:
-    /// then this is how many instructions it has. Whether the interpreter is to go on.
-    fn execute(&mut self, guest: &mut G, key: Key, mut entry: u64, expected: Option<usize>) -> bool {
-        let prediction = expected.map(|instructions| {
+    /// Executes the block of `key`, whose entry is at `entry`, and what it leads to; once, and `compared`, if that says which
+    /// block it is, and how many instructions it has. Whether the interpreter is to go on.
+    fn execute(
+        &mut self,
+        guest: &mut G,
+        key: Key,
+        mut entry: u64,
+        compared: Option<(BlockId, usize)>,
+    ) -> bool {
+        let prediction = compared.map(|(block, instructions)| {
             self.show_float(guest);
             let source = self.source(guest, key);
             let prediction = lockstep::predict(guest, source, instructions);
             // One pass: in front of its own head, the trace sees that the hart is due.
             guest.vars()[usize::from(G::INSTRET.0)] |= DUE;
             entry += BEHIND_CHECK;
-            prediction
+            (block, prediction)
         });
         let vars = guest.vars();
         vars[words::LEAVE] = self.cpu.leave_routine();
@@ -380,25 +384,22 @@ where
                 }
             }
         };
-        if let Some(prediction) = prediction {
+        if let Some((block, prediction)) = prediction {
             self.show_float(guest);
-            self.compare(key, prediction.compare(guest));
+            self.compare(key, block, prediction.compare(guest));
         }
         interpret
     }
 
     /// Judges a comparison, if one was possible. What a block has stored, another hart may have overwritten since: where
     /// there are several, only what differs again the next time is a mistake.
-    fn compare(&self, key: Key, compared: Option<Result<(), Mismatch>>) {
+    fn compare(&self, key: Key, block: BlockId, compared: Option<Result<(), Mismatch>>) {
         let Some(compared) = compared else { return };
         let statistics = self.shared.statistics();
         count(&statistics.comparisons);
-        let again = self.shared.with(|cache| {
-            let block = cache.find(key)?;
-            Some(cache.compared(block, compared.is_err()))
-        });
+        let again = self.shared.with(|cache| cache.compared(block, compared.is_err()));
         if let Err(mismatch) = compared
-            && (self.shared.harts() == 1 || again == Some(true))
+            && (self.shared.harts() == 1 || again)
         {
             count(&statistics.mismatches);
             self.cpu.mismatch(key, mismatch);

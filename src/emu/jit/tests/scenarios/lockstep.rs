@@ -6,13 +6,15 @@ use super::*;
 use crate::ir::Var;
 use crate::jit::lockstep::Place as Where;
 
-/// A program with a sum in a0, and in memory.
-fn summing() -> Program {
+/// Where its loop is, if not elsewhere.
+const LOOP: u64 = RAM + 0x80;
+
+/// A program with a sum in a0, and in memory; its loop is `at` this address.
+fn summing(at: u64) -> Program {
     let mut program = start();
-    let data = program.label();
-    program.la(S0, data).li(A0, 0).li(A1, OFTEN);
-    let head = program.bound();
-    program.words(&[add(A0, A0, A1), sd(A0, S0, 0), addi(A1, A1, -1)]).branch(NE, A1, ZERO, head);
+    let (data, head) = (program.label(), program.label());
+    program.la(S0, data).li(A0, 0).li(A1, OFTEN).jump(head).skip_to(at);
+    program.bind(head).words(&[add(A0, A0, A1), sd(A0, S0, 0), addi(A1, A1, -1)]).branch(NE, A1, ZERO, head);
     end(&mut program);
     program.skip_to(RAM + 0x3000);
     program.bind(data);
@@ -21,13 +23,13 @@ fn summing() -> Program {
 
 /// Runs it with a CPU whose words are other ones than the compiler's.
 fn run(corrupt: fn(u32) -> u32, lockstep: bool) -> Jit {
-    run_beside(0, corrupt, lockstep)
+    run_beside(0, LOOP, corrupt, lockstep)
 }
 
 /// The same beside other harts, which are not started.
-fn run_beside(others: usize, corrupt: fn(u32) -> u32, lockstep: bool) -> Jit {
+fn run_beside(others: usize, at: u64, corrupt: fn(u32) -> u32, lockstep: bool) -> Jit {
     let board = Board::new(1 + others);
-    board.load(RAM, &summing().finish());
+    board.load(RAM, &summing(at).finish());
     let jit = Jit::new(&board, Options { corrupt, lockstep, ..Options::default() });
     jit.run(&board, 0);
     jit
@@ -63,8 +65,11 @@ fn a_wrong_byte_in_memory_is_found() {
 fn beside_other_harts_a_difference_must_show_twice() {
     let corrupt = |word| if word & 0xff20_0000 == 0x8b00_0000 { word | 1 << 30 } else { word };
     let found = |jit: Jit| jit.report.mismatches.lock().unwrap().len();
-    let [alone, beside] = [0, 1].map(|others| found(run_beside(others, corrupt, true)));
-    assert!(0 < beside && beside < alone, "{alone} alone, {beside} beside another one");
+    // The second one's sum lies on two pages.
+    for at in [LOOP, RAM + 0xffe] {
+        let [alone, beside] = [0, 1].map(|others| found(run_beside(others, at, corrupt, true)));
+        assert!(0 < beside && beside < alone, "{at:#x}: {alone} alone, {beside} beside another one");
+    }
 }
 
 #[test]
