@@ -17,6 +17,9 @@ pub const A0: X = 10;
 pub const A1: X = 11;
 pub const A2: X = 12;
 
+/// A floating-point register.
+pub type F = u32;
+
 const fn i(imm: i32, rs1: X, funct3: u32, rd: X, opcode: u32) -> u32 {
     (imm as u32) << 20 | rs1 << 15 | funct3 << 12 | rd << 7 | opcode
 }
@@ -128,6 +131,35 @@ pub const fn csrrc(rd: X, csr: u32, rs1: X) -> u32 {
 /// AMOADD.D and its like: by `funct5`.
 pub const fn amo(funct5: u32, size: u32, rd: X, rs1: X, rs2: X) -> u32 {
     r(funct5 << 2, rs2, rs1, size, rd, 0x2f)
+}
+
+/// Floating point of 64 bits, with the dynamic rounding mode: FADD.D, FMUL.D.
+pub const fn fadd(rd: F, rs1: F, rs2: F) -> u32 {
+    r(0x01, rs2, rs1, 7, rd, 0x53)
+}
+
+pub const fn fmul(rd: F, rs1: F, rs2: F) -> u32 {
+    r(0x09, rs2, rs1, 7, rd, 0x53)
+}
+
+/// FMV.D.X.
+pub const fn fmv_to_float(rd: F, rs1: X) -> u32 {
+    r(0x79, 0, rs1, 0, rd, 0x53)
+}
+
+/// FMV.X.D.
+pub const fn fmv_to_integer(rd: X, rs1: F) -> u32 {
+    r(0x71, 0, rs1, 0, rd, 0x53)
+}
+
+/// FLD.
+pub const fn fld(rd: F, rs1: X, imm: i32) -> u32 {
+    i(imm, rs1, 3, rd, 0x07)
+}
+
+/// FSD.
+pub const fn fsd(rs2: F, rs1: X, imm: i32) -> u32 {
+    s(imm, rs2, rs1, 3) | 4
 }
 
 /// Conditions of branches: `funct3`.

@@ -3,6 +3,7 @@
 mod changes;
 mod devices;
 mod faults;
+mod float;
 mod harts;
 mod lockstep;
 mod spaces;
