@@ -4,9 +4,7 @@
 use core::fmt;
 
 use aarch64_cpu::registers::{ID_AA64ISAR0_EL1, Readable};
-use polyvisor_cell_abi::{
-    EngineDigest, FEATURE_LSE, FEATURE_PMULL, PRIVATE_RECORDING, STORE, STORE_MAX, StoreHeader,
-};
+use polyvisor_cell_abi::{EngineDigest, PRIVATE_RECORDING, STORE, STORE_MAX, StoreHeader, cpu_features};
 use sha2::{Digest, Sha256};
 
 use super::bundle::{Bundle, Jit, VmError, VmSpec};
@@ -43,7 +41,9 @@ pub fn store(
         log::warn!("VM {}: its saved translations are not used: {why}", spec.name);
         Ok(&[][..])
     };
-    match StoreHeader::check(bytes, &engine, features(), crc32fast::hash) {
+    // The engine sees the same register (`arch::aarch64::idregs`).
+    let features = cpu_features(ID_AA64ISAR0_EL1.get());
+    match StoreHeader::check(bytes, &engine, features, crc32fast::hash) {
         Err(unfit) => refuse(&unfit),
         Ok(_) if !is_whole_pages(bytes) => refuse(&"they do not lie in whole pages, or have too many"),
         Ok(_) => Ok(bytes),
@@ -54,14 +54,6 @@ pub fn store(
 fn is_whole_pages(bytes: &[u8]) -> bool {
     let (start, len) = (bytes.as_ptr() as u64, bytes.len() as u64);
     start.is_multiple_of(PAGE_SIZE) && len.is_multiple_of(PAGE_SIZE) && len <= STORE_MAX
-}
-
-/// What this CPU has. The engine sees the same register ([`idregs`](crate::arch::aarch64::idregs)).
-fn features() -> u32 {
-    /// Fields Atomic and AES (DDI 0487 D24.2.73): 2 is FEAT_LSE, and FEAT_PMULL.
-    const FIELDS: [(u32, u32); 2] = [(20, FEATURE_LSE), (4, FEATURE_PMULL)];
-    let has = |field: u32| ID_AA64ISAR0_EL1.get() >> field & 0xf >= 2;
-    FIELDS.iter().filter(|(field, _)| has(*field)).fold(0, |bits, (_, bit)| bits | bit)
 }
 
 /// Puts them into a cell's address space.

@@ -21,7 +21,7 @@ pub use report::{HotBlock, MAX_REPORT, NoHotBlock, Question, Report};
 pub use statistics::JitStatistics;
 pub use store::{
     EngineDigest, FEATURE_LSE, FEATURE_PMULL, RECORDING_MAGIC, RecordingHeader, STORE_MAGIC, STORE_VERSION,
-    StoreHeader, Unfit,
+    StoreHeader, Unfit, cpu_features,
 };
 pub use written::{CodePages, LOG_ENTRIES, Overflow, PAGE, WriteLog};
 

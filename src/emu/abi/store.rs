@@ -22,6 +22,16 @@ pub const FEATURE_LSE: u32 = 1 << 0;
 /// See [`FEATURE_LSE`].
 pub const FEATURE_PMULL: u32 = 1 << 1;
 
+/// Those that a CPU has whose ID_AA64ISAR0_EL1 this is.
+pub const fn cpu_features(isar0: u64) -> u32 {
+    /// Fields Atomic and AES (DDI 0487 D24.2.73): 2 is FEAT_LSE, and FEAT_PMULL.
+    const ATOMIC: u32 = 20;
+    const AES: u32 = 4;
+    let lse = if isar0 >> ATOMIC & 0xf >= 2 { FEATURE_LSE } else { 0 };
+    let pmull = if isar0 >> AES & 0xf >= 2 { FEATURE_PMULL } else { 0 };
+    lse | pmull
+}
+
 /// A digest of an engine's image, by SHA-256.
 pub type EngineDigest = [u8; 32];
 
@@ -48,12 +58,9 @@ impl StoreHeader {
 
     /// As words.
     pub fn encode(&self) -> [u32; Self::WORDS] {
+        let [a, b] = STORE_MAGIC;
         let mut words = [0; Self::WORDS];
-        let [magic, rest @ ..] = &STORE_MAGIC;
-        words[0] = *magic;
-        words[1] = rest[0];
-        words[2] = STORE_VERSION;
-        words[3] = self.features;
+        words[..4].copy_from_slice(&[a, b, STORE_VERSION, self.features]);
         let (engine, _) = self.engine.as_chunks::<4>();
         words.iter_mut().skip(4).zip(engine).for_each(|(word, bytes)| *word = u32::from_le_bytes(*bytes));
         words[12..].copy_from_slice(&[self.words, self.blocks, self.slots, self.buckets]);
@@ -165,7 +172,7 @@ impl fmt::Display for Unfit {
                 write!(f, "they have format version {found}, only version {STORE_VERSION} is understood")
             }
             Self::Length { found, expected } => {
-                write!(f, "they are truncated: {expected} words are needed, {found} are there")
+                write!(f, "they have {found} words, and should have {expected}")
             }
             Self::Engine { found, expected } => write!(
                 f,
@@ -249,6 +256,14 @@ mod tests {
         assert_eq!(check(&bytes[..64], 1), Err(Unfit::Length { found: 16, expected: 17 }));
         assert_eq!(check(&bytes[..63], 1), Err(Unfit::NoStore));
         assert_eq!(check(&[], 1), Err(Unfit::NoStore));
+    }
+
+    #[test]
+    fn features_are_told_by_their_fields() {
+        // Atomic is 0 or 2, AES 0 to 2: 1 has no PMULL.
+        let expected = [(0, 0), (2 << 20, FEATURE_LSE), (1 << 4, 0), (2 << 4, FEATURE_PMULL)];
+        assert!(expected.into_iter().all(|(isar0, features)| cpu_features(isar0) == features));
+        assert_eq!(cpu_features(u64::MAX), FEATURE_LSE | FEATURE_PMULL);
     }
 
     #[test]

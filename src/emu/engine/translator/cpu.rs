@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use aarch64_cpu::registers::{ID_AA64ISAR0_EL1, Readable};
+use polyvisor_cell_abi::{FEATURE_LSE, FEATURE_PMULL, cpu_features};
 use polyvisor_emu::a64::{Assembler, Ext, Mode, X};
 use polyvisor_emu::float::{Flags, Rounding};
 use polyvisor_emu::interp::Key;
@@ -20,12 +21,8 @@ pub struct HartCpu;
 
 /// What the compiler may use.
 pub fn features() -> Features {
-    /// ID_AA64ISAR0_EL1.Atomic, bits 23:20: 2 is FEAT_LSE.
-    const ATOMIC: u32 = 20;
-    /// ID_AA64ISAR0_EL1.AES, bits 7:4: 2 is FEAT_PMULL.
-    const AES: u32 = 4;
-    let has = |field: u32| ID_AA64ISAR0_EL1.get() >> field & 0xf >= 2;
-    Features { lse: has(ATOMIC), pmull: has(AES) }
+    let has = cpu_features(ID_AA64ISAR0_EL1.get());
+    Features { lse: has & FEATURE_LSE != 0, pmull: has & FEATURE_PMULL != 0 }
 }
 
 /// The first routine in the code's memory: the way out, which goes on at the address in [`LEAVE`].
