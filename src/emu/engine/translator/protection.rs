@@ -25,20 +25,25 @@ impl Protected {
         Self { pages, logged: Logged::new(words), ram_base: cell.ram_base }
     }
 
-    fn number(&self, address: u64) -> u32 {
-        (address.wrapping_sub(self.ram_base) / PAGE) as u32
+    /// The number of the page from the start of RAM; `None` below that, and far above.
+    fn number(&self, address: u64) -> Option<u32> {
+        u32::try_from(address.checked_sub(self.ram_base)? / PAGE).ok()
     }
 }
 
 impl Protection for Protected {
     fn protect(&self, address: u64) {
-        self.logged.set(self.number(address));
+        if let Some(page) = self.number(address) {
+            self.logged.set(page);
+        }
         self.pages.protect(&Cpu, address);
     }
 
     fn unprotect(&self, address: u64) {
         self.pages.unprotect(address);
-        self.logged.clear(self.number(address));
+        if let Some(page) = self.number(address) {
+            self.logged.clear(page);
+        }
     }
 
     fn is_protected(&self, address: u64) -> bool {
