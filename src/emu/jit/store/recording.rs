@@ -13,6 +13,8 @@ use crate::jit::compile::{Compiled, Features};
 
 /// The entry is a slot.
 pub const SLOT: u32 = 1 << 31;
+/// It is a block.
+const BLOCK: u32 = 0;
 
 /// A recording, as long as there is room.
 #[derive(Debug)]
@@ -65,29 +67,24 @@ impl Recording {
     /// The block of `key` was made of what was captured; `None` if that is not translatable.
     pub fn add_block(&mut self, key: Key, compiled: Option<&Compiled<'_>>) {
         self.entry.clear();
-        if block::encode(&mut self.entry, key, &self.capture, compiled) && self.append(0) {
-            self.header.blocks += 1;
-            self.publish();
+        if block::encode(&mut self.entry, key, &self.capture, compiled) {
+            self.append(BLOCK);
         }
     }
 
-    /// Appends the entry; whether there was room. Once there was none, nothing follows: what does might depend on it.
-    fn append(&mut self, kind: u32) -> bool {
+    /// Appends the entry, if there is room. Once there was none, nothing follows: what does might depend on it.
+    fn append(&mut self, kind: u32) {
         let (start, len) = (self.header.words as usize, self.entry.len() + 1);
         let room = self.memory.get_mut(start..start + len).filter(|_| !self.header.full);
-        let Some((head, rest)) = room.and_then(|room| room.split_first_mut()) else {
-            self.header.full = true;
-            self.publish();
-            return false;
-        };
-        *head = kind | len as u32;
-        rest.copy_from_slice(&self.entry);
-        self.header.words += len as u32;
-        self.publish();
-        true
-    }
-
-    fn publish(&mut self) {
+        match room.and_then(|room| room.split_first_mut()) {
+            Some((head, rest)) => {
+                *head = kind | len as u32;
+                rest.copy_from_slice(&self.entry);
+                self.header.words += len as u32;
+                self.header.blocks += u32::from(kind == BLOCK);
+            }
+            None => self.header.full = true,
+        }
         if let Some(place) = self.memory.first_chunk_mut() {
             *place = self.header.encode();
         }
