@@ -32,8 +32,8 @@ mod firmware {
         // SAFETY: the boot protocol has x0 point to the devicetree.
         let board =
             unsafe { board::tree_at(tree) }.and_then(|tree| Board::read(tree).map(|board| (tree, board)));
-        if cpu::current_el() < 2 {
-            early::give_up(board.as_ref().ok().map(|(_, board)| board), &early::NotAtEl2(cpu::current_el()));
+        if let Err(reason) = early::check_cpu() {
+            early::give_up(board.as_ref().ok().map(|(_, board)| board), &reason);
         }
         let (tree, mut board) = match board {
             Ok(found) => found,

@@ -7,18 +7,28 @@ use super::uart::Pl011;
 use crate::arch::aarch64::{cpu, exception};
 use crate::mm::addr::PhysAddr;
 
-/// The image was entered at a level below EL2.
-pub struct NotAtEl2(pub u64);
+/// Why the CPU cannot be used.
+pub enum Unusable {
+    /// The image was entered at this level, below EL2.
+    NotAtEl2(u64),
+    /// There are no CRC32 instructions, which the image was compiled for.
+    NoCrc32,
+}
 
-impl fmt::Display for NotAtEl2 {
+impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "entered at EL{}, but a hypervisor needs EL2.\n\
-             Under QEMU start the machine with `-M virt,virtualization=on`; on a board let the boot loader enter the image at \
-             EL2 (U-Boot `booti` does)",
-            self.0
-        )
+        match self {
+            Self::NotAtEl2(level) => write!(
+                f,
+                "entered at EL{level}, but a hypervisor needs EL2.\n\
+                 Under QEMU start the machine with `-M virt,virtualization=on`; on a board let the boot loader enter the \
+                 image at EL2 (U-Boot `booti` does)"
+            ),
+            Self::NoCrc32 => f.write_str(
+                "the CPU has no CRC32 instructions (ID_AA64ISAR0_EL1.CRC32 is 0).\n\
+                 For such a CPU, build without `target-feature=+crc` in .cargo/config.toml",
+            ),
+        }
     }
 }
 
@@ -33,6 +43,18 @@ impl Write for EarlyUart {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the CPU can be used.
+///
+/// # Errors
+/// [`Unusable`].
+pub fn check_cpu() -> Result<(), Unusable> {
+    match cpu::current_el() {
+        level @ ..2 => Err(Unusable::NotAtEl2(level)),
+        _ if cfg!(target_feature = "crc") && !cpu::has_crc32() => Err(Unusable::NoCrc32),
+        _ => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Small facts about the CPU that executes this, and its barriers.
 
 use aarch64_cpu::asm::barrier;
-use aarch64_cpu::registers::{CurrentEL, ID_AA64MMFR0_EL1, MPIDR_EL1, Readable};
+use aarch64_cpu::registers::{CurrentEL, ID_AA64ISAR0_EL1, ID_AA64MMFR0_EL1, MPIDR_EL1, Readable};
 
 /// The exception level that executes this (1, 2 or 3).
 pub fn current_el() -> u64 {
@@ -12,6 +12,12 @@ pub fn current_el() -> u64 {
 /// devicetree.
 pub fn affinity() -> u64 {
     MPIDR_EL1.get() & 0xff_00ff_ffff
+}
+
+/// Whether this CPU has the CRC32 instructions.
+pub fn has_crc32() -> bool {
+    // Bits 19:16 (DDI 0487 D24.2, "ID_AA64ISAR0_EL1").
+    ID_AA64ISAR0_EL1.get() >> 16 & 0b1111 != 0
 }
 
 /// Physical address width of this CPU in bits, from `ID_AA64MMFR0_EL1.PARange`; 52-bit addresses need
