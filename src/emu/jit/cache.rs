@@ -546,7 +546,7 @@ pub fn pieces(page: u64, bytes: RangeInclusive<u64>) -> u64 {
     let page = page & !(PAGE - 1);
     let first = bytes.start().saturating_sub(page) / PIECE;
     let last = bytes.end().saturating_sub(page).min(PAGE - 1) / PIECE;
-    (first..=last).fold(0, |pieces, piece| pieces | 1 << piece)
+    if first <= last { u64::MAX << first & u64::MAX >> (PAGE / PIECE - 1 - last) } else { 0 }
 }
 
 /// `BL` from a word to another one (C6.2).

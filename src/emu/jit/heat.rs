@@ -24,6 +24,13 @@ pub enum Place {
 }
 
 impl Place {
+    /// The page that it is on.
+    const fn page(self) -> Self {
+        match self {
+            Self::Page(address) | Self::Block(address) => Self::Page(address),
+        }
+    }
+
     /// Blocks start at even addresses.
     const fn number(self) -> u64 {
         match self {
@@ -55,8 +62,9 @@ impl Heat {
         self.0.entry(place.number()).or_default()
     }
 
-    /// The place has been changed.
+    /// The place has been changed. Its page is remembered, too: so code on a page that is not has no place that is hot.
     pub fn add(&mut self, place: Place, time: u64) {
+        self.changes(place.page());
         let changes = self.changes(place);
         let soon = time.wrapping_sub(changes.last) < SOON;
         let count = if soon { changes.count.saturating_add(1) } else { 0 };
@@ -72,10 +80,11 @@ impl Heat {
 
     /// Whether a block at `address` is to be left to the interpreter.
     pub fn is_hot(&self, address: u64, time: u64) -> bool {
-        [Place::Page(address), Place::Block(address)].into_iter().any(|place| {
-            let changes = self.0.get(&place.number());
-            changes.is_some_and(|it| it.count >= MAX_CHANGES && time.wrapping_sub(it.last) < REST)
-        })
+        let is_hot =
+            |changes: &Changes| changes.count >= MAX_CHANGES && time.wrapping_sub(changes.last) < REST;
+        let of = |place: Place| self.0.get(&place.number());
+        of(Place::Page(address))
+            .is_some_and(|page| is_hot(page) || of(Place::Block(address)).is_some_and(is_hot))
     }
 }
 

@@ -61,7 +61,14 @@ impl Pending {
     }
 
     /// Emits it. It changes v31, and neither general registers nor NZCV.
+    #[inline]
     pub fn settle(self, asm: &mut Assembler) {
+        if !self.is_nothing() {
+            self.settle_some(asm);
+        }
+    }
+
+    fn settle_some(self, asm: &mut Assembler) {
         for (from, to) in self.moves() {
             asm.fmov(F::D, to, from);
         }
