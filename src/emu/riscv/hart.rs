@@ -238,7 +238,7 @@ impl<P: Platform> Guest for Hart<P> {
         match self.debugged(pc, max) {
             Ok(max) => {
                 let context = Context::from_bits(context);
-                lift_block(pc, max, context, buffer, &mut |address| code(self, address))
+                lift_block(pc, max, context, buffer, |address| code(self, address))
             }
             Err(block) => Ok(block),
         }

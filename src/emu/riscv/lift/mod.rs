@@ -42,7 +42,7 @@ pub fn lift_block(
     max: usize,
     context: Context,
     buffer: Block,
-    code: &mut dyn FnMut(u64) -> Result<u16, Exception>,
+    mut code: impl FnMut(u64) -> Result<u16, Exception>,
 ) -> Result<Block, Exception> {
     let mut lifter = Lifter { block: Builder::reusing(buffer, pc), word: 0, context };
     let mut parcel = code(pc)?;
@@ -81,13 +81,15 @@ struct Lifter {
 }
 
 impl Lifter {
+    #[inline(always)]
     fn instruction(&mut self, word: u32) -> Option<Terminator> {
         self.word = word;
         self.block.instruction(length(word as u16));
-        let Some(instruction) = decode(word) else {
+        let Some(instruction) = &decode(word) else {
             return self.illegal();
         };
-        match instruction {
+        // Only what is needed is copied of it.
+        match *instruction {
             Instruction::Lui { rd, imm } => self.constant(rd, extend(imm)),
             Instruction::Auipc { rd, imm } => {
                 let value = self.block.pc().wrapping_add(extend(imm));
@@ -131,11 +133,13 @@ impl Lifter {
             | Instruction::FloatSign { .. }
             | Instruction::MoveToX { .. }
             | Instruction::MoveFromX { .. }
-            | Instruction::FloatConstant { .. } => self.float(instruction),
+            | Instruction::FloatConstant { .. } => self.float(*instruction),
         }
     }
 
     /// What an integer register holds.
+    // Where it is inlined, the two kinds of values are merged byte by byte, whose alignment the compiler does not know.
+    #[inline(never)]
     fn x(&self, register: X) -> Value {
         match register {
             X::ZERO => Value::ZERO,
