@@ -17,15 +17,17 @@
 //!   instruction. [`Block::starts`] tells which guest instruction an [`Inst`] belongs to.
 
 mod builder;
+mod effects;
 pub mod eval;
 mod float_op;
 mod optimise;
-mod properties;
+mod replace;
 mod text;
 
 use alloc::vec::Vec;
 
 pub use builder::Builder;
+pub use effects::Effects;
 pub use float_op::{FloatKind, FloatOp, Format, Integer};
 pub use optimise::Optimiser;
 

@@ -26,7 +26,7 @@ impl Display for Value {
 
 impl Display for Inst {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if let Some(dst) = self.dst() {
+        if let Some(dst) = self.effects().dst {
             write!(f, "{dst} = ")?;
         }
         match *self {

@@ -237,7 +237,7 @@ impl Naive {
     }
 
     fn inst(&mut self, inst: Inst) -> Result<(), Exception> {
-        let dst = inst.dst();
+        let dst = inst.effects().dst;
         let result = match inst {
             Inst::Unary { op, width, a, .. } => eval::unary(op, width, self.value(a)),
             Inst::Binary { op, width, a, b, .. } => eval::binary(op, width, self.value(a), self.value(b)),

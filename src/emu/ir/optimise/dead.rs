@@ -15,17 +15,18 @@ pub fn remove(block: &mut Block) {
             start.inst = kept as u16;
         }
         let Some(inst) = block.insts.get(index) else { break };
-        let dst = inst.dst();
-        if is_nothing(inst) || inst.is_pure() && dst.is_none_or(|dst| !live.contains(dst)) {
+        let effects = inst.effects();
+        let dst = effects.dst;
+        if is_nothing(inst) || effects.is_pure() && dst.is_none_or(|dst| !live.contains(dst)) {
             continue;
         }
         if let Some(dst) = dst {
             live.remove(dst);
         }
-        if inst.may_raise() || inst.touches_globals() {
+        if effects.may_raise() || inst.touches_globals() {
             live.insert_globals();
         }
-        inst.visit_operands(|operand| use_operand(&mut live, operand));
+        effects.operands().iter().for_each(|&operand| live.insert(operand));
         kept -= 1;
         block.insts.swap(index, kept);
     }

@@ -37,13 +37,19 @@ impl Knowledge {
     pub fn propagate(&mut self, block: &mut Block) {
         self.about = Vars::NONE;
         for inst in &mut block.insts {
-            inst.replace_operands(|operand| *operand = self.value(*operand));
+            let mut constants = false;
+            inst.replace_operands(|operand| {
+                *operand = self.value(*operand);
+                constants |= matches!(operand, Value::Const(_));
+            });
             self.decide(inst);
-            simplify(inst);
+            if constants {
+                simplify(inst);
+            }
             if inst.touches_globals() {
                 self.forget_globals();
             }
-            if let Some(dst) = inst.dst() {
+            if let Some(dst) = inst.effects().dst {
                 self.learn(dst, inst);
             }
         }
@@ -123,10 +129,10 @@ fn copy(dst: Var, a: Value) -> Inst {
 
 /// Makes it the simplest instruction that does the same.
 fn simplify(inst: &mut Inst) {
-    if let Inst::Binary { op, a: a @ Value::Const(_), b: b @ Value::Var(_), .. } = inst
-        && commutes(*op)
+    if let Inst::Binary { op, width, dst, a: a @ Value::Const(_), b: b @ Value::Var(_) } = *inst
+        && commutes(op)
     {
-        core::mem::swap(a, b);
+        *inst = Inst::Binary { op, width, dst, a: b, b: a };
     }
     *inst = match *inst {
         Inst::Unary { op, width, dst, a: Value::Const(a) } => {

@@ -25,7 +25,7 @@ pub struct Emitter<'a> {
     pub trace: &'a Trace,
     pub asm: &'a mut Assembler,
     pub output: &'a mut Output,
-    /// `None` while it compiles an operation.
+    /// `None` while it compiles an operation, and if there is none.
     pub float: Option<&'a mut Float>,
     /// Which slot of the table of far targets a target has.
     pub slot: &'a mut dyn FnMut(u64) -> Option<u32>,
@@ -47,7 +47,7 @@ impl<'a> Emitter<'a> {
         slot: &'a mut dyn FnMut(u64) -> Option<u32>,
     ) -> Self {
         let (registers, facts) = (Registers::new(), Facts::new());
-        let float = Some(float);
+        let float = trace.uses_float.then_some(float);
         let step = &Step::NOTHING;
         Self { layout, features, trace, asm, output, float, slot, registers, facts, step, declined: false }
     }
@@ -66,7 +66,7 @@ impl<'a> Emitter<'a> {
         for step in trace.steps.iter().filter(|step| !matches!(step.op, Op::Nothing)) {
             self.step = step;
             self.note_start(self.guest() + 1);
-            if step.op.shows_state() && !matches!(step.op, Op::Float(_)) {
+            if step.effects.may_raise() && !matches!(step.op, Op::Float(_)) {
                 self.check_underflow();
             }
             self.emit();
@@ -98,10 +98,9 @@ impl<'a> Emitter<'a> {
 
     /// If there is floating-point code: checks that it may run. Where, and what for if not.
     fn check_float(&mut self) -> Option<(usize, Label)> {
-        if !self.trace.steps.iter().any(|step| matches!(step.op, Op::Float(_))) {
+        if !self.trace.uses_float {
             return None;
         }
-        self.output.uses_float = true;
         let [temporary, ..] = TEMPORARIES;
         let offset = 8 * i64::from(self.layout.float_ready);
         self.asm.load(Mode::Normal, Size::Double, Ext::Zero, temporary, WORDS, offset);
@@ -133,9 +132,7 @@ impl<'a> Emitter<'a> {
 
     /// Tells it what has become of the step's result.
     fn tell_float(&mut self) {
-        if !self.output.uses_float {
-            return;
-        }
+        let Some(float) = &mut self.float else { return };
         let by = match self.step.op {
             Op::Float(_) => return,
             Op::Inst(Inst::Binary { op: BinaryOp::Add, width: Width::W64, dst, a, b: Value::Const(by) })
@@ -145,7 +142,7 @@ impl<'a> Emitter<'a> {
             }
             _ => None,
         };
-        if let (Some(dst), Some(float)) = (self.step.op.dst(), &mut self.float) {
+        if let Some(dst) = self.step.effects.dst {
             float.changed(dst, by);
         }
     }
@@ -158,8 +155,8 @@ impl<'a> Emitter<'a> {
     /// The first so many guest instructions of the trace have begun.
     fn note_start(&mut self, guests: usize) {
         let (starts, here) = (&mut self.output.starts, self.asm.here() as u16);
-        if starts.len() < guests {
-            starts.resize(guests.min(self.trace.guests.len()), here);
+        for _ in starts.len()..guests.min(self.trace.guests.len()) {
+            starts.push(here);
         }
     }
 
@@ -174,16 +171,17 @@ impl<'a> Emitter<'a> {
 
     /// The guest-virtual address of the current guest instruction.
     pub fn pc(&self) -> u64 {
-        self.trace.guests.get(self.guest()).copied().unwrap_or(0)
+        self.trace.guests.get(self.guest()).map_or(0, |guest| guest.pc)
     }
 
     /// The highest of those so far.
     pub fn highest(&self) -> u64 {
-        self.trace.highest.get(self.guest()).copied().unwrap_or(u64::MAX)
+        self.trace.guests.get(self.guest()).map_or(u64::MAX, |guest| guest.highest)
     }
 
     /// The trace is at its head again. If extensions are pending here, or boxes are not closed, the loop had better be closed here
     /// than at the head, where none may be; likewise if operands are known here to be in boxes that were looked into.
+    #[inline(never)]
     fn again(&mut self) {
         let Some(&pc) = self.trace.parts.first() else { return };
         let rounds = self.trace.parts.iter().filter(|&&part| part == pc).count() as u32;

@@ -131,6 +131,7 @@ impl Emitter<'_> {
     }
 
     /// Leaves on this way.
+    #[inline(never)]
     pub fn leave(&mut self, way: Way, state: State) {
         match way {
             Way::To(target) => {
@@ -311,6 +312,7 @@ impl Emitter<'_> {
     }
 
     /// The end of a trace with two ways.
+    #[inline(never)]
     pub fn branch(&mut self, test: Test, taken: u64, otherwise: u64) {
         let state = self.state();
         let (test, out, on) = match self.find_joint(taken, &state) {
@@ -338,6 +340,7 @@ impl Emitter<'_> {
     }
 
     /// Out unless the target is the expected one, where the trace goes on.
+    #[inline(never)]
     pub fn guard(&mut self, target: Var, masked: bool, expected: u64) {
         let x = self.source(target.into(), Need::Full);
         if self.known_constant(target.into()) == Some(expected) {

@@ -6,7 +6,7 @@
 use super::op::{Low, Op, Test};
 use super::trace::{Step, Trace};
 use crate::a64::Shift;
-use crate::ir::{BinaryOp, Condition, Inst, UnaryOp, Value, Var, Width};
+use crate::ir::{BinaryOp, Condition, Effects, Inst, UnaryOp, Value, Var, Width};
 
 /// Which step has defined each variable.
 struct Definitions([u16; 256]);
@@ -25,7 +25,7 @@ impl Trace {
             }
             while definitions.improve(&mut self.steps, index) {}
             let Some(step) = self.steps.get(index) else { return };
-            if let Some(dst) = step.op.dst() {
+            if let Some(dst) = step.effects.dst {
                 definitions.0[usize::from(dst.0)] = index as u16;
             }
         }
@@ -35,8 +35,8 @@ impl Trace {
 impl Definitions {
     /// Makes the step with this index take in another one, if it can. Says whether it has.
     fn improve(&mut self, steps: &mut [Step], index: usize) -> bool {
-        let Some(Step { op, .. }) = steps.get(index) else { return false };
-        op.vars().any(|operand| self.take_in(steps, index, operand))
+        let Some(&Step { effects, .. }) = steps.get(index) else { return false };
+        effects.operands().iter().any(|&operand| self.take_in(steps, index, operand))
     }
 
     /// Makes the step with this index take in the one that has defined its `operand`, if it can.
@@ -46,24 +46,25 @@ impl Definitions {
         if before.uses != 1 || before.shown {
             return false;
         }
-        if !before.op.is_pure() {
+        if !before.effects.is_pure() {
             return self.take_over(steps, index, at);
         }
-        let fused = fuse(&step.op, operand.into(), &before.op).filter(|_| self.unchanged(&before.op, at));
+        let fused =
+            fuse(&step.op, operand.into(), &before.op).filter(|_| self.unchanged(&before.effects, at));
         let Some(fused) = fused else { return false };
         if let Some(step) = steps.get_mut(index) {
-            step.op = fused;
+            step.replace(fused);
         }
         if let Some(before) = steps.get_mut(at) {
-            before.op = Op::Nothing;
+            before.replace(Op::Nothing);
         }
         true
     }
 
     /// Whether the operands of the step with the index `at` still are what they were. Its own result does not count: it is
     /// not computed there any more.
-    fn unchanged(&self, op: &Op, at: usize) -> bool {
-        op.vars().all(|var| {
+    fn unchanged(&self, effects: &Effects, at: usize) -> bool {
+        effects.operands().iter().all(|var| {
             let defined = self.0[usize::from(var.0)];
             defined == NOWHERE || usize::from(defined) <= at
         })
@@ -86,9 +87,10 @@ impl Definitions {
         let Some(before) = steps.get_mut(at) else { return false };
         let Some(result) = before.op.dst_mut() else { return false };
         *result = dst;
+        before.effects.dst = Some(dst);
         (before.uses, before.shown) = (uses, shown);
         if let Some(step) = steps.get_mut(index) {
-            step.op = Op::Nothing;
+            step.replace(Op::Nothing);
         }
         self.0[usize::from(dst.0)] = at as u16;
         true

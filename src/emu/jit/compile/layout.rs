@@ -41,7 +41,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The home of a global.
+    /// The home of a global. What is none has no register.
+    #[inline]
     pub fn home(&self, global: Var) -> Home {
         self.homes.get(usize::from(global.0)).copied().unwrap_or(Home::Memory)
     }

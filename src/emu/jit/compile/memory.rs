@@ -92,6 +92,7 @@ impl Emitter<'_> {
     }
 
     /// A guest instruction of floating point.
+    #[inline(never)]
     pub fn float_operation(&mut self, operation: &Operation) {
         self.forget_temporaries();
         // It is part of the surroundings that it is given.

@@ -145,7 +145,6 @@ struct Output {
     out_of_line: Vec<OutOfLine>,
     /// For each guest instruction, the first word that is its own.
     starts: Vec<u16>,
-    uses_float: bool,
     /// How many words come before those out of line.
     main: usize,
 }
@@ -158,7 +157,6 @@ impl Output {
         self.joints.clear();
         self.out_of_line.clear();
         self.starts.clear();
-        self.uses_float = false;
     }
 }
 
@@ -225,10 +223,10 @@ impl Compiler {
             exits: &self.output.exits,
             calls: &self.output.calls,
             guest_instructions: self.trace.guests.len() as u32,
-            code: self.trace.code(),
+            code: self.trace.code,
             starts: &self.output.starts,
             main: self.output.main,
-            uses_float: self.output.uses_float,
+            uses_float: self.trace.uses_float,
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use super::float::Operation;
 use crate::a64::Shift;
-use crate::ir::{BinaryOp, Condition, Inst, Value, Var, Width};
+use crate::ir::{BinaryOp, Condition, Effects, Inst, Value, Var, Width};
 
 /// What a branch or a selection asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +51,10 @@ impl Test {
         }
     }
 
-    fn visit_operands(&self, mut visit: impl FnMut(Value)) {
+    /// `effects`, and that its operands are used.
+    fn used_by(self, effects: Effects) -> Effects {
         match self {
-            Self::Compare { a, b, .. } | Self::Bits { a, b, .. } => {
-                visit(*a);
-                visit(*b);
-            }
+            Self::Compare { a, b, .. } | Self::Bits { a, b, .. } => effects.using(a).using(b),
         }
     }
 }
@@ -112,29 +110,6 @@ pub enum Op {
     Indirect { target: Var, masked: bool },
 }
 
-/// The variables among the operands of an [`Op`].
-#[derive(Debug, Clone, Copy)]
-pub struct Vars {
-    vars: [Var; Self::MOST],
-    next: u8,
-    end: u8,
-}
-
-impl Vars {
-    /// How many operands there may be.
-    const MOST: usize = 4;
-}
-
-impl Iterator for Vars {
-    type Item = Var;
-
-    fn next(&mut self) -> Option<Var> {
-        let var = self.vars.get(..usize::from(self.end))?.get(usize::from(self.next)).copied();
-        self.next += 1;
-        var
-    }
-}
-
 /// How many low bits count of an operand, and how they are extended to 64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Low {
@@ -145,26 +120,26 @@ pub struct Low {
 }
 
 impl Op {
-    /// The variable that gets the result.
-    pub fn dst(&self) -> Option<Var> {
-        match self {
-            Self::Inst(inst) => inst.dst(),
-            Self::Shifted { dst, .. }
-            | Self::Extended { dst, .. }
-            | Self::Extract { dst, .. }
-            | Self::Insert { dst, .. }
-            | Self::MulAdd { dst, .. }
-            | Self::Set { dst, .. }
-            | Self::Select { dst, .. } => Some(*dst),
-            Self::Float(operation) => operation.dst(),
-            Self::Nothing
-            | Self::Stop { .. }
-            | Self::Again
-            | Self::Side { .. }
-            | Self::Guard { .. }
-            | Self::Jump { .. }
-            | Self::Branch { .. }
-            | Self::Indirect { .. } => None,
+    /// What it has to do with variables. What leaves shows the guest's state.
+    pub fn effects(&self) -> Effects {
+        match *self {
+            Self::Nothing | Self::Again => Effects::NONE,
+            Self::Inst(inst) => inst.effects(),
+            Self::Extract { dst, a, .. } | Self::Insert { dst, a, .. } => Effects::pure(dst).using(a),
+            Self::Shifted { dst, a, b, .. } | Self::Extended { dst, a, b, .. } => {
+                Effects::pure(dst).using(a).using(b)
+            }
+            Self::MulAdd { dst, a, b, c, .. } => Effects::pure(dst).using(a).using(b).using(c),
+            Self::Set { dst, test } => test.used_by(Effects::pure(dst)),
+            Self::Select { dst, test, a, b } => test.used_by(Effects::pure(dst).using(a).using(b)),
+            Self::Float(operation) => {
+                operation.operands().into_iter().fold(Effects::raising(operation.dst()), Effects::using)
+            }
+            Self::Stop { .. } | Self::Jump { .. } => Effects::raising(None),
+            Self::Side { test, .. } | Self::Branch { test, .. } => test.used_by(Effects::raising(None)),
+            Self::Guard { target, .. } | Self::Indirect { target, .. } => {
+                Effects::raising(None).using(target.into())
+            }
         }
     }
 
@@ -188,78 +163,6 @@ impl Op {
             | Self::Jump { .. }
             | Self::Branch { .. }
             | Self::Indirect { .. } => None,
-        }
-    }
-
-    /// Shows each operand.
-    pub fn visit_operands(&self, mut visit: impl FnMut(Value)) {
-        match self {
-            Self::Nothing | Self::Stop { .. } | Self::Again | Self::Jump { .. } => {}
-            Self::Inst(inst) => inst.visit_operands(visit),
-            Self::Extract { a, .. } | Self::Insert { a, .. } => visit(*a),
-            Self::Shifted { a, b, .. } | Self::Extended { a, b, .. } => {
-                visit(*a);
-                visit(*b);
-            }
-            Self::MulAdd { a, b, c, .. } => {
-                visit(*a);
-                visit(*b);
-                visit(*c);
-            }
-            Self::Set { test, .. } | Self::Side { test, .. } | Self::Branch { test, .. } => {
-                test.visit_operands(visit);
-            }
-            Self::Select { test, a, b, .. } => {
-                visit(*a);
-                visit(*b);
-                test.visit_operands(visit);
-            }
-            Self::Float(operation) => operation.operands().into_iter().for_each(visit),
-            Self::Guard { target, .. } | Self::Indirect { target, .. } => visit((*target).into()),
-        }
-    }
-
-    /// The operands that are variables.
-    pub fn vars(&self) -> Vars {
-        let mut vars = Vars { vars: [Var(0); Vars::MOST], next: 0, end: 0 };
-        self.visit_operands(|operand| {
-            if let Value::Var(var) = operand
-                && let Some(place) = vars.vars.get_mut(usize::from(vars.end))
-            {
-                *place = var;
-                vars.end += 1;
-            }
-        });
-        vars
-    }
-
-    /// Whether all it does is to set its `dst`.
-    pub fn is_pure(&self) -> bool {
-        match self {
-            Self::Inst(inst) => inst.is_pure(),
-            Self::Shifted { .. }
-            | Self::Extended { .. }
-            | Self::Extract { .. }
-            | Self::Insert { .. }
-            | Self::MulAdd { .. }
-            | Self::Set { .. }
-            | Self::Select { .. } => true,
-            _ => false,
-        }
-    }
-
-    /// Whether the guest's state before it may be seen: it may raise an exception, or leave.
-    pub fn shows_state(&self) -> bool {
-        match self {
-            Self::Inst(inst) => inst.may_raise(),
-            Self::Float(_)
-            | Self::Stop { .. }
-            | Self::Side { .. }
-            | Self::Guard { .. }
-            | Self::Jump { .. }
-            | Self::Branch { .. }
-            | Self::Indirect { .. } => true,
-            _ => false,
         }
     }
 }

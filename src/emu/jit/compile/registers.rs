@@ -64,6 +64,8 @@ fn number_of(temporary: Var) -> usize {
 pub struct Registers {
     owners: [Owner; TEMPORARIES.len()],
     pub holds: [Holds; TEMPORARIES.len()],
+    /// Registers that sums among them may be of: a bit for each.
+    bases: u32,
     /// By the number of the temporary.
     places: [Place; TEMPORARY_VARS],
     /// How often each will still be used.
@@ -80,6 +82,7 @@ impl Registers {
         Self {
             owners: [Owner::Nobody; TEMPORARIES.len()],
             holds: [Holds::Nothing; TEMPORARIES.len()],
+            bases: 0,
             places: [Place::Nowhere; TEMPORARY_VARS],
             uses: [0; TEMPORARY_VARS],
             constants: [0; 32],
@@ -159,10 +162,10 @@ impl Emitter<'_> {
             registers.turn = (index + 1) % count;
             return index;
         }
-        let op = &self.step.op;
+        let operands = self.step.effects.operands();
         for (index, &register) in TEMPORARIES.iter().enumerate().take(count) {
             if let Owner::Temporary(var) = self.registers.owners[index]
-                && !op.vars().any(|operand| operand == var)
+                && !operands.contains(&var)
             {
                 self.spill(register, var);
                 return index;
@@ -179,12 +182,23 @@ impl Emitter<'_> {
     }
 
     /// Ends what `x` was known to hold.
+    #[inline]
     pub fn forget_register(&mut self, x: X) {
         self.facts.set(x, Shape::Wide);
-        self.registers.known &= !(1 << (x.number() & 31));
+        let bit = 1 << (x.number() & 31);
+        self.registers.known &= !bit;
         if let Some(index) = Registers::index(x) {
             self.registers.holds[index] = Holds::Nothing;
         }
+        if self.registers.bases & bit != 0 {
+            self.registers.bases &= !bit;
+            self.forget_sums(x);
+        }
+    }
+
+    /// Ends what registers hold that is a sum of `x`.
+    #[inline(never)]
+    fn forget_sums(&mut self, x: X) {
         for holds in &mut self.registers.holds {
             if matches!(*holds, Holds::Sum(base, _) if base == x) {
                 *holds = Holds::Nothing;
@@ -194,15 +208,12 @@ impl Emitter<'_> {
 
     /// Ends the step: what it claimed is free again, and so are temporaries that nobody uses any more.
     pub fn release(&mut self) {
-        let op = &self.step.op;
-        op.visit_operands(|operand| {
-            if let Value::Var(var) = operand
-                && var.is_temporary()
-                && Some(var) != op.dst()
-            {
+        let effects = &self.step.effects;
+        for &var in effects.operands() {
+            if var.is_temporary() && Some(var) != effects.dst {
                 self.use_up(var);
             }
-        });
+        }
         self.release_claims();
     }
 
@@ -218,7 +229,7 @@ impl Emitter<'_> {
     /// Ends all claims, before the step does.
     pub fn release_claims(&mut self) {
         for owner in &mut self.registers.owners {
-            if *owner == Owner::Step {
+            if matches!(owner, Owner::Step) {
                 *owner = Owner::Nobody;
             }
         }
@@ -234,7 +245,20 @@ impl Emitter<'_> {
     }
 
     /// A register with the operand.
+    #[inline]
     pub fn source(&mut self, value: Value, need: Need) -> X {
+        if let Value::Var(var) = value
+            && let Some(x) = self.home(var)
+            && (need != Need::Full || !self.facts.is_pending(x))
+        {
+            return x;
+        }
+        self.bring(value, need)
+    }
+
+    /// [`Emitter::source`] if there is something to do for it.
+    #[inline(never)]
+    fn bring(&mut self, value: Value, need: Need) -> X {
         let x = match value {
             Value::Const(constant) => return self.constant(constant, need),
             Value::Var(var) if var.is_temporary() => self.temporary(var),
@@ -298,6 +322,9 @@ impl Emitter<'_> {
     }
 
     pub fn remember(&mut self, x: X, holds: Holds) {
+        if let Holds::Sum(base, _) = holds {
+            self.registers.bases |= 1 << (base.number() & 31);
+        }
         if let Some(index) = Registers::index(x) {
             self.registers.holds[index] = holds;
         }
@@ -312,9 +339,10 @@ impl Emitter<'_> {
     }
 
     /// The register of a variable's own, if it is a global that has one.
+    #[inline]
     pub fn home(&self, var: Var) -> Option<X> {
         match self.layout.home(var) {
-            Home::X(x) if !var.is_temporary() => Some(x),
+            Home::X(x) => Some(x),
             _ => None,
         }
     }
@@ -328,15 +356,22 @@ impl Emitter<'_> {
     pub fn finish(&mut self, dst: Var, x: X, shape: Shape) {
         self.forget_register(x);
         self.facts.set(x, shape);
-        if dst.is_temporary() {
-            self.drop_temporary(dst);
-            if self.step.uses > 0 {
-                self.own(x, dst);
-                self.registers.uses[number_of(dst)] = self.step.uses;
-            }
-        } else if self.home(dst).is_none() {
+        if self.home(dst).is_none() {
+            self.keep(dst, x);
+        }
+    }
+
+    /// `x` holds the result for `dst`, which has no register of its own.
+    #[inline(never)]
+    fn keep(&mut self, dst: Var, x: X) {
+        if !dst.is_temporary() {
             self.extend(x);
-            self.store_global(x, dst);
+            return self.store_global(x, dst);
+        }
+        self.drop_temporary(dst);
+        if self.step.uses > 0 {
+            self.own(x, dst);
+            self.registers.uses[number_of(dst)] = self.step.uses;
         }
     }
 

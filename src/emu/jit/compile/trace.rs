@@ -6,7 +6,7 @@ use super::Features;
 use super::float::Operation;
 use super::layout::Layout;
 use super::op::{Op, Test};
-use crate::ir::{BinaryOp, Block, Condition, Inst, Terminator, UnaryOp, Value, Var, Width};
+use crate::ir::{BinaryOp, Block, Condition, Effects, Inst, Terminator, UnaryOp, Value, Width};
 use crate::jit::cache::{MAX_LENGTH, pieces};
 
 /// A step, and what is known of it.
@@ -14,6 +14,8 @@ use crate::jit::cache::{MAX_LENGTH, pieces};
 pub struct Step {
     /// What to do.
     pub op: Op,
+    /// What that has to do with variables.
+    pub effects: Effects,
     /// How many guest instructions of the trace are complete: before the step, or, if it leaves, with it.
     pub retired: u16,
     /// How often the result is used before it is overwritten; 255 stands for all above.
@@ -24,7 +26,43 @@ pub struct Step {
 
 impl Step {
     /// Before all others.
-    pub const NOTHING: Self = Self { op: Op::Nothing, retired: 0, uses: 0, shown: false };
+    pub const NOTHING: Self = Self::new(Op::Nothing, Effects::NONE, 0);
+
+    const fn new(op: Op, effects: Effects, retired: u16) -> Self {
+        Self { op, effects, retired, uses: 0, shown: false }
+    }
+
+    /// Makes an [`Op::Inst`] what does the same as `inst`, where it is: copies by way of others would cost more than all else.
+    fn express(&mut self, inst: &Inst) {
+        match *inst {
+            Inst::Compare { condition, dst, a, b } => {
+                self.op = Op::Set { dst, test: Test::Compare { condition, a, b } };
+            }
+            Inst::Select { dst, test, a, b } => {
+                let test = Test::Compare { condition: Condition::NotEqual, a: test.into(), b: Value::ZERO };
+                self.replace(Op::Select { dst, test, a, b });
+            }
+            _ => {
+                if let Op::Inst(place) = &mut self.op {
+                    *place = *inst;
+                }
+            }
+        }
+    }
+
+    /// Makes it do something else.
+    pub fn replace(&mut self, op: Op) {
+        (self.effects, self.op) = (op.effects(), op);
+    }
+}
+
+/// A guest instruction of a trace.
+#[derive(Debug, Clone, Copy)]
+pub struct Guest {
+    /// Its guest-virtual address.
+    pub pc: u64,
+    /// The highest address so far.
+    pub highest: u64,
 }
 
 /// The steps of a trace.
@@ -33,12 +71,14 @@ pub struct Trace {
     features: Features,
     /// In order. The last one leaves.
     pub steps: Vec<Step>,
-    /// The guest-virtual addresses of its instructions, in order.
-    pub guests: Vec<u64>,
-    /// For each of them, the highest address so far.
-    pub highest: Vec<u64>,
+    /// Its instructions, in order.
+    pub guests: Vec<Guest>,
     /// The guest-virtual addresses of its parts, in order.
     pub parts: Vec<u64>,
+    /// Whether there are floating-point operations.
+    pub uses_float: bool,
+    /// Which pieces of their page its instructions lie in ([`pieces`]).
+    pub code: u64,
 }
 
 impl Trace {
@@ -52,8 +92,9 @@ impl Trace {
     pub fn build(&mut self, parts: &[Block], limit: usize, layout: &Layout) {
         self.steps.clear();
         self.guests.clear();
-        self.highest.clear();
         self.parts.clear();
+        self.uses_float = false;
+        self.code = 0;
         self.parts.extend(parts.iter().map(|part| part.pc));
         let head = parts.first().map(|part| part.pc);
         let mut rounds = 0;
@@ -65,7 +106,12 @@ impl Trace {
             }
             // A debugger's breakpoint leaves without an instruction.
             let leaves = matches!(part.end, Terminator::Leave | Terminator::Resume { .. });
+            let before = self.guests.len();
             let stop = self.instructions(part, limit, layout).err().or(leaves.then_some(part.pc));
+            // Those of a part lie one behind the other.
+            if let Some(last) = self.guests.get(before..).and_then(<[Guest]>::last) {
+                self.code |= pieces(part.pc, part.pc..=last.pc.saturating_add(MAX_LENGTH - 1));
+            }
             if let Some(pc) = stop {
                 return self.push(Op::Stop { pc });
             }
@@ -77,14 +123,8 @@ impl Trace {
         }
     }
 
-    /// Which pieces of their page its instructions lie in ([`pieces`]).
-    pub fn code(&self) -> u64 {
-        let pieces_of = |pc: &u64| pieces(*pc, *pc..=pc.saturating_add(MAX_LENGTH - 1));
-        self.guests.iter().fold(0, |pieces, pc| pieces | pieces_of(pc))
-    }
-
     fn push(&mut self, op: Op) {
-        self.steps.push(Step { op, retired: self.guests.len() as u16, uses: 0, shown: false });
+        self.steps.push(Step::new(op, op.effects(), self.guests.len() as u16));
     }
 
     /// Appends the steps of a part. `Err`: the interpreter takes over at this address.
@@ -99,39 +139,34 @@ impl Trace {
             if full || leaves && next.is_none() || !self.instruction(insts, layout) {
                 return Err(pc);
             }
-            self.guests.push(pc);
-            self.highest.push(self.highest.last().map_or(pc, |&highest| highest.max(pc)));
+            let highest = self.guests.last().map_or(pc, |guest| guest.highest.max(pc));
+            self.guests.push(Guest { pc, highest });
         }
         Ok(())
     }
 
     /// Appends the steps of a guest instruction. `false`: nothing was appended, since it is not translated.
     fn instruction(&mut self, insts: &[Inst], layout: &Layout) -> bool {
-        if insts.iter().any(|inst| touches_float(inst, layout)) {
-            let operation = Operation::of(&layout.floats, insts);
-            operation.into_iter().for_each(|operation| self.push(Op::Float(operation)));
-            return operation.is_some();
+        let (first, retired) = (self.steps.len(), self.guests.len() as u16);
+        let (mut floats, mut translates) = (false, true);
+        let blank = |_: &Inst| Step::new(Op::Inst(Inst::Fence), Effects::NONE, retired);
+        self.steps.extend(insts.iter().map(blank));
+        for (step, inst) in self.steps.iter_mut().skip(first).zip(insts) {
+            step.effects = inst.effects();
+            step.express(inst);
+            floats |= touches_float(&step.effects, layout);
+            translates &= is_translated(inst, self.features);
         }
-        let translates = insts.iter().all(|inst| is_translated(inst, self.features));
-        if translates {
-            insts.iter().for_each(|inst| self.append(inst));
+        if !floats && translates {
+            return true;
         }
-        translates
-    }
-
-    /// Appends a step of the intermediate representation.
-    fn append(&mut self, inst: &Inst) {
-        // Each kind is written where it belongs at once: it is large.
-        match *inst {
-            Inst::Compare { condition, dst, a, b } => {
-                self.push(Op::Set { dst, test: Test::Compare { condition, a, b } });
-            }
-            Inst::Select { dst, test, a, b } => {
-                let test = Test::Compare { condition: Condition::NotEqual, a: test.into(), b: Value::ZERO };
-                self.push(Op::Select { dst, test, a, b });
-            }
-            _ => self.push(Op::Inst(*inst)),
+        self.steps.truncate(first);
+        let operation = if floats { Operation::of(&layout.floats, insts) } else { None };
+        if let Some(operation) = operation {
+            self.uses_float = true;
+            self.push(Op::Float(operation));
         }
+        operation.is_some()
     }
 
     /// What there is to do between a part that ends with `end` and the next one: `None` if nothing.
@@ -163,28 +198,26 @@ impl Trace {
         let mut uses = [0_u8; 256];
         let mut shown: u128 = 0;
         for step in self.steps.iter_mut().rev() {
-            if let Some(dst) = step.op.dst() {
+            if let Some(dst) = step.effects.dst {
                 let count = &mut uses[usize::from(dst.0)];
                 let bit = if dst.is_temporary() { 0 } else { 1 << dst.0 };
                 step.uses = *count;
                 step.shown = shown & bit != 0;
                 let dead = step.uses == 0 && !step.shown || is_nothing(&step.op);
-                if dead && step.op.is_pure() {
-                    step.op = Op::Nothing;
+                if dead && step.effects.is_pure() {
+                    step.replace(Op::Nothing);
                     continue;
                 }
                 *count = 0;
                 shown &= !bit;
             }
-            if step.op.shows_state() {
+            if step.effects.may_raise() {
                 shown = u128::MAX;
             }
-            step.op.visit_operands(|operand| {
-                if let Value::Var(var) = operand {
-                    let count = &mut uses[usize::from(var.0)];
-                    *count = count.saturating_add(1);
-                }
-            });
+            for var in step.effects.operands() {
+                let count = &mut uses[usize::from(var.0)];
+                *count = count.saturating_add(1);
+            }
         }
     }
 }
@@ -200,18 +233,15 @@ fn is_nothing(op: &Op) -> bool {
     matches!(op, Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: Value::Var(a) }) if a == dst)
 }
 
-/// Whether it computes with floating-point numbers or moves them.
-fn touches_float(inst: &Inst, layout: &Layout) -> bool {
-    let is_float = |var: Var| layout.floats.contains(&var.0);
-    let mut touches = matches!(inst, Inst::Float { .. }) || inst.dst().is_some_and(is_float);
-    inst.visit_operands(|operand| touches |= matches!(operand, Value::Var(var) if is_float(var)));
-    touches
+/// Whether it computes with floating-point registers or moves them.
+fn touches_float(effects: &Effects, layout: &Layout) -> bool {
+    effects.dst.iter().chain(effects.operands()).any(|var| layout.floats.contains(&var.0))
 }
 
 /// Whether the code generator knows it.
-fn is_translated(inst: &Inst, features: Features) -> bool {
+const fn is_translated(inst: &Inst, features: Features) -> bool {
     match inst {
-        Inst::Call { .. } => false,
+        Inst::Call { .. } | Inst::Float { .. } => false,
         Inst::Binary { op: BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh, .. } => features.pmull,
         _ => true,
     }

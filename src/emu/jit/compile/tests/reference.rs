@@ -122,7 +122,7 @@ impl<'a> Reference<'a> {
             Inst::Fence | Inst::Decline { .. } => 0,
             Inst::Float { .. } | Inst::Call { .. } => panic!("not of this evaluator"),
         };
-        if let Some(dst) = inst.dst() {
+        if let Some(dst) = inst.effects().dst {
             self.set(dst, result);
         }
         Ok(())
