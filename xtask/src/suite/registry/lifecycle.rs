@@ -53,19 +53,18 @@ fn random() -> Test {
     .talk(|dialogue| {
         dialogue.ask("watch off")?;
         dialogue.await_all("running")?;
-        // What EL2 gets for good, such as room in its heap, it has by now.
         dialogue.destroy_all()?;
-        let free = dialogue.free_memory()?;
         let mut random = fastrand::Rng::with_seed(3);
-        for _ in 0..1000 {
-            let order = random.choice(ORDERS).unwrap_or_default();
-            let vm = random.choice(["desk", "work", "reset"]).unwrap_or_default();
-            if let Err(why) = dialogue.command(&format!("{order} {vm}"))? {
-                ensure!(why.starts_with("the VM is "), "`{order} {vm}` is refused: {why}");
+        dialogue.costs_no_memory(|dialogue| {
+            for _ in 0..1000 {
+                let order = random.choice(ORDERS).unwrap_or_default();
+                let vm = random.choice(["desk", "work", "reset"]).unwrap_or_default();
+                if let Err(why) = dialogue.command(&format!("{order} {vm}"))? {
+                    ensure!(why.starts_with("the VM is "), "`{order} {vm}` is refused: {why}");
+                }
             }
-        }
-        dialogue.destroy_all()?;
-        dialogue.await_memory(free)?;
+            dialogue.destroy_all()
+        })?;
         dialogue.ask("start all")?;
         dialogue.await_all("running")?;
         dialogue.attach("desk")?;
@@ -89,20 +88,20 @@ fn cycles() -> Test {
     .talk(|dialogue| {
         dialogue.ask("watch off")?;
         dialogue.destroy_all()?;
-        let free = dialogue.free_memory()?;
-        for _ in 0..40 {
-            // What was loaded and touched is to be given back too.
-            dialogue.ask("start work")?;
-            dialogue.await_state("work", "running")?;
-            dialogue.ask("destroy work")?;
-            dialogue.await_state("work", "defined")?;
-            for _ in 0..24 {
-                dialogue.ask("create work")?;
+        dialogue.costs_no_memory(|dialogue| {
+            for _ in 0..40 {
+                // What was loaded and touched is to be given back too.
+                dialogue.ask("start work")?;
+                dialogue.await_state("work", "running")?;
                 dialogue.ask("destroy work")?;
+                dialogue.await_state("work", "defined")?;
+                for _ in 0..24 {
+                    dialogue.ask("create work")?;
+                    dialogue.ask("destroy work")?;
+                }
             }
-        }
-        dialogue.await_all("defined")?;
-        dialogue.await_memory(free)
+            dialogue.await_all("defined")
+        })
     })
     .line("poweroff")
     .off()
