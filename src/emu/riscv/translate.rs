@@ -86,6 +86,7 @@ impl<P: Platform> Hart<P> {
         if !rights.contains(access.right()) {
             return Err(access_fault(address, access));
         }
+        let whole_page = of_page.is_some() && !(as_other && data);
         let is_large = leaf.is_none_or(|leaf| leaf.level > 0);
         Ok(Translation {
             address: physical,
@@ -95,11 +96,8 @@ impl<P: Platform> Hart<P> {
             user: leaf.is_some_and(|leaf| leaf.entry.contains(Entry::U)),
             global: leaf.is_some_and(|leaf| leaf.global),
             level: leaf.map_or(0, |leaf| leaf.level as u8),
-            whole_page: of_page.is_some() && !(as_other && data),
-            whole_chunk: is_large
-                && of_page.is_some()
-                && of_page == self.pmp.block_rights(physical, CHUNK, mode)
-                && !(as_other && data),
+            whole_page,
+            whole_chunk: whole_page && is_large && of_page == self.pmp.block_rights(physical, CHUNK, mode),
         })
     }
 
