@@ -38,9 +38,11 @@ struct List {
     vms: Vec<Vm>,
 }
 
-#[derive(Deserialize)]
-struct Info {
+/// Bytes of RAM, as `info` answers. The rest is guests'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+struct Memory {
     memory_free: u64,
+    memory_of_polyvisor: u64,
 }
 
 #[derive(Deserialize)]
@@ -108,34 +110,43 @@ impl Dialogue<'_> {
 
     /// Bytes of RAM that are free.
     pub fn free_memory(&mut self) -> Result<u64> {
-        Ok(serde_json::from_value::<Info>(self.ask("info")?)?.memory_free)
+        Ok(self.memory()?.memory_free)
     }
 
-    /// Does `work`, at whose end all VMs are gone, and finds out whether it costs memory. At a peak EL2's heap gets more room,
-    /// and keeps it: what leaks is lost every time.
+    fn memory(&mut self) -> Result<Memory> {
+        Ok(serde_json::from_value(self.ask("info")?)?)
+    }
+
+    /// Does `work`, at whose end all VMs are gone, and finds out whether it costs memory. What guests had must be there again. At
+    /// a peak EL2's heap gets more room, and keeps it: what leaks there is lost every time.
     pub fn costs_no_memory(&mut self, mut work: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
-        let mut free = self.settled_memory()?;
+        let mut before = self.settled_memory()?;
         for _ in 0..ROUNDS {
             work(self)?;
-            let before = mem::replace(&mut free, self.settled_memory()?);
-            if free >= before {
+            let now = self.settled_memory()?;
+            if now == before {
                 return Ok(());
             }
+            ensure!(
+                now.memory_free + now.memory_of_polyvisor == before.memory_free + before.memory_of_polyvisor,
+                "guests' RAM is lost: {before:?}, then {now:?}"
+            );
+            before = now;
         }
-        bail!("it costs memory each of {ROUNDS} times; {free} bytes are free now")
+        bail!("it costs memory each of {ROUNDS} times: {before:?}")
     }
 
-    /// The RAM that is free when that has not changed for a while: VMs that are gone give theirs back bit by bit.
-    fn settled_memory(&mut self) -> Result<u64> {
-        let (mut free, mut since) = (self.free_memory()?, Instant::now());
+    /// Where RAM is when that has not changed for a while: VMs that are gone give theirs back bit by bit.
+    fn settled_memory(&mut self) -> Result<Memory> {
+        let (mut memory, mut since) = (self.memory()?, Instant::now());
         self.await_that("free memory stays as it is: this", |dialogue| {
-            let now = dialogue.free_memory()?;
-            if mem::replace(&mut free, now) != now {
+            let now = dialogue.memory()?;
+            if mem::replace(&mut memory, now) != now {
                 since = Instant::now();
             }
             Ok(since.elapsed() > SETTLED)
         })?;
-        Ok(free)
+        Ok(memory)
     }
 
     /// Attaches the operator to a VM's console.
