@@ -75,6 +75,7 @@ macro_rules! with_computing_codes {
                 SignExtend16: SignExtend16 SignExtend16S32 SignExtend16U32,
                 ZeroExtend8: ZeroExtend8 ZeroExtend8S32 ZeroExtend8U32,
                 ZeroExtend16: ZeroExtend16 ZeroExtend16S32 ZeroExtend16U32,
+                BoxSingle: BoxSingle BoxSingleS32 BoxSingleU32,
                 UnboxSingle: UnboxSingle UnboxSingleS32 UnboxSingleU32,
             }
             binary {

@@ -113,7 +113,7 @@ impl Lowering {
         let constant = match value {
             Value::Var(var) => return var.0,
             Value::Const(0) => return ZERO,
-            Value::Const(constant) => constant,
+            Value::Const(constant) => constant as u64,
         };
         let slot = if let Some(slot) = self.constants.iter().position(|&held| held == constant) {
             return Var::FIRST_SCRATCH + slot as u8;
@@ -133,9 +133,9 @@ impl Lowering {
     }
 
     fn constant(&mut self, d: u8, constant: u64) {
-        match immediate(Value::Const(constant)) {
-            Some(imm) => self.push(Code::Const, d, 0, 0, imm),
-            None => {
+        match Value::of_constant(constant) {
+            Some(Value::Const(imm)) => self.push(Code::Const, d, 0, 0, imm),
+            _ => {
                 self.push(Code::Const64, d, 0, 0, 0);
                 self.words.push(constant);
             }
@@ -144,8 +144,9 @@ impl Lowering {
 
     fn inst(&mut self, block: &Block, inst: &Inst) {
         match *inst {
+            Inst::Constant { dst, value } => self.constant(dst.0, value),
             Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: Value::Const(constant) } => {
-                self.constant(dst.0, constant);
+                self.push(Code::Const, dst.0, 0, 0, constant);
             }
             Inst::Unary { op, width, dst, a } => {
                 let a = self.operand(a);
@@ -218,12 +219,7 @@ impl Lowering {
 
     fn binary(&mut self, op: BinaryOp, width: Width, dst: Var, a: Value, b: Value) {
         let (op, b) = match (op, b) {
-            (BinaryOp::Sub, Value::Const(b)) => (BinaryOp::Add, Value::Const(b.wrapping_neg())),
-            other => other,
-        };
-        // Of the operands of a narrow operation, only the low 32 bits count.
-        let b = match b {
-            Value::Const(b) if width != Width::W64 => Value::Const(b as i32 as u64),
+            (BinaryOp::Sub, Value::Const(b)) if b != i32::MIN => (BinaryOp::Add, Value::Const(-b)),
             other => other,
         };
         let a = self.operand(a);
@@ -311,7 +307,7 @@ pub fn distance(from: usize, to: usize) -> i32 {
 /// The constant, if an `imm` can hold it.
 fn immediate(value: Value) -> Option<i32> {
     match value {
-        Value::Const(constant) => i32::try_from(constant as i64).ok(),
+        Value::Const(constant) => Some(constant),
         Value::Var(_) => None,
     }
 }

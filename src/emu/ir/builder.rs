@@ -81,7 +81,24 @@ impl Builder {
 
     /// `dst = src`.
     pub fn set(&mut self, dst: Var, src: impl Into<Value>) {
-        self.push(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: src.into() });
+        match src.into() {
+            Value::Const(value) => self.constant(dst, value as u64),
+            a => self.push(Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a }),
+        }
+    }
+
+    /// `dst = value`.
+    pub fn constant(&mut self, dst: Var, value: u64) {
+        self.push(Inst::Constant { dst, value });
+    }
+
+    /// The operand that is this constant: in a temporary if it is too large for an operand.
+    pub fn operand(&mut self, constant: u64) -> Value {
+        Value::of_constant(constant).unwrap_or_else(|| {
+            let temporary = self.temporary();
+            self.constant(temporary, constant);
+            temporary.into()
+        })
     }
 
     /// `dst = op(a)`.

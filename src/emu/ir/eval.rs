@@ -77,6 +77,7 @@ fn unary64(op: UnaryOp, a: u64) -> u64 {
         UnaryOp::SignExtend16 => a as i16 as u64,
         UnaryOp::ZeroExtend8 => u64::from(a as u8),
         UnaryOp::ZeroExtend16 => u64::from(a as u16),
+        UnaryOp::BoxSingle => a | BOX,
         UnaryOp::UnboxSingle => {
             if a & BOX == BOX {
                 u64::from(a as u32)
@@ -95,7 +96,8 @@ fn unary32(op: UnaryOp, a: u32) -> u32 {
         UnaryOp::SwapBytes => a.swap_bytes(),
         UnaryOp::ReverseBitsInBytes => a.reverse_bits().swap_bytes(),
         // 32 bits have no room for a box: such an operand is not boxed.
-        UnaryOp::UnboxSingle
+        UnaryOp::BoxSingle
+        | UnaryOp::UnboxSingle
         | UnaryOp::Move
         | UnaryOp::CountOnes
         | UnaryOp::SaturateBytes

@@ -50,19 +50,32 @@ impl Var {
 }
 
 /// An operand.
-// With its fields in the order of C, what it holds is at the same place whatever it is: moving it is two moves.
-#[repr(C)]
+// Small, in the order of C and aligned: moving it is one move, whatever it is.
+#[repr(C, align(8))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Value {
     /// What a variable holds.
     Var(Var),
-    /// A constant.
-    Const(u64),
+    /// A constant, sign-extended to 64 bits. [`Inst::Constant`] puts one that needs more bits into a variable.
+    Const(i32),
 }
 
 impl Value {
     /// Zero.
     pub const ZERO: Self = Self::Const(0);
+
+    /// The operand that is this constant; `None` if that needs more than 32 bits.
+    pub fn of_constant(constant: u64) -> Option<Self> {
+        i32::try_from(constant.cast_signed()).ok().map(Self::Const)
+    }
+
+    /// The constant that it is.
+    pub const fn constant(self) -> Option<u64> {
+        match self {
+            Self::Var(_) => None,
+            Self::Const(constant) => Some(constant as u64),
+        }
+    }
 }
 
 impl From<Var> for Value {
@@ -71,8 +84,8 @@ impl From<Var> for Value {
     }
 }
 
-impl From<u64> for Value {
-    fn from(constant: u64) -> Self {
+impl From<i32> for Value {
+    fn from(constant: i32) -> Self {
         Self::Const(constant)
     }
 }
@@ -170,6 +183,8 @@ pub enum UnaryOp {
     ZeroExtend8,
     /// The low 16 bits, zero-extended.
     ZeroExtend16,
+    /// The low 32 bits, with all ones above: a binary32 in its NaN box (RISC-V Unprivileged ISA 22.2).
+    BoxSingle,
     /// The low 32 bits, zero-extended, if the high 32 are all ones; else the quiet NaN 0x7fc0_0000 (a NaN-boxed binary32,
     /// RISC-V Unprivileged ISA 22.2).
     UnboxSingle,
@@ -239,6 +254,8 @@ impl AtomicOp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the types and the enum's description say it")]
 pub enum Inst {
+    /// `dst = value`.
+    Constant { dst: Var, value: u64 },
     /// `dst = op(a)`.
     Unary { op: UnaryOp, width: Width, dst: Var, a: Value },
     /// `dst = op(a, b)`.

@@ -6,7 +6,8 @@ impl Inst {
     /// The variable that gets the result, to be replaced.
     pub fn dst_mut(&mut self) -> Option<&mut Var> {
         match self {
-            Self::Unary { dst, .. }
+            Self::Constant { dst, .. }
+            | Self::Unary { dst, .. }
             | Self::Binary { dst, .. }
             | Self::Compare { dst, .. }
             | Self::Select { dst, .. }
@@ -49,7 +50,7 @@ impl Inst {
                 visit(b);
                 visit(c);
             }
-            Self::Fence => {}
+            Self::Constant { .. } | Self::Fence => {}
         }
     }
 }

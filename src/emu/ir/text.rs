@@ -18,8 +18,19 @@ impl Display for Value {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Var(var) => Display::fmt(&var, f),
-            Self::Const(constant) if constant.wrapping_add(4096) < 8192 => write!(f, "{}", constant as i64),
-            Self::Const(constant) => write!(f, "{constant:#x}"),
+            Self::Const(constant) => Display::fmt(&Constant(constant as u64), f),
+        }
+    }
+}
+
+/// A constant: what looks like a number in decimal.
+struct Constant(u64);
+
+impl Display for Constant {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            small if small.wrapping_add(4096) < 8192 => write!(f, "{}", small.cast_signed()),
+            constant => write!(f, "{constant:#x}"),
         }
     }
 }
@@ -30,6 +41,7 @@ impl Display for Inst {
             write!(f, "{dst} = ")?;
         }
         match *self {
+            Self::Constant { value, .. } => write!(f, "move {}", Constant(value)),
             Self::Unary { op, width, a, .. } => write!(f, "{}{} {a}", Name(op), Suffix(width)),
             Self::Binary { op, width, a, b, .. } => write!(f, "{}{} {a}, {b}", Name(op), Suffix(width)),
             Self::Compare { condition, a, b, .. } => write!(f, "set.{} {a}, {b}", Name(condition)),
@@ -178,12 +190,12 @@ mod tests {
         let mut block = Builder::new(0x8000_0000);
         block.instruction(4);
         let t0 = block.temporary();
-        block.binary(BinaryOp::ShiftLeft, Width::S32, t0, x1, 3_u64);
+        block.binary(BinaryOp::ShiftLeft, Width::S32, t0, x1, 3);
         block.unary(UnaryOp::SignExtend8, Width::W64, x2, t0);
         block.instruction(2);
         block.instruction(4);
         block.load(Size::Word, true, x1, x2, -8);
-        block.store(Size::Byte, 0x1000_0000, 0, u64::MAX);
+        block.store(Size::Byte, 0x1000_0000, 0, -1);
         block.atomic(AtomicOp::MinUnsigned, Size::Double, Order::AcquireRelease, x1, x2, x1);
         block.push(Inst::LoadReserved {
             size: Size::Word,
@@ -191,7 +203,7 @@ mod tests {
             dst: x1,
             address: x2.into(),
         });
-        block.compare(Condition::Below, x1, x2, 5_u64);
+        block.compare(Condition::Below, x1, x2, 5);
         block.select(x1, x2, t0, 0);
         block.push(Inst::Fence);
         let op = FloatOp { kind: FloatKind::ToInteger(Integer::U32), format: Format::Double };

@@ -162,7 +162,7 @@ impl<G: Guest> Evaluation<'_, G> {
     fn value(&mut self, value: Value) -> u64 {
         match value {
             Value::Var(var) => self.vars()[usize::from(var.0)],
-            Value::Const(constant) => constant,
+            Value::Const(constant) => constant as u64,
         }
     }
 
@@ -198,6 +198,7 @@ impl<G: Guest> Evaluation<'_, G> {
 
     fn inst(&mut self, inst: &Inst) -> Result<(), End> {
         match *inst {
+            Inst::Constant { dst, value } => self.set(dst, value),
             Inst::Unary { op, width, dst, a } => {
                 let a = self.value(a);
                 self.set(dst, eval::unary(op, width, a));

@@ -143,7 +143,7 @@ fn block<I: Isa, C: CodeMemory, P: Protection, R: RelaxStrategy>(
 /// What a block was made of.
 fn trace_of<I: Isa>(source: Source) -> Vec<Block> {
     let (key, code) = (source.key, &mut |address| source.code(address));
-    let mut collector = Collector::new(I::layout().floats.clone());
+    let mut collector = Collector::default();
     collector.collect(key.pc, |pc, max, _| I::lift(key.context, pc, max, code)).to_vec()
 }
 

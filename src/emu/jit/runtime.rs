@@ -146,7 +146,7 @@ where
             layout,
             hart,
             tables,
-            collector: Collector::new(layout.floats.clone()),
+            collector: Collector::default(),
             generation: 0,
             connect: Connect::Nothing,
             interpreted: Outcome::Left,

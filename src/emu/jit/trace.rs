@@ -1,10 +1,9 @@
 //! Which pieces of code are translated as one.
 
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use crate::interp::Key;
-use crate::ir::{Block, Optimiser, Terminator};
+use crate::ir::{Block, Terminator};
 use crate::memory::Ram;
 
 /// How many guest instructions a trace has at most, but for what the last block adds.
@@ -48,21 +47,14 @@ impl Source {
 }
 
 /// Collects traces. One is kept for its buffers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Collector {
-    optimiser: Optimiser,
     parts: Vec<Block>,
     /// Blocks whose buffers are free.
     spare: Vec<Block>,
 }
 
 impl Collector {
-    /// For a compiler to which copies between the globals in `apart` and others are more than copies. It finds itself what
-    /// nobody sees.
-    pub fn new(apart: Range<u8>) -> Self {
-        Self { optimiser: Optimiser::new(apart), parts: Vec::new(), spare: Vec::new() }
-    }
-
     /// Collects the blocks from `pc` on that are likely to be executed in this order: `lift` gives the block at an address of
     /// the same page, of at most so many instructions, in the buffers of another one. Conditional branches are expected to go
     /// back, and not forward.
@@ -100,7 +92,6 @@ impl Collector {
             block.clone_from(known);
         } else {
             block = lift(pc, MAX_INSTRUCTIONS, block)?;
-            self.optimiser.propagate(&mut block);
         }
         Some(block)
     }
@@ -134,7 +125,7 @@ mod tests {
     }
 
     fn addresses(pc: u64, blocks: &[Block]) -> Vec<u64> {
-        let mut collector = Collector::new(0..0);
+        let mut collector = Collector::default();
         let parts = collector.collect(pc, |at, _, _| blocks.iter().find(|block| block.pc == at).cloned());
         parts.iter().map(|part| part.pc).collect()
     }

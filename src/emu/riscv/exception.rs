@@ -20,9 +20,9 @@ pub mod cause {
     pub const STORE_PAGE: u64 = 15;
 }
 
-/// The instruction `word` is none, or must not be used here.
+/// The instruction in the low half of `word` is none, or must not be used here.
 pub const fn illegal(word: u64) -> Exception {
-    Exception { cause: cause::ILLEGAL_INSTRUCTION, value: word }
+    Exception { cause: cause::ILLEGAL_INSTRUCTION, value: word & 0xffff_ffff }
 }
 
 /// No page is mapped at `address`, or it does not permit the access.

@@ -2,26 +2,26 @@
 
 use std::vec::Vec;
 
-use super::toy::{Function, HANDLER, INSTRET, PC, RAM, ToyGuest, call};
+use super::toy::{Function, HANDLER, INSTRET, PC, RAM, ToyGuest, call, constant};
 use crate::interp::{Attention, Exception, Exits, Flush, Guest, HOT, Interpreter, Outcome, Tlb};
-use crate::ir::{BinaryOp, Condition, Inst, Order, Terminator, UnaryOp, Value, Var, Width};
+use crate::ir::{BinaryOp, Condition, Inst, Order, Terminator, Var, Width};
 use crate::memory::Size;
 
-fn add(var: u8, constant: u64) -> Inst {
+fn add(var: u8, by: u64) -> Inst {
     let var = Var(var);
-    Inst::Binary { op: BinaryOp::Add, width: Width::W64, dst: var, a: var.into(), b: constant.into() }
+    Inst::Binary { op: BinaryOp::Add, width: Width::W64, dst: var, a: var.into(), b: constant(by) }
 }
 
-fn set(var: u8, constant: u64) -> Inst {
-    Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst: Var(var), a: constant.into() }
+fn set(var: u8, value: u64) -> Inst {
+    Inst::Constant { dst: Var(var), value }
 }
 
 fn jump(target: u64) -> Option<Terminator> {
     Some(Terminator::Jump { target })
 }
 
-fn until(var: u8, constant: u64, taken: u64, otherwise: u64) -> Option<Terminator> {
-    let (a, b) = (Var(var).into(), constant.into());
+fn until(var: u8, end: u64, taken: u64, otherwise: u64) -> Option<Terminator> {
+    let (a, b) = (Var(var).into(), constant(end));
     Some(Terminator::Branch { condition: Condition::NotEqual, a, b, taken, otherwise })
 }
 
@@ -31,7 +31,7 @@ fn load(dst: u8, base: u64) -> Inst {
         signed: false,
         order: Order::Relaxed,
         dst: Var(dst),
-        base: base.into(),
+        base: constant(base),
         offset: 0,
     }
 }
@@ -204,9 +204,9 @@ fn code_that_fences_itself_sees_what_it_has_stored() {
     let store = Inst::Store {
         size: Size::Half,
         order: Order::Relaxed,
-        base: Value::Const(RAM),
+        base: constant(RAM),
         offset: 0,
-        value: u64::from(other).into(),
+        value: constant(other.into()),
     };
     guest.put(RAM + 4, &[store], None);
     guest.put(RAM + 8, &[call(Function::FenceCode, 0, 0)], Some(Terminator::Resume { target: RAM + 12 }));

@@ -257,7 +257,7 @@ fn reservations() {
         dst: RESULT,
         address: ADDRESS.into(),
     };
-    let conditional = |size, value: u64| Inst::StoreConditional {
+    let conditional = |size, value: i32| Inst::StoreConditional {
         size,
         order: Order::Relaxed,
         dst: RESULT,

@@ -49,9 +49,11 @@ fn forms() -> [[Value; 2]; 4] {
 
 fn check(make: impl Fn([Value; 2]) -> Inst, [a, b]: [u64; 2], expected: u64) {
     let insts = forms().map(|form| {
+        // What needs more bits than an operand has is in its variable.
+        let operand = |value, var| Value::of_constant(value).unwrap_or(Value::Var(Var(var)));
         make(form.map(|value| match value {
-            Value::Const(1) => Value::Const(a),
-            Value::Const(_) => Value::Const(b),
+            Value::Const(1) => operand(a, 1),
+            Value::Const(_) => operand(b, 2),
             var => var,
         }))
     });
@@ -201,11 +203,9 @@ fn select() {
     for (test, expected) in [(0, 6), (1, 5), (1 << 63, 5)] {
         check(|[a, b]| Inst::Select { dst: DST, test: Var(3), a, b }, [5, 5], 5);
         for constant in [false, true] {
-            let set = Inst::Unary {
-                op: UnaryOp::Move,
-                width: Width::W64,
-                dst: DST,
-                a: if constant { Value::Const(test) } else { Value::Var(Var(3)) },
+            let set = match constant {
+                true => Inst::Constant { dst: DST, value: test },
+                false => Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst: DST, a: Var(3).into() },
             };
             let inst = Inst::Select { dst: DST, test: DST, a: Value::Const(5), b: Value::Var(Var(4)) };
             assert_eq!(execute(&[set, inst], &[0, 0, 0, test, 6])[1], expected);
@@ -217,11 +217,11 @@ fn select() {
 fn float_operations_reach_the_guest_as_they_are() {
     for (number, kind) in FloatKind::ALL.into_iter().enumerate() {
         for (format, rounding) in [(Format::Single, 0), (Format::Double, 7), (Format::Single, 255)] {
-            let [a, b, c] = [Value::Var(Var(1)), Value::Var(Var(2)), Value::Const(0x1234_5678_9abc)];
+            let [a, b, c] = [Value::Var(Var(1)), Value::Var(Var(2)), Value::Const(0x1234_5678)];
             let op = FloatOp { kind, format };
             let expected = 3_u64
                 ^ 5 << 8
-                ^ 0x1234_5678_9abc_u64.rotate_left(16)
+                ^ 0x1234_5678_u64.rotate_left(16)
                 ^ (number as u64) << 32
                 ^ (format as u64) << 40
                 ^ u64::from(rounding) << 48;

@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::toy::{Function, INSTRET, PC, RAM, ToyGuest};
+use super::toy::{self, Function, INSTRET, PC, RAM, ToyGuest};
 use crate::interp::{Attention, Exception, Exits, Guest, Interpreter, Outcome, Tlb};
 use crate::ir::{
     AtomicOp, BinaryOp, Condition, FloatKind, FloatOp, Format, Inst, Order, Terminator, UnaryOp, Value, Var,
@@ -37,7 +37,7 @@ fn constant() -> impl Strategy<Value = u64> {
 }
 
 fn value() -> impl Strategy<Value = Value> {
-    prop_oneof![3 => register().prop_map(Value::Var), 1 => constant().prop_map(Value::Const)]
+    prop_oneof![3 => register().prop_map(Value::Var), 1 => constant().prop_map(|constant| Value::Const(constant as i32))]
 }
 
 fn size() -> impl Strategy<Value = Size> {
@@ -69,6 +69,7 @@ fn pure() -> impl Strategy<Value = Inst> {
     prop_oneof![
         (prop::sample::select(unary.to_vec()), width(), register(), value())
             .prop_map(|(op, width, dst, a)| Inst::Unary { op, width, dst, a }),
+        (register(), constant()).prop_map(|(dst, value)| Inst::Constant { dst, value }),
         (register(), value()).prop_map(|(dst, a)| Inst::Unary {
             op: UnaryOp::Move,
             width: Width::W64,
@@ -97,8 +98,8 @@ fn first() -> impl Strategy<Value = Inst> {
     let address = prop_oneof![20 => 0_u64..0x40, 10 => 0xff0_u64..0xff8, 1 => 0xff8_u64..0x1008];
     let address = address.prop_map(|offset| DATA + offset).boxed();
     let place = (address.clone(), -16_i32..16)
-        .prop_map(|(address, offset)| (Value::Const(address.wrapping_sub(offset as u64)), offset));
-    let aligned = address.prop_map(|address| Value::Const(address & !7)).boxed();
+        .prop_map(|(address, offset)| (toy::constant(address.wrapping_sub(offset as u64)), offset));
+    let aligned = address.prop_map(|address| toy::constant(address & !7)).boxed();
     let atomic_size = prop::sample::select(&[Size::Word, Size::Double]).boxed();
     prop_oneof![
         4 => (size(), any::<bool>(), order(), register(), place.clone())
@@ -182,7 +183,7 @@ fn guest(program: &Program, registers: &[u64]) -> ToyGuest {
             },
             End::Indirect(skip) => {
                 // Not a constant that the optimiser sees.
-                let (a, b) = (Var(8).into(), address(index + skip).into());
+                let (a, b) = (Var(8).into(), toy::constant(address(index + skip)));
                 insts.push(Inst::Binary { op: BinaryOp::Add, width: Width::W64, dst: target, a, b });
                 Terminator::Indirect { target }
             }
@@ -206,7 +207,7 @@ impl Naive {
     fn value(&self, value: Value) -> u64 {
         match value {
             Value::Var(var) => self.0.vars[usize::from(var.0)],
-            Value::Const(constant) => constant,
+            Value::Const(constant) => constant as u64,
         }
     }
 
@@ -239,6 +240,7 @@ impl Naive {
     fn inst(&mut self, inst: Inst) -> Result<(), Exception> {
         let dst = inst.effects().dst;
         let result = match inst {
+            Inst::Constant { value, .. } => value,
             Inst::Unary { op, width, a, .. } => eval::unary(op, width, self.value(a)),
             Inst::Binary { op, width, a, b, .. } => eval::binary(op, width, self.value(a), self.value(b)),
             Inst::Compare { condition, a, b, .. } => {

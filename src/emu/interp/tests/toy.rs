@@ -10,7 +10,7 @@ use crate::ir::{Block, Builder, FloatOp, Inst, Terminator, Value, Var};
 use crate::memory::{Access, Physical, Ram, Size};
 
 /// Where its RAM starts.
-pub const RAM: u64 = 0x8000_0000;
+pub const RAM: u64 = 0x4000_0000;
 /// Bytes of RAM.
 pub const RAM_LEN: u64 = 64 << 12;
 /// A device: one register, at this guest-physical address.
@@ -198,9 +198,14 @@ impl ToyGuest {
     }
 }
 
+/// An operand that is a constant of 32 bits.
+pub fn constant(constant: u64) -> Value {
+    Value::of_constant(constant).unwrap()
+}
+
 /// A call.
 pub fn call(function: Function, a: u64, b: u64) -> Inst {
-    Inst::Call { function: function as u16, dst: Var(150), a: Value::Const(a), b: Value::Const(b) }
+    Inst::Call { function: function as u16, dst: Var(150), a: constant(a), b: constant(b) }
 }
 
 fn exception(cause: u64, value: u64) -> Exception {

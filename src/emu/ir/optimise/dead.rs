@@ -23,7 +23,7 @@ pub fn remove(block: &mut Block) {
         if let Some(dst) = dst {
             live.remove(dst);
         }
-        if effects.may_raise() || inst.touches_globals() {
+        if effects.may_raise() || effects.touches_globals() {
             live.insert_globals();
         }
         effects.operands().iter().for_each(|&operand| live.insert(operand));

@@ -1,4 +1,4 @@
-//! Cheap improvements of a block, each in one pass over it.
+//! Cheap improvements, each in one pass.
 
 mod dead;
 mod propagate;
@@ -9,7 +9,7 @@ mod vars;
 use alloc::boxed::Box;
 use core::ops::Range;
 
-use super::Block;
+use super::{Block, Effects, Inst, Terminator};
 use propagate::Knowledge;
 
 /// Makes blocks do the same with fewer steps. One is kept, as it is large.
@@ -25,12 +25,28 @@ impl Optimiser {
 
     /// Makes operands what they are known to be, and removes what nobody sees.
     pub fn optimise(&mut self, block: &mut Block) {
-        self.propagate(block);
+        self.begin();
+        for inst in &mut block.insts {
+            self.improve(inst);
+        }
+        block.end = self.improve_end(block.end);
         dead::remove(block);
     }
 
-    /// Makes operands what they are known to be only: for a back end that knows itself what nobody sees.
-    pub fn propagate(&mut self, block: &mut Block) {
-        self.0.propagate(block);
+    /// Forgets what is known of variables: what is improved next may be come to from elsewhere.
+    pub const fn begin(&mut self) {
+        self.0.begin();
+    }
+
+    /// Makes an instruction the simplest one that does the same, behind those that were improved since [`Optimiser::begin`]. What it
+    /// has to do with variables then. For a back end that knows itself what nobody sees.
+    #[inline]
+    pub fn improve(&mut self, inst: &mut Inst) -> Effects {
+        self.0.improve(inst)
+    }
+
+    /// The same of a block's end.
+    pub fn improve_end(&self, end: Terminator) -> Terminator {
+        self.0.improve_end(end)
     }
 }

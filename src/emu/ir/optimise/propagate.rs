@@ -2,156 +2,188 @@
 
 use core::ops::Range;
 
-use super::super::{BinaryOp, Block, Inst, Terminator, UnaryOp, Value, Var, Width, eval};
-use super::vars::Vars;
+use super::super::{BinaryOp, Effects, Inst, Terminator, UnaryOp, Value, Var, Width, eval};
 
 /// How many variables there are.
 const VARS: usize = 256;
 
-/// What is known of a variable: that it is a constant, or the same as another one was at a certain version.
+/// What a variable is known to be.
 #[derive(Debug, Clone, Copy)]
 enum Known {
     Constant(u64),
-    Copy { of: Var, version: u32 },
+    /// The same as another one was at a certain version.
+    Copy {
+        of: Var,
+        version: u32,
+    },
 }
 
-/// What is known of all variables. It is about one block at a time.
+/// What is known of a variable, and since which beginning.
+#[derive(Debug, Clone, Copy)]
+struct Fact {
+    beginning: u64,
+    known: Known,
+}
+
+/// What is known of all variables, where control comes from nowhere else.
 #[derive(Debug)]
 pub struct Knowledge {
-    /// The variables that something is known of.
-    about: Vars,
-    /// What: without meaning for the others.
-    known: [Known; VARS],
-    /// How often each variable may have changed, over all blocks.
+    /// How often everything has been forgotten: facts from before do not count.
+    beginning: u64,
+    facts: [Fact; VARS],
+    /// How often each variable may have changed.
     versions: [u32; VARS],
     apart: Range<u8>,
 }
 
+/// No beginning.
+const NEVER: u64 = 0;
+
 impl Knowledge {
     /// Copies are remembered where both variables are in `apart`, or neither is.
     pub const fn new(apart: Range<u8>) -> Self {
-        Self { about: Vars::NONE, known: [Known::Constant(0); VARS], versions: [0; VARS], apart }
+        let nothing = Fact { beginning: NEVER, known: Known::Constant(0) };
+        Self { beginning: NEVER + 1, facts: [nothing; VARS], versions: [0; VARS], apart }
     }
 
-    /// Propagates constants and copies through the block.
-    pub fn propagate(&mut self, block: &mut Block) {
-        self.about = Vars::NONE;
-        for inst in &mut block.insts {
-            let mut constants = false;
-            inst.replace_operands(|operand| {
-                *operand = self.value(*operand);
-                constants |= matches!(operand, Value::Const(_));
-            });
-            self.decide(inst);
-            if constants {
-                simplify(inst);
-            }
-            if inst.touches_globals() {
-                self.forget_globals();
-            }
-            if let Some(dst) = inst.effects().dst {
-                self.learn(dst, inst);
-            }
+    /// Forgets everything: what follows may come from elsewhere.
+    pub const fn begin(&mut self) {
+        self.beginning += 1;
+    }
+
+    /// What is known of a variable.
+    #[inline]
+    fn known(&self, var: Var) -> Option<Known> {
+        let fact = &self.facts[usize::from(var.0)];
+        (fact.beginning == self.beginning).then_some(fact.known)
+    }
+
+    /// Makes an instruction the simplest one that does the same after those before it. What it has to do with variables then.
+    #[inline]
+    pub fn improve(&mut self, inst: &mut Inst) -> Effects {
+        let mut effects = inst.effects();
+        if effects.has_zero() || effects.operands().iter().any(|&operand| self.known(operand).is_some()) {
+            effects = self.replace(inst);
         }
-        block.end.replace_operands(|operand| *operand = self.value(*operand));
-        block.end = match block.end {
-            Terminator::Indirect { target } => match self.value(target.into()) {
-                Value::Const(target) => Terminator::Jump { target },
-                Value::Var(target) => Terminator::Indirect { target },
-            },
-            Terminator::Branch { condition, a: Value::Const(a), b: Value::Const(b), taken, otherwise } => {
+        if effects.touches_globals() {
+            self.begin();
+        }
+        if let Some(dst) = effects.dst {
+            self.learn(dst, inst);
+        }
+        effects
+    }
+
+    #[inline(never)]
+    fn replace(&self, inst: &mut Inst) -> Effects {
+        inst.replace_operands(|operand| *operand = self.value(*operand));
+        self.simplify(inst);
+        inst.effects()
+    }
+
+    /// The same of a block's end.
+    pub fn improve_end(&self, mut end: Terminator) -> Terminator {
+        end.replace_operands(|operand| *operand = self.value(*operand));
+        match end {
+            Terminator::Indirect { target } if let Some(target) = self.constant(target.into()) => {
+                Terminator::Jump { target }
+            }
+            Terminator::Branch { condition, a, b, taken, otherwise }
+                if let (Some(a), Some(b)) = (self.constant(a), self.constant(b)) =>
+            {
                 let target = if eval::compare(condition, a, b) { taken } else { otherwise };
                 Terminator::Jump { target }
             }
             end => end,
-        };
+        }
     }
 
     /// What to use instead of an operand.
     fn value(&self, operand: Value) -> Value {
         let Value::Var(var) = operand else { return operand };
-        if !self.about.contains(var) {
-            return operand;
-        }
-        match self.known[usize::from(var.0)] {
-            Known::Constant(constant) => Value::Const(constant),
-            Known::Copy { of, version } if self.versions[usize::from(of.0)] == version => Value::Var(of),
-            Known::Copy { .. } => operand,
+        match self.known(var) {
+            Some(Known::Constant(constant)) => Value::of_constant(constant).unwrap_or(operand),
+            Some(Known::Copy { of, version }) if self.versions[usize::from(of.0)] == version => {
+                Value::Var(of)
+            }
+            _ => operand,
         }
     }
 
-    /// A selection by something known is a copy.
-    fn decide(&self, inst: &mut Inst) {
-        if let Inst::Select { dst, test, a, b } = *inst
-            && let Value::Const(test) = self.value(test.into())
+    /// The constant that an operand is known to be.
+    fn constant(&self, operand: Value) -> Option<u64> {
+        match operand {
+            Value::Const(constant) => Some(constant as u64),
+            Value::Var(var) => match self.known(var)? {
+                Known::Constant(constant) => Some(constant),
+                Known::Copy { .. } => None,
+            },
+        }
+    }
+
+    /// Makes it the simplest instruction that does the same.
+    fn simplify(&self, inst: &mut Inst) {
+        if let Inst::Binary { op, width, dst, a: a @ Value::Const(_), b: b @ Value::Var(_) } = *inst
+            && commutes(op)
         {
-            *inst = copy(dst, if test == 0 { b } else { a });
+            *inst = Inst::Binary { op, width, dst, a: b, b: a };
+        }
+        let simpler = match *inst {
+            Inst::Unary { op, width, dst, a } => {
+                self.constant(a).map(|a| Inst::Constant { dst, value: eval::unary(op, width, a) })
+            }
+            Inst::Binary { op, width, dst, a, b } => match (self.constant(a), self.constant(b)) {
+                (Some(a), Some(b)) => Some(Inst::Constant { dst, value: eval::binary(op, width, a, b) }),
+                (None, Some(0)) if keeps(op) => Some(Inst::Unary { op: UnaryOp::Move, width, dst, a }),
+                (None, Some(0)) if matches!(op, BinaryOp::And | BinaryOp::Mul) => {
+                    Some(Inst::Constant { dst, value: 0 })
+                }
+                _ => None,
+            },
+            Inst::Compare { condition, dst, a, b } => match (self.constant(a), self.constant(b)) {
+                (Some(a), Some(b)) => {
+                    Some(Inst::Constant { dst, value: u64::from(eval::compare(condition, a, b)) })
+                }
+                _ => None,
+            },
+            // A selection by something known is a copy.
+            Inst::Select { dst, test, a, b } => self.constant(test.into()).map(|test| {
+                let a = if test == 0 { b } else { a };
+                match self.constant(a) {
+                    Some(value) => Inst::Constant { dst, value },
+                    None => Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a },
+                }
+            }),
+            _ => None,
+        };
+        if let Some(simpler) = simpler {
+            *inst = simpler;
         }
     }
 
     /// `dst` is what `inst` has computed.
     fn learn(&mut self, dst: Var, inst: &Inst) {
         let known = match *inst {
-            Inst::Unary { op: UnaryOp::Move, width: Width::W64, a, .. } => match a {
-                Value::Const(constant) => Some(Known::Constant(constant)),
-                Value::Var(of) if of == dst => return,
+            Inst::Constant { value, .. } => Some(Known::Constant(value)),
+            Inst::Unary { op: UnaryOp::Move, width: Width::W64, a: Value::Var(of), .. } => {
                 // A temporary is not made to live longer than its guest instruction.
-                Value::Var(of) if of.is_temporary() => None,
-                Value::Var(of) if self.apart.contains(&of.0) != self.apart.contains(&dst.0) => None,
-                Value::Var(of) => Some(Known::Copy { of, version: self.versions[usize::from(of.0)] }),
-            },
+                match of {
+                    _ if of == dst => return,
+                    _ if of.is_temporary() => None,
+                    _ if self.apart.contains(&of.0) != self.apart.contains(&dst.0) => None,
+                    _ => Some(Known::Copy { of, version: self.versions[usize::from(of.0)] }),
+                }
+            }
             _ => None,
         };
-        self.changed(dst);
-        match known {
-            Some(known) => {
-                self.about.insert(dst);
-                self.known[usize::from(dst.0)] = known;
-            }
-            None => self.about.remove(dst),
-        }
-    }
-
-    fn changed(&mut self, var: Var) {
-        let version = &mut self.versions[usize::from(var.0)];
+        let version = &mut self.versions[usize::from(dst.0)];
         *version = version.wrapping_add(1);
+        let fact = &mut self.facts[usize::from(dst.0)];
+        match known {
+            Some(known) => *fact = Fact { beginning: self.beginning, known },
+            None => fact.beginning = NEVER,
+        }
     }
-
-    fn forget_globals(&mut self) {
-        self.about.remove_globals();
-        (0..Var::FIRST_TEMPORARY).for_each(|global| self.changed(Var(global)));
-    }
-}
-
-fn copy(dst: Var, a: Value) -> Inst {
-    Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a }
-}
-
-/// Makes it the simplest instruction that does the same.
-fn simplify(inst: &mut Inst) {
-    if let Inst::Binary { op, width, dst, a: a @ Value::Const(_), b: b @ Value::Var(_) } = *inst
-        && commutes(op)
-    {
-        *inst = Inst::Binary { op, width, dst, a: b, b: a };
-    }
-    *inst = match *inst {
-        Inst::Unary { op, width, dst, a: Value::Const(a) } => {
-            copy(dst, Value::Const(eval::unary(op, width, a)))
-        }
-        Inst::Binary { op, width, dst, a: Value::Const(a), b: Value::Const(b) } => {
-            copy(dst, Value::Const(eval::binary(op, width, a, b)))
-        }
-        Inst::Compare { condition, dst, a: Value::Const(a), b: Value::Const(b) } => {
-            copy(dst, Value::Const(u64::from(eval::compare(condition, a, b))))
-        }
-        Inst::Binary { op, width, dst, a, b: Value::Const(0) } if keeps(op) => {
-            Inst::Unary { op: UnaryOp::Move, width, dst, a }
-        }
-        Inst::Binary { op: BinaryOp::And | BinaryOp::Mul, dst, b: Value::Const(0), .. } => {
-            copy(dst, Value::ZERO)
-        }
-        _ => return,
-    };
 }
 
 /// Whether the operands may change places.

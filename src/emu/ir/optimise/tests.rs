@@ -26,7 +26,7 @@ fn an_address_in_two_instructions_is_a_constant() {
     let block = lines(|block| {
         block.set(X1, 0x5000_0000);
         block.instruction(4);
-        block.binary(BinaryOp::Add, Width::W64, X1, X1, 0xffff_ffff_ffff_fff8);
+        block.binary(BinaryOp::Add, Width::W64, X1, X1, -8);
         block.instruction(4);
         block.load(Size::Double, false, X2, X1, 4);
         Terminator::Resume { target: 0 }
@@ -82,7 +82,7 @@ fn what_an_exception_or_a_call_may_show_stays() {
 }
 
 #[test]
-fn a_call_may_change_globals_but_not_temporaries() {
+fn behind_a_call_nothing_is_known() {
     let block = lines(|block| {
         let t0 = block.temporary();
         block.set(t0, 5);
@@ -91,7 +91,7 @@ fn a_call_may_change_globals_but_not_temporaries() {
         block.binary(BinaryOp::Add, Width::W64, X2, X1, t0);
         Terminator::Leave
     });
-    assert_eq!(block, ["g1 = move 6", "g3 = call 1 0, 0", "g2 = add g1, 5", "leave"]);
+    assert_eq!(block, ["t0 = move 5", "g1 = move 6", "g3 = call 1 0, 0", "g2 = add g1, t0", "leave"]);
 }
 
 #[test]

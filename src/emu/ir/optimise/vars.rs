@@ -7,8 +7,6 @@ use super::super::Var;
 pub struct Vars([u64; 4]);
 
 impl Vars {
-    /// None.
-    pub const NONE: Self = Self([0; 4]);
     /// All globals: what is seen by whoever looks at the guest's state.
     pub const GLOBALS: Self = Self([u64::MAX, u64::MAX, 0, 0]);
 
@@ -26,10 +24,6 @@ impl Vars {
 
     pub fn insert_globals(&mut self) {
         self.0[..2].fill(u64::MAX);
-    }
-
-    pub fn remove_globals(&mut self) {
-        self.0[..2].fill(0);
     }
 }
 

@@ -11,7 +11,7 @@ impl Emitter<'_> {
     /// `dst = a`.
     pub fn copy_value(&mut self, dst: Var, a: Value) {
         let a = match a {
-            Value::Const(constant) => return self.set(dst, constant),
+            Value::Const(constant) => return self.set(dst, constant as u64),
             Value::Var(a) => a,
         };
         if !dst.is_temporary() && self.home(dst).is_none() {
@@ -39,7 +39,7 @@ impl Emitter<'_> {
     /// `dst = op(a, b)`.
     pub fn binary(&mut self, op: BinaryOp, width: Width, dst: Var, a: Value, b: Value) {
         if let (Value::Const(a), Value::Const(b)) = (a, b) {
-            return self.set(dst, eval::binary(op, width, a, b));
+            return self.set(dst, eval::binary(op, width, a as u64, b as u64));
         }
         let (a, b) = if matches!(a, Value::Const(_)) && commutes(op) { (b, a) } else { (a, b) };
         match op {
@@ -79,7 +79,7 @@ impl Emitter<'_> {
         if width != Width::W64 {
             return self.alu32(op, width, dst, a, b, Shape::Low);
         }
-        if let Value::Const(constant) = b {
+        if let Some(constant) = b.constant() {
             let x = self.source(a, Need::Full);
             let d = self.target(dst);
             if !self.asm.alu_imm(op, Bits::W64, d, x, constant) {
@@ -111,7 +111,7 @@ impl Emitter<'_> {
     fn alu32(&mut self, op: Alu, width: Width, dst: Var, a: Value, b: Value, shape: Shape) {
         let x = self.source(a, Need::Low);
         let d = self.target(dst);
-        let done = matches!(b, Value::Const(constant) if self.asm.alu_imm(op, Bits::W32, d, x, constant));
+        let done = b.constant().is_some_and(|constant| self.asm.alu_imm(op, Bits::W32, d, x, constant));
         if !done {
             let y = self.source(b, Need::Low);
             self.asm.alu(op, Bits::W32, d, x, y);
@@ -136,8 +136,7 @@ impl Emitter<'_> {
         };
         let alu = alu(op);
         let x = self.source(a, Need::Raw);
-        if let Value::Const(constant) = b {
-            let constant = if width == Width::W64 { constant } else { constant as i32 as u64 };
+        if let Some(constant) = b.constant() {
             return self.logic_constant(op, width, dst, x, constant);
         }
         let y = self.source(b, Need::Raw);
@@ -189,7 +188,7 @@ impl Emitter<'_> {
         if op == BinaryOp::Xor && constant == u64::MAX {
             self.asm.alu(Alu::Orn, bits, d, X::ZR, x);
         } else if !self.asm.alu_imm(alu(op), bits, d, x, constant) {
-            let y = self.source(Value::Const(constant), need);
+            let y = self.constant(constant, need);
             self.asm.alu(alu(op), bits, d, x, y);
         }
         self.finish32(dst, d, width, shape);

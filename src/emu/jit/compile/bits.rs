@@ -134,14 +134,14 @@ impl Emitter<'_> {
 
     /// `dst = op(a)`.
     pub fn unary(&mut self, op: UnaryOp, width: Width, dst: Var, a: Value) {
-        if let Value::Const(a) = a {
+        if let Some(a) = a.constant() {
             return self.set(dst, eval::unary(op, width, a));
         }
         let low = |bits, signed| Low { bits, signed };
         match (op, width) {
             (UnaryOp::Move, Width::W64) => self.copy_value(dst, a),
-            (UnaryOp::Move, Width::S32) => self.insert(dst, a, low(32, true), 0),
-            (UnaryOp::Move, Width::U32) => self.insert(dst, a, low(32, false), 0),
+            (UnaryOp::Move | UnaryOp::BoxSingle, Width::S32) => self.insert(dst, a, low(32, true), 0),
+            (UnaryOp::Move | UnaryOp::BoxSingle, Width::U32) => self.insert(dst, a, low(32, false), 0),
             (UnaryOp::SignExtend8, Width::W64 | Width::S32) => self.insert(dst, a, low(8, true), 0),
             (UnaryOp::SignExtend16, Width::W64 | Width::S32) => self.insert(dst, a, low(16, true), 0),
             (UnaryOp::ZeroExtend8, _) => self.insert(dst, a, low(8, false), 0),
@@ -179,6 +179,10 @@ impl Emitter<'_> {
             UnaryOp::ReverseBitsInBytes => {
                 self.asm.rbit(bits, d, x);
                 self.asm.rev(bits, d, d);
+                false
+            }
+            UnaryOp::BoxSingle => {
+                self.asm.alu_imm(Alu::Orr, bits, d, x, BOX);
                 false
             }
             UnaryOp::SaturateBytes => false,
@@ -248,6 +252,9 @@ impl Emitter<'_> {
         self.finish(dst, d, Shape::Wide);
     }
 }
+
+/// What is above a binary32 in its box.
+const BOX: u64 = 0xffff_ffff_0000_0000;
 
 /// The quiet NaN of binary32 that is not NaN-boxed (RISC-V Unprivileged ISA 21.3).
 const CANONICAL_NAN: u64 = 0x7fc0_0000;

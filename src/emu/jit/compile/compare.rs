@@ -95,7 +95,7 @@ impl Emitter<'_> {
     pub fn decide(&mut self, test: Test) -> Decision {
         match test {
             Test::Compare { condition, a: Value::Const(a), b: Value::Const(b) } => {
-                Decision::Known(eval::compare(condition, a, b))
+                Decision::Known(eval::compare(condition, a as u64, b as u64))
             }
             Test::Compare { condition, a: a @ Value::Const(_), b } => {
                 self.compare(mirror(cond(condition)), b, a)
@@ -105,7 +105,8 @@ impl Emitter<'_> {
                 Decision::Known((a & b != 0) == any)
             }
             Test::Bits { any, a: Value::Const(mask), b: a }
-            | Test::Bits { any, a, b: Value::Const(mask) } => self.test_mask(any, a, mask),
+            | Test::Bits { any, a, b: Value::Const(mask) } => self.test_mask(any, a, mask as u64),
+            Test::Bit { any, a, at } => self.test_bit(any, a, at),
             Test::Bits { any, a, b } => {
                 let (x, y) = (self.source(a, Need::Raw), self.source(b, Need::Raw));
                 let bits = self.common_width(x, y);
@@ -125,20 +126,24 @@ impl Emitter<'_> {
         Bits::W64
     }
 
-    fn test_mask(&mut self, any: bool, a: Value, mask: u64) -> Decision {
+    fn test_bit(&mut self, any: bool, a: Value, at: u8) -> Decision {
         let x = self.source(a, Need::Raw);
         // The sign is all that is above.
-        let narrow = self.facts.is_narrow(x);
+        let bit = if self.facts.is_narrow(x) { at.min(31) } else { at };
+        Decision::Bit { x, bit, any }
+    }
+
+    fn test_mask(&mut self, any: bool, a: Value, mask: u64) -> Decision {
         if mask.is_power_of_two() {
-            let bit = mask.trailing_zeros() as u8;
-            return Decision::Bit { x, bit: if narrow { bit.min(31) } else { bit }, any };
+            return self.test_bit(any, a, mask.trailing_zeros() as u8);
         }
+        let x = self.source(a, Need::Raw);
         let bits = if mask >> 32 == 0 { Bits::W32 } else { Bits::W64 };
         if bits == Bits::W64 {
             self.extend(x);
         }
         if !self.asm.tst_imm(bits, x, mask) {
-            let y = self.source(Value::Const(mask), Need::Full);
+            let y = self.constant(mask, Need::Full);
             self.asm.tst(bits, x, y);
         }
         Decision::Flags(if any { Cond::Ne } else { Cond::Eq })
@@ -146,7 +151,7 @@ impl Emitter<'_> {
 
     fn compare(&mut self, cond: Cond, a: Value, b: Value) -> Decision {
         let x = self.source(a, Need::Raw);
-        if let Value::Const(constant) = b {
+        if let Some(constant) = b.constant() {
             return self.compare_constant(cond, x, constant);
         }
         let y = self.source(b, Need::Raw);
@@ -191,7 +196,7 @@ impl Emitter<'_> {
         };
         if !self.asm.cmp_imm(bits, x, constant) {
             let need = if bits == Bits::W32 { Need::Low } else { Need::Full };
-            let y = self.source(Value::Const(constant), need);
+            let y = self.constant(constant, need);
             self.asm.cmp(bits, x, y);
         }
         Decision::Flags(cond)

@@ -57,7 +57,7 @@ impl Emitter<'_> {
     /// The constant that a register which holds `value` is known to hold.
     pub fn known_constant(&self, value: Value) -> Option<u64> {
         match value {
-            Value::Const(constant) => Some(constant),
+            Value::Const(constant) => Some(constant as u64),
             Value::Var(var) if var.is_temporary() => None,
             Value::Var(var) => match self.layout.home(var) {
                 Home::X(x) => self.registers.constant(x),
@@ -70,7 +70,7 @@ impl Emitter<'_> {
     pub fn address(&mut self, base: Value, offset: i64) -> (X, i64) {
         const REACH: i64 = 256;
         let near = |offset: i64| (-REACH..REACH).contains(&offset);
-        if let Value::Const(base) = base {
+        if let Some(base) = base.constant() {
             let address = base.wrapping_add(offset as u64);
             let reaches = |held: u64| near(address.wrapping_sub(held) as i64);
             if let Some(x) = self.registers.find_constant(reaches)

@@ -138,7 +138,7 @@ impl<'a> Emitter<'a> {
             Op::Inst(Inst::Binary { op: BinaryOp::Add, width: Width::W64, dst, a, b: Value::Const(by) })
                 if a == dst.into() =>
             {
-                Some(by.cast_signed())
+                Some(i64::from(by))
             }
             _ => None,
         };
@@ -231,6 +231,7 @@ impl<'a> Emitter<'a> {
             Op::MulAdd { subtract, width, dst, a, b, c } => self.multiply_add(subtract, width, dst, a, b, c),
             Op::Set { dst, test } => self.set_if(dst, test),
             Op::Select { dst, test, a, b } => self.select(dst, test, a, b),
+            Op::Inst(Inst::Constant { dst, value }) => self.set(dst, value),
             Op::Inst(Inst::Load { size, signed, order, dst, base, offset }) => {
                 self.load(size, signed, order, dst, base, offset);
             }

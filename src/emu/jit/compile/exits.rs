@@ -347,7 +347,7 @@ impl Emitter<'_> {
             return;
         }
         let way = self.out_of_line(Way::Indirect { x, masked });
-        let expected = self.source(Value::Const(expected), Need::Full);
+        let expected = self.constant(expected, Need::Full);
         self.asm.cmp(Bits::W64, x, expected);
         self.asm.b_cond(Cond::Ne, way);
     }

@@ -152,7 +152,7 @@ fn narrow(dst: Var, other: &Op) -> Option<Op> {
         }
         Op::Inst(Inst::Binary {
             op: BinaryOp::ShiftLeft, width: Width::W64, a, b: Value::Const(b), ..
-        }) if b < 32 => Some(Op::Inst(Inst::Binary {
+        }) if (0..32).contains(&b) => Some(Op::Inst(Inst::Binary {
             op: BinaryOp::ShiftLeft,
             width: Width::S32,
             dst,
@@ -191,7 +191,7 @@ fn binary(
     operand: Value,
     other: &Op,
 ) -> Option<Op> {
-    if let Value::Const(amount) = b {
+    if let Some(amount) = b.constant() {
         return shift_or_mask(op, width, dst, amount, other);
     }
     let on_right = match (a == operand, b == operand) {
@@ -237,9 +237,9 @@ fn inverted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Op
         _ => return None,
     };
     match *other {
-        Op::Inst(Inst::Binary {
-            op: BinaryOp::Xor, width: Width::W64, a, b: Value::Const(u64::MAX), ..
-        }) => Some(Op::Inst(Inst::Binary { op, width, dst, a: rest, b: a })),
+        Op::Inst(Inst::Binary { op: BinaryOp::Xor, width: Width::W64, a, b: Value::Const(-1), .. }) => {
+            Some(Op::Inst(Inst::Binary { op, width, dst, a: rest, b: a }))
+        }
         _ => None,
     }
 }
@@ -283,7 +283,7 @@ fn as_insert(op: &Op) -> Option<(Value, Low, u8)> {
             Some((a, Low { bits: 32, signed: false }, 0))
         }
         Op::Inst(Inst::Binary { op: BinaryOp::And, width: Width::W64, a, b: Value::Const(mask), .. })
-            if mask & mask.wrapping_add(1) == 0 && mask != 0 =>
+            if mask > 0 && mask & mask.wrapping_add(1) == 0 =>
         {
             Some((a, Low { bits: mask.trailing_ones() as u8, signed: false }, 0))
         }
@@ -309,7 +309,7 @@ fn shifted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Opt
         _ => return None,
     };
     let bits = if inner == Width::W64 { 64 } else { 32 };
-    let amount = (amount % bits) as u8;
+    let amount = amount as u8 & (bits - 1);
     // Of a narrow operation, the low half of the shifted operand counts. To the left, that is the same of 64 bits.
     let same = match (inner == Width::W64, width == Width::W64) {
         (true, true) | (false, false) => true,
@@ -321,8 +321,8 @@ fn shifted(op: BinaryOp, width: Width, dst: Var, rest: Value, other: &Op) -> Opt
 
 /// `dst` = the result of `other`, shifted or masked by a constant.
 fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: &Op) -> Option<Op> {
-    let bits: u64 = if width == Width::W64 { 64 } else { 32 };
-    let amount = (constant % bits) as u8;
+    let bits = if width == Width::W64 { 64 } else { 32 };
+    let amount = constant as u8 & (bits - 1);
     match (op, *other) {
         (
             BinaryOp::ShiftRight | BinaryOp::ShiftRightSigned,
@@ -330,16 +330,16 @@ fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: &Op
                 op: BinaryOp::ShiftLeft, width: inner, a, b: Value::Const(left), ..
             }),
         ) if inner == width && width != Width::U32 => {
-            let left = (left % bits) as u8;
+            let left = left as u8 & (bits - 1);
             let signed = op == BinaryOp::ShiftRightSigned;
             // A narrow logical shift by 0 sign-extends after all.
             let plain = width == Width::W64 || signed || amount > 0;
-            let low = Low { bits: bits as u8 - left.max(amount), signed };
+            let low = Low { bits: bits - left.max(amount), signed };
             match amount.checked_sub(left) {
                 _ if !plain => None,
                 Some(at) => Some(Op::Extract { dst, a, low, at }),
                 None => {
-                    let low = Low { bits: bits as u8 - left, signed };
+                    let low = Low { bits: bits - left, signed };
                     // The shift to the right has taken zeros away only, but for the sign's copies.
                     Some(Op::Insert { dst, a, low, to: left - amount })
                 }
@@ -356,10 +356,10 @@ fn shift_or_mask(op: BinaryOp, width: Width, dst: Var, constant: u64, other: &Op
             Op::Inst(Inst::Binary { op: BinaryOp::ShiftRight, width: inner, a, b: Value::Const(at), .. }),
         ) if width == Width::W64 && constant != 0 && constant & constant.wrapping_add(1) == 0 => {
             let available = if inner == Width::W64 { 64 } else { 32 };
-            let at = (at % available) as u8;
+            let at = at as u8 & (available - 1);
             let mask = constant.trailing_ones() as u8;
             // A narrow shift by 0 sign-extends.
-            let bits = mask.min(available as u8 - at);
+            let bits = mask.min(available - at);
             (inner == Width::W64 || at > 0 || mask <= 32).then_some(Op::Extract {
                 dst,
                 a,
@@ -383,9 +383,7 @@ fn test_of(test: Test, other: &Op) -> Option<Test> {
         Op::Inst(Inst::Binary { op: BinaryOp::Sub | BinaryOp::Xor, width: Width::W64, a, b, .. }) => {
             Some(Test::Compare { condition, a, b })
         }
-        Op::Extract { a, low: Low { bits: 1, .. }, at, .. } => {
-            Some(Test::Bits { any, a, b: Value::Const(1 << at) })
-        }
+        Op::Extract { a, low: Low { bits: 1, .. }, at, .. } => Some(Test::Bit { any, a, at }),
         _ => None,
     }
 }

@@ -117,7 +117,7 @@ impl Surroundings for Emitter<'_> {
 
     fn source(&mut self, value: Value, bits: Bits, scratch: X) -> X {
         match value {
-            Value::Const(constant) => self.asm.mov_imm(scratch, constant),
+            Value::Const(constant) => self.asm.mov_imm(scratch, constant as u64),
             Value::Var(var) => match Emitter::home(self, var) {
                 Some(x) => {
                     if bits == Bits::W64 {

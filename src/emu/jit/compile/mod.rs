@@ -174,11 +174,12 @@ pub struct Compiler {
 impl Compiler {
     /// A compiler for guests whose state is where `layout` says, and for CPUs with `features`.
     pub fn new(layout: Layout, features: Features) -> Self {
-        let float = Float::new(layout.floats.clone(), layout.float_flags, Var(layout.float_scratch));
+        let floats = layout.floats.clone();
+        let float = Float::new(floats.clone(), layout.float_flags, Var(layout.float_scratch));
         Self {
             layout,
             features,
-            trace: Trace::new(features),
+            trace: Trace::new(floats),
             asm: Assembler::new(),
             output: Output::default(),
             float,

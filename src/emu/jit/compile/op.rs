@@ -26,6 +26,15 @@ pub enum Test {
         /// The other one.
         b: Value,
     },
+    /// Whether a bit is set.
+    Bit {
+        /// Whether it is to be.
+        any: bool,
+        /// The operand.
+        a: Value,
+        /// Which one: below 64.
+        at: u8,
+    },
 }
 
 impl Test {
@@ -34,6 +43,7 @@ impl Test {
         match self {
             Self::Compare { condition, a, b } => Self::Compare { condition: invert(condition), a, b },
             Self::Bits { any, a, b } => Self::Bits { any: !any, a, b },
+            Self::Bit { any, a, at } => Self::Bit { any: !any, a, at },
         }
     }
 
@@ -55,6 +65,7 @@ impl Test {
     fn used_by(self, effects: Effects) -> Effects {
         match self {
             Self::Compare { a, b, .. } | Self::Bits { a, b, .. } => effects.using(a).using(b),
+            Self::Bit { a, .. } => effects.using(a),
         }
     }
 }

@@ -260,7 +260,7 @@ impl Emitter<'_> {
     #[inline(never)]
     fn bring(&mut self, value: Value, need: Need) -> X {
         let x = match value {
-            Value::Const(constant) => return self.constant(constant, need),
+            Value::Const(constant) => return self.constant(constant as u64, need),
             Value::Var(var) if var.is_temporary() => self.temporary(var),
             Value::Var(var) => match self.layout.home(var) {
                 Home::X(x) => x,

@@ -1,12 +1,12 @@
 //! A trace as one list of steps.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use super::Features;
 use super::float::Operation;
 use super::layout::Layout;
 use super::op::{Op, Test};
-use crate::ir::{BinaryOp, Block, Condition, Effects, Inst, Terminator, UnaryOp, Value, Width};
+use crate::ir::{Block, Condition, Effects, Inst, Optimiser, Start, Terminator, UnaryOp, Value, Width};
 use crate::jit::cache::{MAX_LENGTH, pieces};
 
 /// A step, and what is known of it.
@@ -32,21 +32,17 @@ impl Step {
         Self { op, effects, retired, uses: 0, shown: false }
     }
 
-    /// Makes an [`Op::Inst`] what does the same as `inst`, where it is: copies by way of others would cost more than all else.
-    fn express(&mut self, inst: &Inst) {
-        match *inst {
-            Inst::Compare { condition, dst, a, b } => {
+    /// Makes an [`Op::Inst`] what does the same and can be fused.
+    fn express(&mut self) {
+        match self.op {
+            Op::Inst(Inst::Compare { condition, dst, a, b }) => {
                 self.op = Op::Set { dst, test: Test::Compare { condition, a, b } };
             }
-            Inst::Select { dst, test, a, b } => {
+            Op::Inst(Inst::Select { dst, test, a, b }) => {
                 let test = Test::Compare { condition: Condition::NotEqual, a: test.into(), b: Value::ZERO };
                 self.replace(Op::Select { dst, test, a, b });
             }
-            _ => {
-                if let Op::Inst(place) = &mut self.op {
-                    *place = *inst;
-                }
-            }
+            _ => {}
         }
     }
 
@@ -66,9 +62,9 @@ pub struct Guest {
 }
 
 /// The steps of a trace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Trace {
-    features: Features,
+    optimiser: Optimiser,
     /// In order. The last one leaves.
     pub steps: Vec<Step>,
     /// Its instructions, in order.
@@ -82,9 +78,16 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// For CPUs with `features`.
-    pub fn new(features: Features) -> Self {
-        Self { features, ..Self::default() }
+    /// For guests whose globals in `floats` are floating-point registers.
+    pub fn new(floats: Range<u8>) -> Self {
+        Self {
+            optimiser: Optimiser::new(floats),
+            steps: Vec::new(),
+            guests: Vec::new(),
+            parts: Vec::new(),
+            uses_float: false,
+            code: 0,
+        }
     }
 
     /// Makes one list of `parts`, up to the first guest instruction that is not translated, or that is the one with the
@@ -98,11 +101,13 @@ impl Trace {
         self.parts.extend(parts.iter().map(|part| part.pc));
         let head = parts.first().map(|part| part.pc);
         let mut rounds = 0;
+        self.optimiser.begin();
         for (index, part) in parts.iter().enumerate() {
             rounds += usize::from(Some(part.pc) == head);
             // Where the loop begins again for the first time.
             if rounds == 2 && Some(part.pc) == head {
                 self.push(Op::Again);
+                self.optimiser.begin();
             }
             // A debugger's breakpoint leaves without an instruction.
             let leaves = matches!(part.end, Terminator::Leave | Terminator::Resume { .. });
@@ -115,7 +120,8 @@ impl Trace {
             if let Some(pc) = stop {
                 return self.push(Op::Stop { pc });
             }
-            let Some(op) = self.link(part.end, parts.get(index + 1)) else { continue };
+            let end = self.optimiser.improve_end(part.end);
+            let Some(op) = self.link(end, parts.get(index + 1)) else { continue };
             self.push(op);
             if matches!(op, Op::Jump { .. } | Op::Branch { .. } | Op::Indirect { .. }) {
                 return;
@@ -129,44 +135,45 @@ impl Trace {
 
     /// Appends the steps of a part. `Err`: the interpreter takes over at this address.
     fn instructions(&mut self, part: &Block, limit: usize, layout: &Layout) -> Result<(), u64> {
+        let address = |start: &Start| part.pc.wrapping_add(u64::from(start.offset));
+        // The last one of such a part is for the interpreter.
         let leaves = matches!(part.end, Terminator::Leave | Terminator::Resume { .. });
-        for (index, start) in part.starts.iter().enumerate() {
-            let pc = part.pc.wrapping_add(u64::from(start.offset));
-            let next = part.starts.get(index + 1);
-            let end = next.map_or(part.insts.len(), |next| usize::from(next.inst));
-            let insts = part.insts.get(usize::from(start.inst)..end).unwrap_or_default();
-            let full = self.guests.len() >= limit.min(MAX_INSTRUCTIONS) || self.steps.len() > MAX_STEPS;
-            if full || leaves && next.is_none() || !self.instruction(insts, layout) {
-                return Err(pc);
+        let whole = part.starts.len().saturating_sub(usize::from(leaves));
+        let room = limit.min(MAX_INSTRUCTIONS).saturating_sub(self.guests.len());
+        let fits = self.steps.len() + part.insts.len() <= MAX_STEPS;
+        let most = if fits { whole.min(room) } else { 0 };
+
+        let first = self.steps.len();
+        self.steps.resize(first + part.insts.len(), Step::new(Op::Inst(Inst::Fence), Effects::NONE, 0));
+        let mut steps = self.steps.get_mut(first..).unwrap_or_default();
+        let mut insts = part.insts.as_slice();
+        let mut highest = self.guests.last().map_or(0, |guest| guest.highest);
+        for (index, start) in part.starts.iter().take(most).enumerate() {
+            let end = part.starts.get(index + 1).map_or(part.insts.len(), |next| usize::from(next.inst));
+            let count = end.saturating_sub(usize::from(start.inst)).min(insts.len());
+            let (these, others) = steps.split_at_mut(count);
+            let (sources, rest) = insts.split_at(count);
+            let retired = self.guests.len() as u16;
+            match instruction(these, sources, &mut self.optimiser, layout, retired) {
+                Kind::Integer => {}
+                Kind::Float => self.uses_float = true,
+                Kind::Untranslated => {
+                    let left = count + others.len();
+                    self.steps.truncate(self.steps.len() - left);
+                    return Err(address(start));
+                }
             }
-            let highest = self.guests.last().map_or(pc, |guest| guest.highest.max(pc));
+            (steps, insts) = (others, rest);
+            let pc = address(start);
+            highest = highest.max(pc);
             self.guests.push(Guest { pc, highest });
         }
-        Ok(())
-    }
-
-    /// Appends the steps of a guest instruction. `false`: nothing was appended, since it is not translated.
-    fn instruction(&mut self, insts: &[Inst], layout: &Layout) -> bool {
-        let (first, retired) = (self.steps.len(), self.guests.len() as u16);
-        let (mut floats, mut translates) = (false, true);
-        let blank = |_: &Inst| Step::new(Op::Inst(Inst::Fence), Effects::NONE, retired);
-        self.steps.extend(insts.iter().map(blank));
-        for (step, inst) in self.steps.iter_mut().skip(first).zip(insts) {
-            step.effects = inst.effects();
-            step.express(inst);
-            floats |= touches_float(&step.effects, layout);
-            translates &= is_translated(inst, self.features);
+        let left = insts.len();
+        self.steps.truncate(self.steps.len() - left);
+        match part.starts.get(most) {
+            Some(start) => Err(address(start)),
+            None => Ok(()),
         }
-        if !floats && translates {
-            return true;
-        }
-        self.steps.truncate(first);
-        let operation = if floats { Operation::of(&layout.floats, insts) } else { None };
-        if let Some(operation) = operation {
-            self.uses_float = true;
-            self.push(Op::Float(operation));
-        }
-        operation.is_some()
     }
 
     /// What there is to do between a part that ends with `end` and the next one: `None` if nothing.
@@ -222,6 +229,64 @@ impl Trace {
     }
 }
 
+/// What a guest instruction is to the code generator.
+enum Kind {
+    Integer,
+    Float,
+    /// The interpreter executes it.
+    Untranslated,
+}
+
+/// Makes `steps` what does the same as the `sources`, as many, of one guest instruction. If that is not translated, they have no
+/// meaning.
+#[inline]
+fn instruction(
+    steps: &mut [Step],
+    sources: &[Inst],
+    optimiser: &mut Optimiser,
+    layout: &Layout,
+    retired: u16,
+) -> Kind {
+    let (mut floats, mut translates) = (false, true);
+    for (step, source) in steps.iter_mut().zip(sources) {
+        step.retired = retired;
+        if let Op::Inst(inst) = &mut step.op {
+            // By way of a step of its own, the copy would cost more than all else.
+            *inst = *source;
+            step.effects = optimiser.improve(inst);
+            floats |= touches_float(&step.effects, layout);
+            translates &= !step.effects.touches_globals() || is_translated(inst);
+            step.express();
+        }
+    }
+    match (floats, translates) {
+        (true, _) => float_instruction(steps, layout),
+        (false, true) => Kind::Integer,
+        (false, false) => Kind::Untranslated,
+    }
+}
+
+/// Makes `steps` the one operation that they are together, if they are one.
+#[inline(never)]
+fn float_instruction(steps: &mut [Step], layout: &Layout) -> Kind {
+    // A constant, three operands that are taken out of their boxes, the operation, and the box of its result.
+    let mut insts = [Inst::Fence; 6];
+    for (inst, step) in insts.iter_mut().zip(&*steps) {
+        if let Op::Inst(of_step) = step.op {
+            *inst = of_step;
+        }
+    }
+    let operation = insts.get(..steps.len()).and_then(|insts| Operation::of(&layout.floats, insts));
+    match (operation, steps.split_first_mut()) {
+        (Some(operation), Some((first, others))) => {
+            first.replace(Op::Float(operation));
+            others.iter_mut().for_each(|step| step.replace(Op::Nothing));
+            Kind::Float
+        }
+        _ => Kind::Untranslated,
+    }
+}
+
 /// How many guest instructions a trace has at most: as many as one ADD counts.
 const MAX_INSTRUCTIONS: usize = 0xfff;
 
@@ -238,11 +303,7 @@ fn touches_float(effects: &Effects, layout: &Layout) -> bool {
     effects.dst.iter().chain(effects.operands()).any(|var| layout.floats.contains(&var.0))
 }
 
-/// Whether the code generator knows it.
-const fn is_translated(inst: &Inst, features: Features) -> bool {
-    match inst {
-        Inst::Call { .. } | Inst::Float { .. } => false,
-        Inst::Binary { op: BinaryOp::CarrylessMul | BinaryOp::CarrylessMulHigh, .. } => features.pmull,
-        _ => true,
-    }
+/// Whether the code generator knows an instruction that touches globals.
+const fn is_translated(inst: &Inst) -> bool {
+    !matches!(inst, Inst::Call { .. } | Inst::Float { .. })
 }

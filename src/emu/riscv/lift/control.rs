@@ -16,7 +16,7 @@ impl Lifter {
         // Before the link is written: it may go to the base register.
         let target = self.block.temporary();
         let base = self.x(rs1);
-        self.block.binary(BinaryOp::Add, Width::W64, target, base, extend(offset));
+        self.block.binary(BinaryOp::Add, Width::W64, target, base, offset);
         self.block.binary(BinaryOp::And, Width::W64, target, target, !1);
         let link = self.block.next_pc();
         self.constant(rd, link);

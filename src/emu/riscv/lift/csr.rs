@@ -17,7 +17,7 @@ struct Shown {
     bits: Value,
 }
 
-const ALL: Value = Value::Const(u64::MAX);
+const ALL: Value = Value::Const(-1);
 
 impl Lifter {
     pub(super) fn csr(&mut self, op: CsrOp, rd: X, source: Source) -> Option<Terminator> {
@@ -44,15 +44,15 @@ impl Lifter {
         };
         let value = self.source(source);
         let old = self.x_result(rd);
-        self.block.call(function.number(), old, value, u64::from(self.word));
+        self.block.call(function.number(), old, value, self.encoding());
         if change.is_none() { None } else { self.resume() }
     }
 
     /// Where the register is, if reading it has no other effect.
-    fn shown(&self, number: u16) -> Option<Shown> {
+    fn shown(&mut self, number: u16) -> Option<Shown> {
         let delegated = word(words::MIDELEG).into();
         let (word, bits) = match number {
-            SSTATUS => (words::MSTATUS, Value::Const(Status::SSTATUS.bits())),
+            SSTATUS => (words::MSTATUS, self.block.operand(Status::SSTATUS.bits())),
             SIE => (words::MIE, delegated),
             SIP => (words::MIP, delegated),
             // `mstatus.TVM` is about both.
@@ -74,10 +74,14 @@ impl Lifter {
         let Some(op) = change else { return Some(None) };
         let old = word(shown.word);
         let (_, writable) = inert(number)?;
-        let value = match self.source(source) {
-            value if writable == u64::MAX => value,
-            Value::Const(value) => Value::Const(value & writable),
-            value => self.temporary_of(BinaryOp::And, value, Value::Const(writable)),
+        let value = self.source(source);
+        let value = match value.constant() {
+            _ if writable == u64::MAX => value,
+            Some(constant) => self.block.operand(constant & writable),
+            None => {
+                let writable = self.block.operand(writable);
+                self.temporary_of(BinaryOp::And, value, writable)
+            }
         };
         Some(Some(match op {
             CsrOp::Write => value,
@@ -90,7 +94,7 @@ impl Lifter {
     /// in a register are others only the guest knows, and whether an interrupt is waiting: then the instruction is left to the
     /// interpreter, if there is another back end.
     fn enable(&mut self, change: Option<CsrOp>, rd: X, source: Source) -> bool {
-        const ENABLED: u64 = Status::SIE.bits();
+        const ENABLED: i32 = Status::SIE.bits() as i32;
         let (Some(op @ (CsrOp::Set | CsrOp::Clear)), value) = (change, self.source(source)) else {
             return false;
         };
@@ -117,7 +121,7 @@ impl Lifter {
             Some(_) => self.temporary_of(BinaryOp::And, value, Value::Const(ENABLED)),
         };
         let new = self.temporary_of(if waiting { BinaryOp::Or } else { BinaryOp::AndNot }, old, bit);
-        let shown = Shown { word: words::MSTATUS, bits: Value::Const(Status::SSTATUS.bits()) };
+        let shown = Shown { word: words::MSTATUS, bits: self.block.operand(Status::SSTATUS.bits()) };
         self.read(shown, rd, Some((words::MSTATUS, new)));
         true
     }

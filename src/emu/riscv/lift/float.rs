@@ -11,6 +11,8 @@ use crate::riscv::{Call, Enables};
 
 /// What is above a binary32 in its register.
 const BOX: u64 = 0xffff_ffff_0000_0000;
+/// The sign of a binary64.
+const SIGN: u64 = 1 << 63;
 
 impl Lifter {
     pub(super) fn float(&mut self, instruction: Instruction) -> Option<Terminator> {
@@ -60,7 +62,7 @@ impl Lifter {
                 self.put_in_box(format, rd, result);
             }
             Instruction::FloatConstant { format, rd, index } => {
-                self.block.set(f(rd), constant(format, index));
+                self.block.constant(f(rd), constant(format, index));
             }
             _ => return self.illegal(),
         }
@@ -76,10 +78,11 @@ impl Lifter {
 
     /// FSGNJ, FSGNJN, FSGNJX. With the same register twice they are FMV, FNEG and FABS.
     fn sign(&mut self, op: SignOp, format: Format, rd: F, rs1: F, rs2: F) {
-        let sign = Value::Const(match format {
-            Format::Single => 1 << 31,
-            Format::Double => 1 << 63,
-        });
+        let sign = match format {
+            // Above a number that is out of its box there are zeros, so what the mask has there does not matter.
+            Format::Single => Value::Const(i32::MIN),
+            Format::Double => self.block.operand(SIGN),
+        };
         let a = self.operand(format, rs1);
         let b = if rs1 == rs2 { a } else { self.operand(format, rs2) };
         let (op, a, b) = match op {
@@ -130,7 +133,7 @@ impl Lifter {
     /// `rd` = the operand `bits`.
     fn copy(&mut self, format: Format, rd: F, bits: Value) {
         match format {
-            Format::Single => self.block.binary(BinaryOp::Or, Width::W64, f(rd), bits, BOX),
+            Format::Single => self.block.unary(UnaryOp::BoxSingle, Width::W64, f(rd), bits),
             Format::Double => self.block.set(f(rd), bits),
         }
     }

@@ -120,7 +120,7 @@ impl Lifter {
     }
 
     /// `dst = (a << shift) + b`, of `a` as much as `width` says.
-    fn shift_and_add(&mut self, width: Width, shift: u64, dst: Var, a: Value, b: Value) {
+    fn shift_and_add(&mut self, width: Width, shift: i32, dst: Var, a: Value, b: Value) {
         let a = if width == Width::W64 { a } else { self.step_unary(UnaryOp::Move, width, a) };
         let a = if shift == 0 { a } else { self.step(BinaryOp::ShiftLeft, a, Value::Const(shift)) };
         self.block.binary(BinaryOp::Add, Width::W64, dst, a, b);

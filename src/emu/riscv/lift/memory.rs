@@ -9,7 +9,7 @@ use crate::riscv::decode::{CboOp, X};
 
 /// Bytes of a cache block, as the devicetree tells the guest (`riscv,cbom-block-size`,
 /// `riscv,cboz-block-size`).
-const CACHE_BLOCK: u64 = 64;
+const CACHE_BLOCK: i32 = 64;
 
 impl Lifter {
     pub(super) fn load(
@@ -101,7 +101,7 @@ impl Lifter {
     fn zero_block(&mut self, address: Value) {
         self.block.store(Size::Byte, address, 0, Value::ZERO);
         let start = self.step(BinaryOp::And, address, Value::Const(!(CACHE_BLOCK - 1)));
-        for offset in (0..CACHE_BLOCK as i32).step_by(8) {
+        for offset in (0..CACHE_BLOCK).step_by(8) {
             self.block.store(Size::Double, start, offset, Value::ZERO);
         }
     }

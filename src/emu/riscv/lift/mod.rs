@@ -158,21 +158,26 @@ impl Lifter {
     fn source(&self, source: Source) -> Value {
         match source {
             Source::X(register) => self.x(register),
-            Source::Imm(imm) => Value::Const(extend(imm)),
+            Source::Imm(imm) => Value::Const(imm),
         }
     }
 
     fn constant(&mut self, rd: X, value: u64) -> Option<Terminator> {
         if rd != X::ZERO {
             let rd = self.x_result(rd);
-            self.block.set(rd, value);
+            self.block.constant(rd, value);
         }
         None
     }
 
+    /// The instruction, for a call that may find it illegal.
+    const fn encoding(&self) -> Value {
+        Value::Const(self.word as i32)
+    }
+
     fn illegal(&mut self) -> Option<Terminator> {
         let nowhere = self.block.temporary();
-        self.block.call(Call::Illegal.number(), nowhere, u64::from(self.word), 0);
+        self.block.call(Call::Illegal.number(), nowhere, self.encoding(), 0);
         Some(Terminator::Leave)
     }
 

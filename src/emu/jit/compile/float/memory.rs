@@ -17,7 +17,7 @@ pub const GUARD: u64 = 16 << 10;
 const REACH: i32 = 8 << 10;
 
 /// The largest offset: what [`REACH`] leaves, and can be added in one instruction.
-const FARTHEST: i64 = 4 << 10;
+const FARTHEST: i32 = 4 << 10;
 
 /// The base registers that have been tested, and how far they have moved since.
 #[derive(Debug)]
@@ -65,22 +65,9 @@ impl Tested {
     }
 }
 
-/// Whether an address is one of the engine's half.
-const fn is_engines(address: u64) -> bool {
-    address >> 47 == 1
-}
-
-/// Whether there is code for an access: unless it is known to be one of the engine's memory.
-pub fn is_guests(base: Value, offset: i32) -> bool {
-    let offset = i64::from(offset);
-    let near = (-FARTHEST..FARTHEST).contains(&offset);
-    match base {
-        Value::Const(base) => {
-            let address = base.wrapping_add_signed(offset);
-            near && !is_engines(address) && !is_engines(address.wrapping_add(8))
-        }
-        Value::Var(_) => near,
-    }
+/// Whether there is code for an access so far from its base. One that is a constant has 32 bits, and so cannot be the engine's.
+pub const fn is_near(offset: i32) -> bool {
+    -FARTHEST <= offset && offset < FARTHEST
 }
 
 impl Float {
@@ -114,7 +101,8 @@ impl Float {
         self.check(c.asm(), T0);
         let var = match base {
             Value::Const(base) => {
-                return (c.source(Value::Const(base.wrapping_add_signed(offset)), Bits::W64, T0), 0);
+                c.asm().mov_imm(T0, i64::from(base).wrapping_add(offset).cast_unsigned());
+                return (T0, 0);
             }
             Value::Var(var) => var,
         };

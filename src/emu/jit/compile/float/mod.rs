@@ -162,8 +162,8 @@ impl Float {
     pub fn compile(&mut self, c: &mut impl Surroundings, operation: &Operation) -> bool {
         let needs = match *operation {
             Operation::Compute { op, rounding, .. } => compute::needs(op, rounding),
-            Operation::Load { base, offset, .. } | Operation::Store { base, offset, .. } => {
-                memory::is_guests(base, offset).then_some(Needs::Ready)
+            Operation::Load { offset, .. } | Operation::Store { offset, .. } => {
+                memory::is_near(offset).then_some(Needs::Ready)
             }
             _ => Some(Needs::Ready),
         };
@@ -171,7 +171,7 @@ impl Float {
         self.needs = self.needs.max(needs);
         match *operation {
             Operation::Compute { op, rounding, dst, operands } => {
-                self.compute(c, op, rounding, dst, operands);
+                self.compute(c, op, rounding, dst, operands.all());
             }
             Operation::Load { format: of, dst, base, offset } => self.load(c, format(of), dst, base, offset),
             Operation::Store { format: of, base, offset, value } => {
@@ -185,6 +185,7 @@ impl Float {
             }
             Operation::Sign { sign, format, dst, a, b } => self.sign(c, sign, format, dst, [a, b]),
             Operation::Move { format, dst, a } => self.move_to_float(c, format, dst, a),
+            Operation::Constant { dst, value } => self.set(c, dst, value),
             Operation::MoveToInteger { format, dst, a } => self.move_to_integer(c, format, dst, a),
         }
         true

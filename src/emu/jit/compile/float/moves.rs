@@ -22,10 +22,8 @@ const fn bits(format: Format) -> Bits {
 impl Float {
     pub(super) fn move_to_float(&mut self, c: &mut impl Surroundings, of: Format, dst: Var, a: Operand) {
         match a.value {
-            Value::Const(value) if of == Format::Single || value & BOX == BOX => {
-                self.set_constant(c, F::S, dst, value & !BOX);
-            }
-            Value::Const(value) => self.set_constant(c, F::D, dst, value),
+            Value::Const(value) if of == Format::Single => self.set(c, dst, BOX | value as u64),
+            Value::Const(value) => self.set(c, dst, value as u64),
             Value::Var(var) if self.is_register(var) => {
                 let boxed = a.boxed || self.is_boxed(var);
                 let f = if boxed { F::S } else { F::D };
@@ -53,12 +51,17 @@ impl Float {
         }
     }
 
-    fn set_constant(&mut self, c: &mut impl Surroundings, f: F, dst: Var, value: u64) {
+    /// `dst = value`.
+    pub(super) fn set(&mut self, c: &mut impl Surroundings, dst: Var, value: u64) {
+        let f = if value & BOX == BOX { F::S } else { F::D };
+        let bits = if f == F::S { value & !BOX } else { value };
         let [] = self.find(c, f, [], Some(dst));
         let v = self.result(c, dst, 0, V29);
-        constant(c.asm(), f, v, value);
+        constant(c.asm(), f, v, bits);
         self.put(c, f, dst, v);
-        self.remember(c, f, dst, Value::Const(value));
+        if let Some(value) = Value::of_constant(bits) {
+            self.remember(c, f, dst, value);
+        }
     }
 
     pub(super) fn move_to_integer(&mut self, c: &mut impl Surroundings, of: Format, dst: Var, a: Var) {

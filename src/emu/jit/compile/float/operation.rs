@@ -6,8 +6,8 @@ use core::ops::Range;
 use crate::ir::{BinaryOp, FloatKind, FloatOp, Format, Inst, Order, UnaryOp, Value, Var, Width};
 use crate::memory::Size;
 
-/// What is above a binary32 in its register.
-const BOX: u64 = 0xffff_ffff_0000_0000;
+/// The sign of a binary64.
+const SIGN: u64 = 1 << 63;
 
 /// An operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,30 @@ pub struct Operand {
 
 impl Operand {
     const NONE: Self = Self { value: Value::ZERO, boxed: false };
+}
+
+/// The operands of an operation.
+// Not three of the above: that would make all steps of a trace larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operands {
+    boxed: [bool; 3],
+    values: [Value; 3],
+}
+
+impl Operands {
+    const fn new([a, b, c]: [Operand; 3]) -> Self {
+        Self { boxed: [a.boxed, b.boxed, c.boxed], values: [a.value, b.value, c.value] }
+    }
+
+    /// One after the other.
+    pub const fn all(self) -> [Operand; 3] {
+        let ([a, b, c], [of_a, of_b, of_c]) = (self.values, self.boxed);
+        [
+            Operand { value: a, boxed: of_a },
+            Operand { value: b, boxed: of_b },
+            Operand { value: c, boxed: of_c },
+        ]
+    }
 }
 
 /// How a sign is made of those of two operands.
@@ -39,7 +63,7 @@ pub enum Sign {
 #[allow(missing_docs, reason = "as in `Inst`")]
 pub enum Operation {
     /// `dst = op(operands)`; `dst` is a floating-point register or an integer one, as `op` has it.
-    Compute { op: FloatOp, rounding: u8, dst: Var, operands: [Operand; 3] },
+    Compute { op: FloatOp, rounding: u8, dst: Var, operands: Operands },
     /// `dst` = the operand without its sign.
     Absolute { format: Format, dst: Var, a: Operand },
     /// `dst = -a`.
@@ -48,6 +72,8 @@ pub enum Operation {
     Sign { sign: Sign, format: Format, dst: Var, a: Operand, b: Operand },
     /// Floating-point register `dst` = the bits of `a`: for [`Format::Single`] the low 32, unless it is `boxed`.
     Move { format: Format, dst: Var, a: Operand },
+    /// Floating-point register `dst` = `value`.
+    Constant { dst: Var, value: u64 },
     /// Integer register `dst` = the bits of floating-point register `a`: for [`Format::Single`] the low 32, sign-extended.
     MoveToInteger { format: Format, dst: Var, a: Var },
     /// Floating-point register `dst` = memory at `base + offset`.
@@ -60,23 +86,24 @@ impl Operation {
     /// What a guest instruction does, all of its `insts`; `None` if it is no such instruction, or looks different from what
     /// front ends make. `registers` are the floating-point registers.
     pub fn of(registers: &Range<u8>, insts: &[Inst]) -> Option<Self> {
+        let (sign, insts) = match insts {
+            &[Inst::Constant { dst, value: SIGN }, ref insts @ ..] if dst.is_temporary() => {
+                (Some(dst), insts)
+            }
+            insts => (None, insts),
+        };
         let taken_out = insts
             .iter()
             .take_while(|inst| matches!(inst, Inst::Unary { op: UnaryOp::UnboxSingle, .. }))
             .count();
         let (taken_out, insts) = insts.split_at_checked(taken_out)?;
-        let steps = Steps { registers, taken_out };
+        let steps = Steps { registers, sign, taken_out };
         match insts.split_last()? {
-            (
-                &Inst::Binary {
-                    op: BinaryOp::Or,
-                    width: Width::W64,
-                    dst,
-                    a: Value::Var(a),
-                    b: Value::Const(BOX),
-                },
-                insts,
-            ) if steps.is_float(dst) && a.is_temporary() => Some(steps.single(insts, a)?.with_dst(dst)),
+            (&Inst::Unary { op: UnaryOp::BoxSingle, width: Width::W64, dst, a: Value::Var(a) }, insts)
+                if steps.is_float(dst) && a.is_temporary() =>
+            {
+                Some(steps.single(insts, a)?.with_dst(dst))
+            }
             _ => steps.other(insts),
         }
     }
@@ -89,6 +116,7 @@ impl Operation {
             | Self::Negate { dst, .. }
             | Self::Sign { dst, .. }
             | Self::Move { dst, .. }
+            | Self::Constant { dst, .. }
             | Self::MoveToInteger { dst, .. }
             | Self::Load { dst, .. } => Some(dst),
             Self::Store { .. } => None,
@@ -98,7 +126,8 @@ impl Operation {
     /// What it reads.
     pub fn operands(&self) -> [Value; 3] {
         match *self {
-            Self::Compute { operands, .. } => operands.map(|operand| operand.value),
+            Self::Constant { .. } => [Value::ZERO; 3],
+            Self::Compute { operands, .. } => operands.values,
             Self::Absolute { a, .. } | Self::Negate { a, .. } | Self::Move { a, .. } => {
                 [a.value, Value::ZERO, Value::ZERO]
             }
@@ -118,7 +147,7 @@ impl Operation {
             Self::Move { format, a, .. } => Self::Move { format, dst, a },
             Self::MoveToInteger { format, a, .. } => Self::MoveToInteger { format, dst, a },
             Self::Load { format, base, offset, .. } => Self::Load { format, dst, base, offset },
-            Self::Store { .. } => self,
+            Self::Constant { .. } | Self::Store { .. } => self,
         }
     }
 }
@@ -126,6 +155,8 @@ impl Operation {
 /// A guest instruction in pieces.
 struct Steps<'a> {
     registers: &'a Range<u8>,
+    /// The temporary that has the sign of a binary64, if one does.
+    sign: Option<Var>,
     /// Its first steps, which take operands out of their boxes.
     taken_out: &'a [Inst],
 }
@@ -180,6 +211,7 @@ impl Steps<'_> {
                 };
                 (Operation::MoveToInteger { format, dst, a }, false)
             }
+            [Inst::Constant { dst, value }] => (Operation::Constant { dst, value }, true),
             [Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a }] => {
                 (Operation::Move { format: Format::Double, dst, a: self.operand(Format::Double, a)? }, true)
             }
@@ -205,15 +237,14 @@ impl Steps<'_> {
     /// What changes the sign.
     fn sign(&self, format: Format, insts: &[Inst]) -> Option<Operation> {
         let bit = match format {
-            Format::Single => 1 << 31,
-            Format::Double => 1 << 63,
+            Format::Single => Value::Const(i32::MIN),
+            Format::Double => self.sign?.into(),
         };
         // The operations of the steps, all of 64 bits, with their operands.
         let step = |inst: &Inst| match *inst {
             Inst::Binary { op, width: Width::W64, dst, a, b } => Some((op, dst, a, b)),
             _ => None,
         };
-        let bit = Value::Const(bit);
         let two = |sign, dst, a, b| {
             Some(Operation::Sign {
                 sign,
@@ -262,7 +293,7 @@ impl Steps<'_> {
     }
 
     /// The operands of an operation, as many as it has.
-    fn operands(&self, op: FloatOp, values: [Value; 3]) -> Option<[Operand; 3]> {
+    fn operands(&self, op: FloatOp, values: [Value; 3]) -> Option<Operands> {
         let mut operands = [Operand::NONE; 3];
         for (operand, value) in operands.iter_mut().zip(values).take(op.kind.operands()) {
             *operand = match op.kind {
@@ -270,7 +301,7 @@ impl Steps<'_> {
                 _ => self.operand(op.source(), value)?,
             };
         }
-        Some(operands)
+        Some(Operands::new(operands))
     }
 
     /// A number: of [`Format::Single`] what has been taken out of a floating-point register's box.

@@ -69,7 +69,7 @@ impl Float {
         }
         operands.map(|operand| match (operand.value, self.known_as(f, operand.value)) {
             (_, Some(register)) => self.origin(c, register),
-            (Value::Const(bits), None) => Origin::Bits(bits),
+            (Value::Const(bits), None) => Origin::Bits(bits as u64),
             (Value::Var(var), None) if self.is_register(var) => self.origin(c, var),
             (Value::Var(var), None) if c.home(var) == Home::Memory => Origin::Word(var),
             (Value::Var(_), None) => Origin::X(c.source(operand.value, Bits::W64, T0)),

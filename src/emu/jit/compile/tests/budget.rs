@@ -13,7 +13,7 @@ use yaxpeax_arch::{Decoder, U8Reader};
 use yaxpeax_arm::armv8::a64::InstDecoder;
 
 use crate::interp::Exception;
-use crate::ir::{Block, Optimiser, Terminator};
+use crate::ir::{Block, Terminator};
 use crate::jit::compile::{Compiler, Features};
 use crate::riscv::lift::lift_block;
 use crate::riscv::{Context, Enables, decode, layout};
@@ -62,9 +62,8 @@ impl Piece<'_> {
     fn trace(&self) -> Vec<Block> {
         let rounds = self.name.split_once(" iteration").and_then(|(name, _)| name.rsplit(' ').next());
         let rounds: usize = rounds.map_or(1, |rounds| rounds.parse().unwrap());
-        let mut optimiser = Optimiser::new(0..0);
         let (mut parts, mut at, mut round): (Vec<Block>, _, _) = (Vec::new(), PC, 1);
-        while let Some(mut block) = self.lift(at, 64) {
+        while let Some(block) = self.lift(at, 64) {
             let next =
                 match block.end {
                     Terminator::Branch { taken, otherwise, .. } => {
@@ -73,7 +72,6 @@ impl Piece<'_> {
                     Terminator::Jump { target } => target,
                     _ => 0,
                 };
-            optimiser.propagate(&mut block);
             parts.push(block);
             round += usize::from(next == PC);
             if round > rounds || next == 0 {

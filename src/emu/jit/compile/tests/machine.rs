@@ -5,7 +5,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::reference::Reference;
-use crate::ir::{Block, Optimiser, Var};
+use crate::ir::{Block, Var};
 use crate::jit::compile::layout::{Home, Layout};
 use crate::jit::compile::{Compiled, Compiler, ExitKind, Features};
 use crate::jit::tests::simulator::{Memory, Regions, Simulator, Stop};
@@ -45,10 +45,7 @@ pub struct Run {
 pub fn check(parts: &[Block], blocks: &[Block], vars: [u64; 256], run: Run) -> Result<u64, TestCaseError> {
     let layout = layout(FLOAT_READY, FLOAT_READY + 1);
     let mut compiler = Compiler::new(layout.clone(), run.features);
-    let mut optimiser = Optimiser::new(layout.floats.clone());
-    let mut known = parts.to_vec();
-    known.iter_mut().for_each(|part| optimiser.propagate(part));
-    let Some(compiled) = compiler.compile(&known, &mut |target| (target & 0x1000 != 0).then_some(3)) else {
+    let Some(compiled) = compiler.compile(parts, &mut |target| (target & 0x1000 != 0).then_some(3)) else {
         return Ok(0);
     };
     let data: Vec<u8> = (0..DATA_SIZE).map(|at| (at * 7) as u8).collect();

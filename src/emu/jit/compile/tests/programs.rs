@@ -299,10 +299,10 @@ struct Lift {
 }
 
 impl Lift {
-    fn operand(&self, operand: Operand) -> Value {
+    fn operand(&mut self, operand: Operand) -> Value {
         match operand {
             Operand::Register(var) => var.into(),
-            Operand::Constant(constant) => constant.into(),
+            Operand::Constant(constant) => self.block.operand(constant),
             Operand::Temporary(index) => match self.temporaries.get(usize::from(index)) {
                 Some(&var) => var.into(),
                 None => Var(REGISTERS[usize::from(index)]).into(),
@@ -334,7 +334,8 @@ impl Lift {
                 Inst::Load { size, signed, order, dst: self.result(dst), base, offset }
             }
             Access::Store(size, order, base, offset, value) => {
-                Inst::Store { size, order, base: self.operand(base), offset, value: self.operand(value) }
+                let (base, value) = (self.operand(base), self.operand(value));
+                Inst::Store { size, order, base, offset, value }
             }
             Access::Atomic(op, size, order, address, value) => {
                 let (address, value) = (self.operand(address), self.operand(value));

@@ -61,7 +61,7 @@ impl<'a> Reference<'a> {
     fn value(&self, value: Value) -> u64 {
         match value {
             Value::Var(var) => self.vars[usize::from(var.0)],
-            Value::Const(constant) => constant,
+            Value::Const(constant) => constant as u64,
         }
     }
 
@@ -76,6 +76,7 @@ impl<'a> Reference<'a> {
 
     fn inst(&mut self, inst: Inst) -> Result<(), Raised> {
         let result = match inst {
+            Inst::Constant { value, .. } => value,
             Inst::Unary { op, width, a, .. } => eval::unary(op, width, self.value(a)),
             Inst::Binary { op, width, a, b, .. } => eval::binary(op, width, self.value(a), self.value(b)),
             Inst::Compare { condition, a, b, .. } => {

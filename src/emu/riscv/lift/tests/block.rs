@@ -105,7 +105,8 @@ fn context() -> impl Strategy<Value = Context> {
 /// What an instruction of the intermediate representation changes, unless it is a store.
 fn result(inst: &Inst) -> Option<Var> {
     match *inst {
-        Inst::Unary { dst, .. }
+        Inst::Constant { dst, .. }
+        | Inst::Unary { dst, .. }
         | Inst::Binary { dst, .. }
         | Inst::Compare { dst, .. }
         | Inst::Select { dst, .. }

@@ -136,7 +136,7 @@ fn without_floating_point_all_are_illegal() {
         let call = Inst::Call {
             function: Call::Illegal.number(),
             dst: nowhere,
-            a: u64::from(word).into(),
+            a: Value::Const(word as i32),
             b: Value::ZERO,
         };
         assert_eq!((&block.insts[..], block.end), (&[call][..], Terminator::Leave), "{word:#010x}");

@@ -37,6 +37,7 @@ impl Machine {
 
     fn step(&mut self, inst: Inst) {
         match inst {
+            Inst::Constant { dst, value } => self.set(dst, value),
             Inst::Unary { op, width, dst, a } => self.set(dst, eval::unary(op, width, self.value(a))),
             Inst::Binary { op, width, dst, a, b } => {
                 self.set(dst, eval::binary(op, width, self.value(a), self.value(b)));
@@ -87,7 +88,7 @@ impl Machine {
     fn value(&self, value: Value) -> u64 {
         match value {
             Value::Var(var) => self.vars[usize::from(var.0)],
-            Value::Const(constant) => constant,
+            Value::Const(constant) => constant as u64,
         }
     }
 

@@ -44,7 +44,7 @@ fn each_is_its_call() {
         (0x0002_a00f, Call::CacheBlock, 0x50, 0, GO_ON),         // cbo.inval (t0)
         (0x0012_a00f, Call::CacheBlock, 0x50, 0, GO_ON),         // cbo.clean (t0)
         (0x0022_a00f, Call::CacheBlock, 0x50, 0, GO_ON),         // cbo.flush (t0)
-        (0xffff_ffff, Call::Illegal, 0xffff_ffff, 0, Terminator::Leave),
+        (0xffff_ffff, Call::Illegal, u64::MAX, 0, Terminator::Leave), // its low half counts
     ];
     for (word, call, a, b, end) in cases {
         assert_eq!(calls(ALL, word), (alloc::vec![(call.number(), a, b)], end), "{word:#010x}");

@@ -59,18 +59,6 @@ fn what_the_engine_may_have_is_not_accessed() {
         guest.vars[5] = base;
         assert_eq!(check(&block, &compile(&block), &guest), usize::from(goes), "{pc:#x} {base:#x}");
     }
-    // A constant address.
-    let address =
-        |upper: u32| [upper << 12 | 5 << 7 | 0x37, 47 << 20 | 5 << 15 | 1 << 12 | 5 << 7 | 0x13, load(0)];
-    let block = lift(0x1000, &address(0)[..]);
-    assert!(instructions(&block).last().is_some_and(|insts| Operation::of(&(F0..F0 + 32), insts).is_some()));
-    assert!(
-        memory::is_guests(Value::Const(ENGINE - 16), 0) && !memory::is_guests(Value::Const(ENGINE - 8), 0)
-    );
-    assert!(
-        !memory::is_guests(Value::Const(ENGINE - 2048), 2047)
-            && memory::is_guests(Value::Const(2 * ENGINE), 0)
-    );
 }
 
 #[test]

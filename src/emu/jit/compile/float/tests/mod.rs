@@ -60,7 +60,7 @@ impl Surroundings for Compiler {
     fn source(&mut self, value: Value, _bits: Bits, scratch: X) -> X {
         match value {
             Value::Const(0) => return X::ZR,
-            Value::Const(constant) => self.asm.mov_imm(scratch, constant),
+            Value::Const(constant) => self.asm.mov_imm(scratch, constant as u64),
             Value::Var(var) => match home(var) {
                 Home::X(x) => return x,
                 Home::V(_) => panic!("{var:?} is no integer"),
@@ -116,7 +116,10 @@ fn lift(pc: u64, words: &[u32]) -> Block {
         Ok((word >> (8 * (address & 2))) as u16)
     };
     let mut block = lift_block(pc, words.len(), context, Block::default(), &mut { fetch }).unwrap();
-    Optimiser::new(0..0).propagate(&mut block);
+    let mut optimiser = Optimiser::new(0..0);
+    for inst in &mut block.insts {
+        optimiser.improve(inst);
+    }
     block
 }
 
@@ -179,8 +182,8 @@ fn add(float: &mut Float, c: &mut Compiler, insts: &[Inst]) -> bool {
     };
     assert_eq!(dst, a);
     let Home::X(x) = home(dst) else { panic!("{dst:?}") };
-    assert!(c.asm.alu_imm(Alu::Add, Bits::W64, x, x, by));
-    float.changed(dst, Some(by.cast_signed()));
+    assert!(c.asm.alu_imm(Alu::Add, Bits::W64, x, x, by as u64));
+    float.changed(dst, Some(by.into()));
     true
 }
 
@@ -200,7 +203,7 @@ impl Guest {
     fn value(&self, value: Value) -> u64 {
         match value {
             Value::Var(var) => self.vars[usize::from(var.0)],
-            Value::Const(constant) => constant,
+            Value::Const(constant) => constant as u64,
         }
     }
 
@@ -213,6 +216,7 @@ impl Guest {
     /// What the intermediate representation says.
     fn step(&mut self, inst: Inst) {
         let (dst, value) = match inst {
+            Inst::Constant { dst, value } => (dst, value),
             Inst::Unary { op, width, dst, a } => (dst, eval::unary(op, width, self.value(a))),
             Inst::Binary { op, width, dst, a, b } => {
                 (dst, eval::binary(op, width, self.value(a), self.value(b)))
