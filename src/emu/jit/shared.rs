@@ -256,7 +256,7 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         let State { cache, compiler, slots, .. } = &mut *state;
         let id = cache.find_at(key, second)?;
         let block = cache.block(id)?;
-        let compiled = compiler.compile(parts, &mut |target| slots.get(target, key.context));
+        let compiled = compiler.list(parts, &mut |target| slots.get(target, key.context));
         let same = compiled.filter(|compiled| {
             (compiled.words.len(), compiled.guest_instructions)
                 == (block.words() as usize, block.instructions)

@@ -65,10 +65,10 @@ impl<'a> Emitter<'a> {
         let trace = self.trace;
         for step in trace.steps.iter().filter(|step| !matches!(step.op, Op::Nothing)) {
             self.step = step;
-            self.note_start(self.guest() + 1);
-            if step.effects.may_raise() && !matches!(step.op, Op::Float(_)) {
-                self.check_underflow();
+            if self.output.is_listed {
+                self.note_start(self.guest() + 1);
             }
+            self.check_underflow();
             self.emit();
             self.tell_float();
             self.release();
@@ -77,7 +77,9 @@ impl<'a> Emitter<'a> {
                 return Err(usize::from(step.retired).min(most));
             }
         }
-        self.note_start(trace.guests.len());
+        if self.output.is_listed {
+            self.note_start(trace.guests.len());
+        }
         self.output.main = self.asm.here();
         self.emit_out_of_line();
         if let Some(float) = &mut self.float {
@@ -119,9 +121,12 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// The checks that floating-point code has put off: before the guest's state may be seen.
+    /// The checks that floating-point code has put off: before the guest's state may be seen. Floating-point operations see to
+    /// that by themselves.
     fn check_underflow(&mut self) {
-        if self.float.as_ref().is_some_and(|float| float.wants_check()) {
+        let Some(float) = &self.float else { return };
+        let may_show = self.step.effects.may_raise() && !matches!(self.step.op, Op::Float(_));
+        if may_show && float.wants_check() {
             let x = self.claim();
             if let Some(float) = &mut self.float {
                 float.check(self.asm, x);

@@ -293,7 +293,6 @@ impl Emitter<'_> {
     pub fn exit(&mut self, branch: Option<u16>, kind: ExitKind) {
         const CALL: u32 = 0x9400_0000;
         let stub = self.asm.here();
-        self.output.calls.push(stub as u16);
         self.asm.word(CALL);
         self.number_exit(branch, stub, kind);
     }

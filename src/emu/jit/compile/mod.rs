@@ -112,6 +112,13 @@ pub enum ExitKind {
     },
 }
 
+impl ExitKind {
+    /// Whether it leaves by a call of the common exit, not by way of a table.
+    pub const fn is_call(self) -> bool {
+        !matches!(self, Self::FarMiss { slot: Some(_), .. })
+    }
+}
+
 /// A compiled trace.
 #[derive(Debug)]
 pub struct Compiled<'a> {
@@ -119,15 +126,13 @@ pub struct Compiled<'a> {
     pub words: &'a [u32],
     /// Instructions that may fault, in order.
     pub faults: &'a [Fault],
-    /// Ways out.
+    /// Ways out. Where they call the common exit, and the numbers behind, are all that depends on where the code lies.
     pub exits: &'a [Exit],
-    /// Indices of the `bl`s that are to lead to the common exit. All else does not depend on where the code lies.
-    pub calls: &'a [u16],
     /// How many guest instructions it stands for.
     pub guest_instructions: u32,
     /// Which pieces of their page they lie in ([`pieces`]).
     pub code: u64,
-    /// For each of them, in the trace's order, the index of the first word that is its own.
+    /// For each of them, in the trace's order, the index of the first word that is its own. Only [`Compiler::list`] says.
     pub starts: &'a [u16],
     /// The index of the first word that is no instruction's own: what is out of line.
     pub main: usize,
@@ -140,9 +145,10 @@ pub struct Compiled<'a> {
 struct Output {
     faults: Vec<Fault>,
     exits: Vec<Exit>,
-    calls: Vec<u16>,
     joints: Vec<Joint>,
     out_of_line: Vec<OutOfLine>,
+    /// `starts` are wanted.
+    is_listed: bool,
     /// For each guest instruction, the first word that is its own.
     starts: Vec<u16>,
     /// How many words come before those out of line.
@@ -153,7 +159,6 @@ impl Output {
     fn clear(&mut self) {
         self.faults.clear();
         self.exits.clear();
-        self.calls.clear();
         self.joints.clear();
         self.out_of_line.clear();
         self.starts.clear();
@@ -193,6 +198,25 @@ impl Compiler {
         parts: &[Block],
         slot: &mut dyn FnMut(u64) -> Option<u32>,
     ) -> Option<Compiled<'_>> {
+        self.output.is_listed = false;
+        self.compile_noting(parts, slot)
+    }
+
+    /// [`Compiler::compile`], for a listing: which code is which guest instruction's is found out, too.
+    pub fn list(
+        &mut self,
+        parts: &[Block],
+        slot: &mut dyn FnMut(u64) -> Option<u32>,
+    ) -> Option<Compiled<'_>> {
+        self.output.is_listed = true;
+        self.compile_noting(parts, slot)
+    }
+
+    fn compile_noting(
+        &mut self,
+        parts: &[Block],
+        slot: &mut dyn FnMut(u64) -> Option<u32>,
+    ) -> Option<Compiled<'_>> {
         let mut limit = usize::MAX;
         loop {
             self.trace.build(parts, limit, &self.layout);
@@ -221,7 +245,6 @@ impl Compiler {
             words: self.asm.words(),
             faults: &self.output.faults,
             exits: &self.output.exits,
-            calls: &self.output.calls,
             guest_instructions: self.trace.guests.len() as u32,
             code: self.trace.code,
             starts: &self.output.starts,
