@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod a64;
+mod bounded;
 mod boxed;
 pub mod float;
 mod hash;

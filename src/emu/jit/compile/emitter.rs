@@ -93,7 +93,7 @@ impl<'a> Emitter<'a> {
             self.require(at);
         }
         match self.asm.finish() {
-            Ok(()) if self.asm.here() <= usize::from(u16::MAX) => Ok(()),
+            Ok(()) if self.output.is_complete() => Ok(()),
             _ => Err(trace.guests.len() / 2),
         }
     }

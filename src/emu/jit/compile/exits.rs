@@ -224,7 +224,8 @@ impl Emitter<'_> {
         self.branch_if_positive_and(comparison, joint.label);
         // Code falls through to it.
         let highest = state.highest;
-        self.output.out_of_line.insert(0, OutOfLine::Closed { joint, comparison, otherwise, highest });
+        self.output.out_of_line.push(OutOfLine::Closed { joint, comparison, otherwise, highest });
+        self.output.out_of_line.rotate_right(1);
     }
 
     /// Out to `otherwise`, or, if the comparison holds, the hart is wanted at the joint.

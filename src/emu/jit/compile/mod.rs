@@ -34,6 +34,7 @@ use alloc::vec::Vec;
 pub use layout::{Home, Layout};
 
 use crate::a64::Assembler;
+use crate::bounded::Bounded;
 use crate::ir::{Block, Var};
 use emitter::Emitter;
 use exits::{Joint, OutOfLine};
@@ -141,12 +142,12 @@ pub struct Compiled<'a> {
 }
 
 /// What is collected beside the code.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Output {
-    faults: Vec<Fault>,
-    exits: Vec<Exit>,
+    faults: Bounded<Fault>,
+    exits: Bounded<Exit>,
     joints: Vec<Joint>,
-    out_of_line: Vec<OutOfLine>,
+    out_of_line: Bounded<OutOfLine>,
     /// `starts` are wanted.
     is_listed: bool,
     /// For each guest instruction, the first word that is its own.
@@ -155,7 +156,27 @@ struct Output {
     main: usize,
 }
 
+/// How many entries of each kind there may be beside the code.
+const ROOM: usize = 1 << 11;
+
 impl Output {
+    fn new() -> Self {
+        Self {
+            faults: Bounded::new(ROOM),
+            exits: Bounded::new(ROOM),
+            joints: Vec::new(),
+            out_of_line: Bounded::new(ROOM),
+            is_listed: false,
+            starts: Vec::new(),
+            main: 0,
+        }
+    }
+
+    /// Whether there was room for all.
+    fn is_complete(&self) -> bool {
+        self.faults.is_complete() && self.exits.is_complete() && self.out_of_line.is_complete()
+    }
+
     fn clear(&mut self) {
         self.faults.clear();
         self.exits.clear();
@@ -185,7 +206,7 @@ impl Compiler {
             features,
             trace: Trace::new(features),
             asm: Assembler::new(),
-            output: Output::default(),
+            output: Output::new(),
             float,
         }
     }
