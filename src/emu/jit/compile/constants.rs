@@ -42,8 +42,7 @@ impl Emitter<'_> {
                 None => self.asm.ldr_literal(x, constant),
             }
         }
-        self.forget_register(x);
-        self.facts.set(x, shape_of(constant));
+        self.forget_register(x, shape_of(constant));
         self.know(x, constant);
     }
 
@@ -100,7 +99,7 @@ impl Emitter<'_> {
         if !self.asm.alu_imm(Alu::Add, Bits::W64, x, base, step as u64) {
             self.set_constant(x, step as u64);
             self.asm.alu(Alu::Add, Bits::W64, x, x, base);
-            self.forget_register(x);
+            self.forget_register(x, Shape::Wide);
         }
         if Registers::index(base).is_none() {
             self.remember(x, Holds::Sum(base, step));

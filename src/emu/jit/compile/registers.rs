@@ -127,7 +127,7 @@ impl Emitter<'_> {
     pub fn claim(&mut self) -> X {
         let index = self.free_register();
         let x = TEMPORARIES[index % TEMPORARIES.len()];
-        self.forget_register(x);
+        self.forget_register(x, Shape::Wide);
         self.registers.owners[index % TEMPORARIES.len()] = None;
         self.registers.claimed |= 1 << index;
         x
@@ -142,7 +142,7 @@ impl Emitter<'_> {
 
     /// What the registers in [`TEMPORARIES`] hold is not known any more.
     pub fn forget_temporaries(&mut self) {
-        TEMPORARIES.into_iter().for_each(|x| self.forget_register(x));
+        TEMPORARIES.into_iter().for_each(|x| self.forget_register(x, Shape::Wide));
     }
 
     fn free_register(&mut self) -> usize {
@@ -176,10 +176,10 @@ impl Emitter<'_> {
         self.store_word(x, var);
     }
 
-    /// Ends what `x` was known to hold.
+    /// Ends what `x` was known to hold: it is of this shape.
     #[inline]
-    pub fn forget_register(&mut self, x: X) {
-        self.facts.set(x, Shape::Wide);
+    pub fn forget_register(&mut self, x: X, shape: Shape) {
+        self.facts.set(x, shape);
         self.registers.known &= !bit(x);
         if self.registers.involved & bit(x) != 0 {
             self.registers.involved &= !bit(x);
@@ -343,17 +343,16 @@ impl Emitter<'_> {
 
     /// `x`, which [`Emitter::target`] has given, holds the result for `dst`.
     pub fn finish(&mut self, dst: Var, x: X, shape: Shape) {
-        self.forget_register(x);
-        self.facts.set(x, shape);
-        // Else it is the register of its own.
         if SHARED & bit(x) != 0 {
-            self.keep(dst, x);
+            return self.keep(dst, x, shape);
         }
+        self.forget_register(x, shape);
     }
 
     /// `x` holds the result for `dst`, which has no register of its own.
     #[inline(never)]
-    fn keep(&mut self, dst: Var, x: X) {
+    fn keep(&mut self, dst: Var, x: X, shape: Shape) {
+        self.forget_register(x, shape);
         if !dst.is_temporary() {
             self.extend(x);
             return self.store_global(x, dst);
