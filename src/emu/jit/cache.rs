@@ -24,7 +24,7 @@ pub trait CodeMemory {
     /// The word at this index.
     fn read(&self, word: usize) -> u32;
 
-    /// Writes words from index `word` on.
+    /// Writes words from index `word` on: one if others may execute it meanwhile.
     fn write(&mut self, word: usize, words: &[u32]);
 
     /// Makes `count` words from `word` on, which have been written, what all harts execute.
