@@ -18,5 +18,6 @@ pub mod interp;
 pub mod ir;
 pub mod jit;
 pub mod memory;
+mod places;
 pub mod riscv;
 pub mod shadow;
