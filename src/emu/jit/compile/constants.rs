@@ -66,9 +66,17 @@ impl Emitter<'_> {
     }
 
     /// A register and an offset in -256..=255 whose sum is an address.
+    #[inline]
     pub fn address(&mut self, base: Value, offset: i64) -> (X, i64) {
-        const REACH: i64 = 256;
-        let near = |offset: i64| (-REACH..REACH).contains(&offset);
+        match self.at_hand(base, Need::Full) {
+            Some(base) if near(offset) => (base, offset),
+            _ => self.bring_address(base, offset),
+        }
+    }
+
+    /// [`Emitter::address`] if there is something to do for it.
+    #[inline(never)]
+    fn bring_address(&mut self, base: Value, offset: i64) -> (X, i64) {
         if let Value::Const(base) = base {
             let address = base.wrapping_add(offset as u64);
             let reaches = |held: u64| near(address.wrapping_sub(held) as i64);
@@ -121,6 +129,14 @@ impl Emitter<'_> {
         self.finish(dst, x, shape_of(constant));
         self.know(x, constant);
     }
+}
+
+/// How far the offset of an access may be from 0.
+const REACH: i64 = 256;
+
+/// Whether an access may have this offset.
+fn near(offset: i64) -> bool {
+    (-REACH..REACH).contains(&offset)
 }
 
 /// What a register with a constant holds.

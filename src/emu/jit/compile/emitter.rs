@@ -165,7 +165,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Which guest instruction of the trace is the current one.
+    /// Which guest instruction of the trace the step is of.
     fn guest(&self) -> usize {
         let leaves = matches!(
             self.step.op,
@@ -174,14 +174,16 @@ impl<'a> Emitter<'a> {
         usize::from(self.step.retired).saturating_sub(usize::from(leaves))
     }
 
-    /// The guest-virtual address of the current guest instruction.
+    /// The guest-virtual address of the guest instruction that is not complete yet.
     pub fn pc(&self) -> u64 {
-        self.trace.guests.get(self.guest()).map_or(0, |guest| guest.pc)
+        let guest = self.trace.guests.get(usize::from(self.step.retired));
+        guest.map_or(0, |guest| guest.pc)
     }
 
-    /// The highest of those so far.
+    /// The highest one of those that are.
     pub fn highest(&self) -> u64 {
-        self.trace.guests.get(self.guest()).map_or(u64::MAX, |guest| guest.highest)
+        let guest = self.trace.guests.get(usize::from(self.step.retired).wrapping_sub(1));
+        guest.map_or(u64::MAX, |guest| guest.highest)
     }
 
     /// The trace is at its head again. If extensions are pending here, or boxes are not closed, the loop had better be closed here
@@ -257,14 +259,14 @@ impl<'a> Emitter<'a> {
             Op::Inst(Inst::Compare { .. } | Inst::Select { .. } | Inst::Float { .. } | Inst::Call { .. }) => {
                 self.decline();
             }
-            Op::Stop { pc } => self.leave(Way::Interpret(pc), self.state()),
+            Op::Stop { pc } => self.leave(Way::Interpret(pc), &self.state()),
             Op::Side { test, target } => self.side(test, target),
             Op::Guard { target, masked, expected } => self.guard(target, masked, expected),
-            Op::Jump { target } => self.leave(Way::To(target), self.state()),
+            Op::Jump { target } => self.leave(Way::To(target), &self.state()),
             Op::Branch { test, taken, otherwise } => self.branch(test, taken, otherwise),
             Op::Indirect { target, masked } => {
                 let x = self.source(target.into(), Need::Full);
-                self.leave(Way::Indirect { x, masked }, self.state());
+                self.leave(Way::Indirect { x, masked }, &self.state());
             }
         }
     }

@@ -238,13 +238,19 @@ impl Emitter<'_> {
     /// A register with the operand.
     #[inline]
     pub fn source(&mut self, value: Value, need: Need) -> X {
+        self.at_hand(value, need).unwrap_or_else(|| self.bring(value, need))
+    }
+
+    /// [`Emitter::source`] if there is nothing to do for it.
+    #[inline]
+    pub fn at_hand(&self, value: Value, need: Need) -> Option<X> {
         if let Value::Var(var) = value
             && let Some(x) = self.home(var)
             && (need != Need::Full || !self.facts.is_pending(x))
         {
-            return x;
+            return Some(x);
         }
-        self.bring(value, need)
+        None
     }
 
     /// [`Emitter::source`] if there is something to do for it.
