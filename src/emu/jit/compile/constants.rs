@@ -117,17 +117,19 @@ impl Emitter<'_> {
 
     /// `dst = constant`.
     pub fn set(&mut self, dst: Var, constant: u64) {
-        if !dst.is_temporary() && self.home(dst).is_none() {
+        if let Some(x) = self.home(dst) {
+            if self.registers.constant(x) != Some(constant) {
+                self.set_constant(x, constant);
+            }
+        } else if dst.is_temporary() {
+            let x = self.claim();
+            self.set_constant(x, constant);
+            self.finish(dst, x, shape_of(constant));
+            self.know(x, constant);
+        } else {
             let x = self.constant(constant, Need::Full);
-            return self.store_global(x, dst);
+            self.store_global(x, dst);
         }
-        if self.home(dst).is_some_and(|x| self.registers.constant(x) == Some(constant)) {
-            return;
-        }
-        let x = self.target(dst);
-        self.set_constant(x, constant);
-        self.finish(dst, x, shape_of(constant));
-        self.know(x, constant);
     }
 }
 

@@ -252,6 +252,12 @@ impl Emitter<'_> {
             self.asm.word(branch(0, 1).unwrap_or(0));
             return self.exit(Some(at as u16), ExitKind::Jump { target, backward: target <= highest });
         }
+        self.far_jump(target);
+    }
+
+    /// On at `target` on another page.
+    #[inline(never)]
+    fn far_jump(&mut self, target: u64) {
         let [x, ..] = super::layout::TEMPORARIES;
         match (self.slot)(target) {
             Some(slot)
