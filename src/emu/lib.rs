@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod a64;
+mod bounded;
 mod boxed;
 pub mod float;
 mod hash;
@@ -17,5 +18,6 @@ pub mod interp;
 pub mod ir;
 pub mod jit;
 pub mod memory;
+mod places;
 pub mod riscv;
 pub mod shadow;

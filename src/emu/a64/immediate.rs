@@ -60,7 +60,7 @@ impl Assembler {
 
     /// `d` = `value`, by one or two instructions. Where they do not suffice, the value is kept behind the code.
     pub fn mov_imm(&mut self, d: X, value: u64) {
-        if !self.mov_short(d, value) && !self.mov_halves(d, value, 2) {
+        if !self.mov_short(d, value) && !self.mov_two_halves(d, value) {
             self.ldr_literal(d, value);
         }
     }
@@ -68,16 +68,17 @@ impl Assembler {
     /// `d` = `value`, by one instruction. `false` where there is none that does.
     pub fn mov_short(&mut self, d: X, value: u64) -> bool {
         let narrow = u32::try_from(value).ok();
-        if self.mov_halves(d, value, 1) {
-            return true;
-        }
-        if let Some(narrow) = narrow
-            && let Some((at, half)) = sole_half(u64::from(!narrow))
-        {
+        if let Some((at, half)) = sole_half(value) {
+            self.movz(Bits::W64, d, half, at);
+        } else if let Some((at, half)) = sole_half(!value) {
+            self.movn(Bits::W64, d, half, at);
+        } else if let Some((at, half)) = narrow.and_then(|narrow| sole_half(u64::from(!narrow))) {
             self.movn(Bits::W32, d, half, at);
-            return true;
+        } else {
+            return self.mov_logical(Bits::W64, d, value)
+                || narrow.is_some() && self.mov_logical(Bits::W32, d, value);
         }
-        self.mov_logical(Bits::W64, d, value) || narrow.is_some() && self.mov_logical(Bits::W32, d, value)
+        true
     }
 
     /// ORR (immediate), of which 31 as `d` would be the stack pointer.
@@ -85,24 +86,22 @@ impl Assembler {
         d != X::ZR && self.alu_imm(Alu::Orr, b, d, X::ZR, value)
     }
 
-    /// MOVZ or MOVN, and one MOVK if it must be and `most` is 2.
-    fn mov_halves(&mut self, d: X, value: u64, most: usize) -> bool {
-        let differ = |fill: u16| move |&(_, half): &(u8, u16)| half != fill;
-        if halves(value).filter(differ(0)).count() <= most {
-            let mut rest = halves(value).filter(differ(0));
-            let (at, half) = rest.next().unwrap_or((0, 0));
-            self.movz(Bits::W64, d, half, at);
-            rest.for_each(|(at, half)| self.movk(Bits::W64, d, half, at));
-            return true;
+    /// MOVZ or MOVN, and MOVK for what differs then: one piece.
+    fn mov_two_halves(&mut self, d: X, value: u64) -> bool {
+        let differ = |fill: u16| halves(value).filter(move |&(_, half)| half != fill);
+        let fill = match (differ(0).count(), differ(u16::MAX).count()) {
+            (2, _) => 0,
+            (_, 2) => u16::MAX,
+            _ => return false,
+        };
+        let mut rest = differ(fill);
+        let Some((at, half)) = rest.next() else { return false };
+        match fill {
+            0 => self.movz(Bits::W64, d, half, at),
+            _ => self.movn(Bits::W64, d, !half, at),
         }
-        if halves(value).filter(differ(u16::MAX)).count() <= most {
-            let mut rest = halves(value).filter(differ(u16::MAX));
-            let (at, half) = rest.next().unwrap_or((0, u16::MAX));
-            self.movn(Bits::W64, d, !half, at);
-            rest.for_each(|(at, half)| self.movk(Bits::W64, d, half, at));
-            return true;
-        }
-        false
+        rest.for_each(|(at, half)| self.movk(Bits::W64, d, half, at));
+        true
     }
 }
 
@@ -111,9 +110,11 @@ fn halves(value: u64) -> impl Iterator<Item = (u8, u16)> {
     [0, 16, 32, 48].into_iter().map(move |at| (at, (value >> at) as u16))
 }
 
-/// The only piece of 16 bits that is not 0.
+/// The only piece of 16 bits that is not 0, or the lowest one if there is none.
 fn sole_half(value: u64) -> Option<(u8, u16)> {
-    halves(value).find(|&(at, half)| u64::from(half) << at == value)
+    let at = value.trailing_zeros() as u8 & 0x30;
+    let half = (value >> at) as u16;
+    (u64::from(half) << at == value).then_some((at, half))
 }
 
 /// ADD, ADDS, SUB or SUBS (immediate), or the opposite one with the negative number. That sets the flags alike, since the

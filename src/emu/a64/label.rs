@@ -1,14 +1,13 @@
 //! Labels and what refers to them.
 
-use alloc::vec::Vec;
-
 use super::Assembler;
+use crate::bounded::Bounded;
 
 /// A place in the code, which may be used before it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Label(u32);
 
-/// An instruction does not reach the place that it refers to.
+/// An instruction does not reach the place that it refers to, or there was no room for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfRange;
 
@@ -44,12 +43,15 @@ pub(super) const fn field(value: i64, width: u32, at: u32) -> Option<u32> {
 }
 
 /// The labels of a piece of code, and the instructions that refer to them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Labels {
     /// By the number of the label: the word that it is bound to.
-    places: Vec<Option<u32>>,
-    uses: Vec<Use>,
+    places: Bounded<Option<u32>>,
+    uses: Bounded<Use>,
 }
+
+/// How many labels a piece of code may have, and how often they may be referred to.
+const ROOM: usize = 1 << 12;
 
 #[derive(Debug)]
 struct Use {
@@ -59,8 +61,8 @@ struct Use {
 }
 
 impl Labels {
-    pub(super) const fn new() -> Self {
-        Self { places: Vec::new(), uses: Vec::new() }
+    pub(super) fn new() -> Self {
+        Self { places: Bounded::new(ROOM), uses: Bounded::new(ROOM) }
     }
 
     pub(super) fn clear(&mut self) {
@@ -69,8 +71,9 @@ impl Labels {
     }
 
     pub(super) fn create(&mut self) -> Label {
+        let label = Label(self.places.len() as u32);
         self.places.push(None);
-        Label((self.places.len() - 1) as u32)
+        label
     }
 
     pub(super) fn bind(&mut self, label: Label, at: usize) {
@@ -85,13 +88,15 @@ impl Labels {
 
     /// Writes the distances into the instructions.
     pub(super) fn resolve(&mut self, words: &mut [u32]) -> Result<(), OutOfRange> {
-        for Use { at, label, field } in core::mem::take(&mut self.uses) {
+        for &Use { at, label, field } in self.uses.iter() {
             let place = self.place(label).ok_or(OutOfRange)?;
             let distance = i64::from(place) - at as i64;
             let word = words.get_mut(at).ok_or(OutOfRange)?;
             *word |= field.encode(distance).ok_or(OutOfRange)?;
         }
-        Ok(())
+        let is_complete = self.uses.is_complete();
+        self.uses.clear();
+        if is_complete { Ok(()) } else { Err(OutOfRange) }
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     label::{Field, Labels},
     operand::Register,
 };
+use crate::bounded::Bounded;
 
 /// The constants of a piece of code, each with the label of its place.
 #[derive(Debug, Default)]
@@ -22,13 +23,14 @@ impl Literals {
     }
 
     /// Appends them to the code, at a multiple of 8 bytes.
-    pub(super) fn place(&mut self, words: &mut Vec<u32>, labels: &mut Labels) {
+    pub(super) fn place(&mut self, words: &mut Bounded<u32>, labels: &mut Labels) {
         if !self.0.is_empty() && !words.len().is_multiple_of(2) {
             words.push(0);
         }
         for (value, label) in self.0.drain(..) {
             labels.bind(label, words.len());
-            words.extend([value as u32, (value >> 32) as u32]);
+            words.push(value as u32);
+            words.push((value >> 32) as u32);
         }
     }
 }

@@ -17,11 +17,11 @@ pub(super) fn encode(bits: Bits, value: u64) -> Option<u32> {
     // How far to the right the run, at the right end of the element, was rotated.
     let rotation =
         if value & 1 == 0 { size - value.trailing_zeros() } else { value.leading_ones() } & (size - 1);
-    let ones = value.count_ones() * size / 64;
     let run = value.rotate_left(rotation) << (64 - size) >> (64 - size);
-    if run != (1 << ones) - 1 {
+    if run & (run + 1) != 0 {
         return None;
     }
+    let ones = run.trailing_ones();
     let n = u32::from(size == 64);
     // Ones above the bits of the count, but for a zero, tell the size.
     let imms = !(2 * size - 1) & 0x3f | (ones - 1);

@@ -35,8 +35,6 @@ mod system;
 mod tests;
 mod vector;
 
-use alloc::vec::Vec;
-
 pub use branch::branch;
 pub use float::{F, Frint, IntRound};
 pub use label::{Label, OutOfRange};
@@ -44,21 +42,36 @@ pub use memory::{Ext, Index, Mode};
 pub use operand::{Alu, Bits, Cond, Extend, Order, Rmw, Shift, V, X};
 pub use system::{Barrier, System};
 
+use crate::bounded::Bounded;
 use label::Labels;
 use literal::Literals;
 
 /// A piece of code that is written. It may be used for the next piece after [`Assembler::clear`], and keeps its buffers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Assembler {
-    words: Vec<u32>,
+    words: Bounded<u32>,
     labels: Labels,
     literals: Literals,
 }
 
+/// How many words a piece of code may have, if nothing else is said: as far as TBZ reaches to both sides.
+const ROOM: usize = 1 << 14;
+
+impl Default for Assembler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Assembler {
     /// An empty piece.
-    pub const fn new() -> Self {
-        Self { words: Vec::new(), labels: Labels::new(), literals: Literals::new() }
+    pub fn new() -> Self {
+        Self::with_room(ROOM)
+    }
+
+    /// An empty piece that may have at most so many words.
+    pub fn with_room(words: usize) -> Self {
+        Self { words: Bounded::new(words), labels: Labels::new(), literals: Literals::new() }
     }
 
     /// Forgets all code, labels and literals.
@@ -69,7 +82,7 @@ impl Assembler {
     }
 
     /// The index of the next word.
-    pub const fn here(&self) -> usize {
+    pub fn here(&self) -> usize {
         self.words.len()
     }
 
@@ -93,9 +106,10 @@ impl Assembler {
     /// Places the literals behind the code, at a multiple of 8 bytes from the first word, and resolves all references.
     ///
     /// # Errors
-    /// When an instruction does not reach its label or literal, or the label was never bound.
+    /// When an instruction does not reach its label or literal, the label was never bound, or there was no room for all.
     pub fn finish(&mut self) -> Result<(), OutOfRange> {
         self.literals.place(&mut self.words, &mut self.labels);
-        self.labels.resolve(&mut self.words)
+        self.labels.resolve(&mut self.words)?;
+        if self.words.is_complete() { Ok(()) } else { Err(OutOfRange) }
     }
 }

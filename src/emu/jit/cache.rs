@@ -24,7 +24,7 @@ pub trait CodeMemory {
     /// The word at this index.
     fn read(&self, word: usize) -> u32;
 
-    /// Writes words from index `word` on.
+    /// Writes words from index `word` on: one if others may execute it meanwhile.
     fn write(&mut self, word: usize, words: &[u32]);
 
     /// Makes `count` words from `word` on, which have been written, what all harts execute.
@@ -291,15 +291,15 @@ impl<C: CodeMemory> Cache<C> {
         }
         let (start, id) = (self.next, self.blocks.len() as u32);
         self.memory.write(start, compiled.words);
-        for &call in compiled.calls {
-            let at = start + usize::from(call);
-            // The common routine is the first word of all.
-            self.memory.write(at, &[branch_and_link(at, 0)]);
-        }
-        // Behind the call of each stub lies the number of its exit.
         let first_exit = self.exits.len() as u32;
         for (number, exit) in (first_exit..).zip(compiled.exits) {
-            self.memory.write(start + usize::from(exit.stub) + 1, &[number]);
+            let stub = start + usize::from(exit.stub);
+            // The common routine is the first word of all.
+            if exit.kind.is_call() {
+                self.memory.write(stub, &[branch_and_link(stub, 0)]);
+            }
+            // Behind the call of each stub lies the number of its exit.
+            self.memory.write(stub + 1, &[number]);
         }
         self.memory.publish(start, count);
         self.exits.extend(compiled.exits.iter().map(|exit| Exit {
@@ -348,7 +348,6 @@ impl<C: CodeMemory> Cache<C> {
                 words: &[],
                 faults: &[],
                 exits: &[],
-                calls: &[],
                 guest_instructions: 0,
                 code: 0,
                 starts: &[],

@@ -1,6 +1,6 @@
 //! Code that changes too often to be worth translating.
 
-use alloc::collections::BTreeMap;
+use crate::places::Places;
 
 /// How many guest instructions may pass between two changes for the second one to count.
 const SOON: u64 = 1 << 20;
@@ -31,18 +31,17 @@ impl Place {
         }
     }
 
-    /// Blocks start at even addresses.
-    const fn number(self) -> u64 {
+    const fn key(self) -> (u64, u32) {
         match self {
-            Self::Page(address) => address | 0xfff,
-            Self::Block(address) => address,
+            Self::Page(address) => (address & !0xfff, 0),
+            Self::Block(address) => (address, 1),
         }
     }
 }
 
 /// What is remembered of code that has been changed.
 #[derive(Debug, Default)]
-pub struct Heat(BTreeMap<u64, Changes>);
+pub struct Heat(Places<Changes>);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Changes {
@@ -59,7 +58,7 @@ impl Heat {
         if self.0.len() >= MAX_PLACES {
             self.0.clear();
         }
-        self.0.entry(place.number()).or_default()
+        self.0.get_or_insert(place.key(), Changes::default())
     }
 
     /// The place has been changed. Its page is remembered, too: so code on a page that is not has no place that is hot.
@@ -82,7 +81,7 @@ impl Heat {
     pub fn is_hot(&self, address: u64, time: u64) -> bool {
         let is_hot =
             |changes: &Changes| changes.count >= MAX_CHANGES && time.wrapping_sub(changes.last) < REST;
-        let of = |place: Place| self.0.get(&place.number());
+        let of = |place: Place| self.0.get(place.key());
         of(Place::Page(address))
             .is_some_and(|page| is_hot(page) || of(Place::Block(address)).is_some_and(is_hot))
     }

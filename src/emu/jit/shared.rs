@@ -1,6 +1,6 @@
 //! What all harts of a machine share: the cache, and who may be in its code.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use core::sync::atomic::{
     AtomicBool, AtomicU64,
@@ -18,6 +18,7 @@ use super::tables::{Memory, SLOTS};
 use super::trace::{Source, may_straddle};
 use crate::interp::Key;
 use crate::ir::Block;
+use crate::places::Places;
 
 /// Keeps pages with translated code from being written.
 pub trait Protection {
@@ -37,21 +38,18 @@ const RECORDED_SLOTS: usize = SLOTS / 4 * 3;
 
 /// Numbers of the slots of jump tables: each target has its own, in each context.
 #[derive(Debug, Default)]
-struct Slots(BTreeMap<(u64, u32), u32>);
+struct Slots(Places<u32>);
 
 impl Slots {
     fn get(&self, target: u64, context: u32) -> Option<u32> {
-        self.0.get(&(target, context)).copied()
+        self.0.get((target, context)).copied()
     }
 
     /// A new one if there are fewer than `limit` yet.
     fn get_or_assign(&mut self, target: u64, context: u32, limit: usize) -> Option<u32> {
         let next = self.0.len();
         match self.get(target, context) {
-            None if next < limit => {
-                self.0.insert((target, context), next as u32);
-                Some(next as u32)
-            }
+            None if next < limit => Some(*self.0.get_or_insert((target, context), next as u32)),
             known => known,
         }
     }
@@ -256,7 +254,7 @@ impl<C: CodeMemory, P: Protection, R: RelaxStrategy> Shared<C, P, R> {
         let State { cache, compiler, slots, .. } = &mut *state;
         let id = cache.find_at(key, second)?;
         let block = cache.block(id)?;
-        let compiled = compiler.compile(parts, &mut |target| slots.get(target, key.context));
+        let compiled = compiler.list(parts, &mut |target| slots.get(target, key.context));
         let same = compiled.filter(|compiled| {
             (compiled.words.len(), compiled.guest_instructions)
                 == (block.words() as usize, block.instructions)

@@ -4,7 +4,7 @@ use super::*;
 
 /// The text of the first word, which refers to a label as many words away.
 fn referring(words: i64, write: impl FnOnce(&mut Assembler, Label)) -> Result<String, OutOfRange> {
-    let mut a = Assembler::new();
+    let mut a = Assembler::with_room(1 << 19);
     let label = a.label();
     let at = if words < 0 {
         a.bind(label);
@@ -108,6 +108,24 @@ fn branches_reach_as_far_as_their_fields() {
     assert_eq!(referring(-0x4_0001, |a, l| a.b_cond(Cond::Eq, l)), Err(OutOfRange));
     assert_eq!(branch(0, 0x200_0000), None);
     assert_eq!(branch(0, -0x200_0001), None);
+}
+
+#[test]
+fn code_without_room_is_an_error() {
+    let mut a = Assembler::with_room(0x100);
+    (0..0x100).for_each(|_| a.nop());
+    assert_eq!(a.finish(), Ok(()));
+    (0..0x1000).for_each(|_| a.nop());
+    assert_eq!(a.finish(), Err(OutOfRange));
+    a.clear();
+    assert_eq!(a.finish(), Ok(()));
+    let label = a.label();
+    a.bind(label);
+    assert_eq!((0..0x10_0000).map(|_| a.label()).count(), 0x10_0000);
+    assert_eq!(a.finish(), Ok(()));
+    let unknown = a.label();
+    a.b(unknown);
+    assert_eq!(a.finish(), Err(OutOfRange));
 }
 
 #[test]

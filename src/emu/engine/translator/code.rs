@@ -57,10 +57,17 @@ impl CodeMemory for Code {
     }
 
     fn write(&mut self, word: usize, words: &[u32]) {
-        for (index, &value) in (word..self.capacity()).zip(words) {
+        if word.saturating_add(words.len()) > self.capacity() {
+            return;
+        }
+        // SAFETY: inside the memory.
+        let place = unsafe { self.written.add(word) };
+        match words {
             // SAFETY: inside the memory, which is aligned. Others may execute the word meanwhile; `Cache` changes only
             // branches then.
-            unsafe { self.written.add(index).write_volatile(value) };
+            [word] => unsafe { place.write_volatile(*word) },
+            // SAFETY: the same. Nobody executes any of them yet.
+            _ => unsafe { place.copy_from_nonoverlapping(NonNull::from(words).cast(), words.len()) },
         }
     }
 

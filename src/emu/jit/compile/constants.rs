@@ -42,8 +42,7 @@ impl Emitter<'_> {
                 None => self.asm.ldr_literal(x, constant),
             }
         }
-        self.forget_register(x);
-        self.facts.set(x, shape_of(constant));
+        self.forget_register(x, shape_of(constant));
         self.know(x, constant);
     }
 
@@ -67,9 +66,17 @@ impl Emitter<'_> {
     }
 
     /// A register and an offset in -256..=255 whose sum is an address.
+    #[inline]
     pub fn address(&mut self, base: Value, offset: i64) -> (X, i64) {
-        const REACH: i64 = 256;
-        let near = |offset: i64| (-REACH..REACH).contains(&offset);
+        match self.at_hand(base, Need::Full) {
+            Some(base) if near(offset) => (base, offset),
+            _ => self.bring_address(base, offset),
+        }
+    }
+
+    /// [`Emitter::address`] if there is something to do for it.
+    #[inline(never)]
+    fn bring_address(&mut self, base: Value, offset: i64) -> (X, i64) {
         if let Some(base) = base.constant() {
             let address = base.wrapping_add(offset as u64);
             let reaches = |held: u64| near(address.wrapping_sub(held) as i64);
@@ -100,7 +107,7 @@ impl Emitter<'_> {
         if !self.asm.alu_imm(Alu::Add, Bits::W64, x, base, step as u64) {
             self.set_constant(x, step as u64);
             self.asm.alu(Alu::Add, Bits::W64, x, x, base);
-            self.forget_register(x);
+            self.forget_register(x, Shape::Wide);
         }
         if Registers::index(base).is_none() {
             self.remember(x, Holds::Sum(base, step));
@@ -110,18 +117,28 @@ impl Emitter<'_> {
 
     /// `dst = constant`.
     pub fn set(&mut self, dst: Var, constant: u64) {
-        if !dst.is_temporary() && self.home(dst).is_none() {
+        if let Some(x) = self.home(dst) {
+            if self.registers.constant(x) != Some(constant) {
+                self.set_constant(x, constant);
+            }
+        } else if dst.is_temporary() {
+            let x = self.claim();
+            self.set_constant(x, constant);
+            self.finish(dst, x, shape_of(constant));
+            self.know(x, constant);
+        } else {
             let x = self.constant(constant, Need::Full);
-            return self.store_global(x, dst);
+            self.store_global(x, dst);
         }
-        if self.home(dst).is_some_and(|x| self.registers.constant(x) == Some(constant)) {
-            return;
-        }
-        let x = self.target(dst);
-        self.set_constant(x, constant);
-        self.finish(dst, x, shape_of(constant));
-        self.know(x, constant);
     }
+}
+
+/// How far the offset of an access may be from 0.
+const REACH: i64 = 256;
+
+/// Whether an access may have this offset.
+fn near(offset: i64) -> bool {
+    (-REACH..REACH).contains(&offset)
 }
 
 /// What a register with a constant holds.

@@ -65,10 +65,10 @@ impl<'a> Emitter<'a> {
         let trace = self.trace;
         for step in trace.steps.iter().filter(|step| !matches!(step.op, Op::Nothing)) {
             self.step = step;
-            self.note_start(self.guest() + 1);
-            if step.effects.may_raise() && !matches!(step.op, Op::Float(_)) {
-                self.check_underflow();
+            if self.output.is_listed {
+                self.note_start(self.guest() + 1);
             }
+            self.check_underflow();
             self.emit();
             self.tell_float();
             self.release();
@@ -77,7 +77,9 @@ impl<'a> Emitter<'a> {
                 return Err(usize::from(step.retired).min(most));
             }
         }
-        self.note_start(trace.guests.len());
+        if self.output.is_listed {
+            self.note_start(trace.guests.len());
+        }
         self.output.main = self.asm.here();
         self.emit_out_of_line();
         if let Some(float) = &mut self.float {
@@ -91,7 +93,7 @@ impl<'a> Emitter<'a> {
             self.require(at);
         }
         match self.asm.finish() {
-            Ok(()) if self.asm.here() <= usize::from(u16::MAX) => Ok(()),
+            Ok(()) if self.output.is_complete() => Ok(()),
             _ => Err(trace.guests.len() / 2),
         }
     }
@@ -119,9 +121,12 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// The checks that floating-point code has put off: before the guest's state may be seen.
+    /// The checks that floating-point code has put off: before the guest's state may be seen. Floating-point operations see to
+    /// that by themselves.
     fn check_underflow(&mut self) {
-        if self.float.as_ref().is_some_and(|float| float.wants_check()) {
+        let Some(float) = &self.float else { return };
+        let may_show = self.step.effects.may_raise() && !matches!(self.step.op, Op::Float(_));
+        if may_show && float.wants_check() {
             let x = self.claim();
             if let Some(float) = &mut self.float {
                 float.check(self.asm, x);
@@ -160,7 +165,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Which guest instruction of the trace is the current one.
+    /// Which guest instruction of the trace the step is of.
     fn guest(&self) -> usize {
         let leaves = matches!(
             self.step.op,
@@ -169,14 +174,16 @@ impl<'a> Emitter<'a> {
         usize::from(self.step.retired).saturating_sub(usize::from(leaves))
     }
 
-    /// The guest-virtual address of the current guest instruction.
+    /// The guest-virtual address of the guest instruction that is not complete yet.
     pub fn pc(&self) -> u64 {
-        self.trace.guests.get(self.guest()).map_or(0, |guest| guest.pc)
+        let guest = self.trace.guests.get(usize::from(self.step.retired));
+        guest.map_or(0, |guest| guest.pc)
     }
 
-    /// The highest of those so far.
+    /// The highest one of those that are.
     pub fn highest(&self) -> u64 {
-        self.trace.guests.get(self.guest()).map_or(u64::MAX, |guest| guest.highest)
+        let guest = self.trace.guests.get(usize::from(self.step.retired).wrapping_sub(1));
+        guest.map_or(u64::MAX, |guest| guest.highest)
     }
 
     /// The trace is at its head again. If extensions are pending here, or boxes are not closed, the loop had better be closed here
@@ -253,14 +260,14 @@ impl<'a> Emitter<'a> {
             Op::Inst(Inst::Compare { .. } | Inst::Select { .. } | Inst::Float { .. } | Inst::Call { .. }) => {
                 self.decline();
             }
-            Op::Stop { pc } => self.leave(Way::Interpret(pc), self.state()),
+            Op::Stop { pc } => self.leave(Way::Interpret(pc), &self.state()),
             Op::Side { test, target } => self.side(test, target),
             Op::Guard { target, masked, expected } => self.guard(target, masked, expected),
-            Op::Jump { target } => self.leave(Way::To(target), self.state()),
+            Op::Jump { target } => self.leave(Way::To(target), &self.state()),
             Op::Branch { test, taken, otherwise } => self.branch(test, taken, otherwise),
             Op::Indirect { target, masked } => {
                 let x = self.source(target.into(), Need::Full);
-                self.leave(Way::Indirect { x, masked }, self.state());
+                self.leave(Way::Indirect { x, masked }, &self.state());
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Ways out of a trace, and back to its own parts.
 
+use core::mem;
+
 use super::compare::{Comparison, failing};
 use super::emitter::{DUE, Emitter};
 use super::extension::Facts;
@@ -9,6 +11,7 @@ use super::op::Test;
 use super::registers::Need;
 use super::{Exit, ExitKind};
 use crate::a64::{Alu, Bits, Cond, Ext, Extend, Index, Label, Mode, X, branch};
+use crate::bounded::Bounded;
 use crate::ir::{Value, Var};
 use crate::jit::trace::may_straddle;
 use crate::memory::Size;
@@ -39,7 +42,7 @@ pub struct State {
     pub boxed: u32,
     /// Guest instructions of the trace that are complete.
     pub retired: u16,
-    /// The highest address of the guest instructions so far. A jump to a higher one leads forwards: not even by way of what
+    /// The highest address of those. A jump to a higher one leads forwards: not even by way of what
     /// the trace has followed backwards can code get there again and again without any jump that looks whether the hart is due.
     pub highest: u64,
 }
@@ -110,11 +113,11 @@ impl Emitter<'_> {
 
     /// Emits what has been put out of line.
     pub fn emit_out_of_line(&mut self) {
-        let mut next = 0;
-        while let Some(&item) = self.output.out_of_line.get(next) {
-            next += 1;
-            match item {
-                OutOfLine::Leave { label, way, state } => {
+        // Nothing is added meanwhile.
+        let items = mem::replace(&mut self.output.out_of_line, Bounded::new(0));
+        for item in &*items {
+            match *item {
+                OutOfLine::Leave { label, way, ref state } => {
                     self.asm.bind(label);
                     self.leave(way, state);
                 }
@@ -128,25 +131,26 @@ impl Emitter<'_> {
                 }
             }
         }
+        self.output.out_of_line = items;
     }
 
     /// Leaves on this way.
     #[inline(never)]
-    pub fn leave(&mut self, way: Way, state: State) {
+    pub fn leave(&mut self, way: Way, state: &State) {
         match way {
             Way::To(target) => {
-                if let Some(joint) = self.find_joint(target, &state) {
+                if let Some(joint) = self.find_joint(target, state) {
                     return self.join(joint, state);
                 }
-                self.settle(&state);
+                self.settle(state);
                 self.jump(target, state.highest);
             }
             Way::Indirect { x, masked } => {
-                self.settle_registers(&state, None);
+                self.settle_registers(state, None);
                 self.indirect(x, masked, state.retired, ExitKind::Indirect);
             }
             Way::Interpret(pc) => {
-                self.settle(&state);
+                self.settle(state);
                 self.exit(None, ExitKind::Interpret { pc });
             }
         }
@@ -194,8 +198,8 @@ impl Emitter<'_> {
     }
 
     /// Goes on at a joint that lies behind, unless the hart is wanted.
-    fn join(&mut self, joint: Joint, state: State) {
-        self.settle_registers(&state, Some(&joint));
+    fn join(&mut self, joint: Joint, state: &State) {
+        self.settle_registers(state, Some(&joint));
         self.count(i64::from(state.retired) - i64::from(joint.retired));
         self.asm.tbz(RETIRED, DUE, joint.label);
         self.attend(joint);
@@ -224,7 +228,8 @@ impl Emitter<'_> {
         self.branch_if_positive_and(comparison, joint.label);
         // Code falls through to it.
         let highest = state.highest;
-        self.output.out_of_line.insert(0, OutOfLine::Closed { joint, comparison, otherwise, highest });
+        self.output.out_of_line.push(OutOfLine::Closed { joint, comparison, otherwise, highest });
+        self.output.out_of_line.rotate_right(1);
     }
 
     /// Out to `otherwise`, or, if the comparison holds, the hart is wanted at the joint.
@@ -247,6 +252,12 @@ impl Emitter<'_> {
             self.asm.word(branch(0, 1).unwrap_or(0));
             return self.exit(Some(at as u16), ExitKind::Jump { target, backward: target <= highest });
         }
+        self.far_jump(target);
+    }
+
+    /// On at `target` on another page.
+    #[inline(never)]
+    fn far_jump(&mut self, target: u64) {
         let [x, ..] = super::layout::TEMPORARIES;
         match (self.slot)(target) {
             Some(slot)
@@ -293,7 +304,6 @@ impl Emitter<'_> {
     pub fn exit(&mut self, branch: Option<u16>, kind: ExitKind) {
         const CALL: u32 = 0x9400_0000;
         let stub = self.asm.here();
-        self.output.calls.push(stub as u16);
         self.asm.word(CALL);
         self.number_exit(branch, stub, kind);
     }
@@ -329,7 +339,7 @@ impl Emitter<'_> {
             None => (test, taken, otherwise),
         };
         self.side(test, out);
-        self.leave(Way::To(on), self.state());
+        self.leave(Way::To(on), &self.state());
     }
 
     /// Leaves the guest instruction to the interpreter if `test` is not 0.

@@ -34,7 +34,8 @@ pub struct Facts {
     pub small: u32,
 }
 
-const fn bit(x: X) -> u32 {
+/// A set of registers with this one only.
+pub const fn bit(x: X) -> u32 {
     1 << (x.number() & 31)
 }
 

@@ -34,6 +34,7 @@ use alloc::vec::Vec;
 pub use layout::{Home, Layout};
 
 use crate::a64::Assembler;
+use crate::bounded::Bounded;
 use crate::ir::{Block, Var};
 use emitter::Emitter;
 use exits::{Joint, OutOfLine};
@@ -112,6 +113,13 @@ pub enum ExitKind {
     },
 }
 
+impl ExitKind {
+    /// Whether it leaves by a call of the common exit, not by way of a table.
+    pub const fn is_call(self) -> bool {
+        !matches!(self, Self::FarMiss { slot: Some(_), .. })
+    }
+}
+
 /// A compiled trace.
 #[derive(Debug)]
 pub struct Compiled<'a> {
@@ -119,15 +127,13 @@ pub struct Compiled<'a> {
     pub words: &'a [u32],
     /// Instructions that may fault, in order.
     pub faults: &'a [Fault],
-    /// Ways out.
+    /// Ways out. Where they call the common exit, and the numbers behind, are all that depends on where the code lies.
     pub exits: &'a [Exit],
-    /// Indices of the `bl`s that are to lead to the common exit. All else does not depend on where the code lies.
-    pub calls: &'a [u16],
     /// How many guest instructions it stands for.
     pub guest_instructions: u32,
     /// Which pieces of their page they lie in ([`pieces`]).
     pub code: u64,
-    /// For each of them, in the trace's order, the index of the first word that is its own.
+    /// For each of them, in the trace's order, the index of the first word that is its own. Only [`Compiler::list`] says.
     pub starts: &'a [u16],
     /// The index of the first word that is no instruction's own: what is out of line.
     pub main: usize,
@@ -136,24 +142,44 @@ pub struct Compiled<'a> {
 }
 
 /// What is collected beside the code.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Output {
-    faults: Vec<Fault>,
-    exits: Vec<Exit>,
-    calls: Vec<u16>,
+    faults: Bounded<Fault>,
+    exits: Bounded<Exit>,
     joints: Vec<Joint>,
-    out_of_line: Vec<OutOfLine>,
+    out_of_line: Bounded<OutOfLine>,
+    /// `starts` are wanted.
+    is_listed: bool,
     /// For each guest instruction, the first word that is its own.
     starts: Vec<u16>,
     /// How many words come before those out of line.
     main: usize,
 }
 
+/// How many entries of each kind there may be beside the code.
+const ROOM: usize = 1 << 11;
+
 impl Output {
+    fn new() -> Self {
+        Self {
+            faults: Bounded::new(ROOM),
+            exits: Bounded::new(ROOM),
+            joints: Vec::new(),
+            out_of_line: Bounded::new(ROOM),
+            is_listed: false,
+            starts: Vec::new(),
+            main: 0,
+        }
+    }
+
+    /// Whether there was room for all.
+    fn is_complete(&self) -> bool {
+        self.faults.is_complete() && self.exits.is_complete() && self.out_of_line.is_complete()
+    }
+
     fn clear(&mut self) {
         self.faults.clear();
         self.exits.clear();
-        self.calls.clear();
         self.joints.clear();
         self.out_of_line.clear();
         self.starts.clear();
@@ -181,7 +207,7 @@ impl Compiler {
             features,
             trace: Trace::new(floats),
             asm: Assembler::new(),
-            output: Output::default(),
+            output: Output::new(),
             float,
         }
     }
@@ -190,6 +216,25 @@ impl Compiler {
     /// of its ways, and nothing has been taken away from them that is not seen. `slot` gives the table's slot for a target on another page. `None`: the first instruction is for the
     /// interpreter.
     pub fn compile(
+        &mut self,
+        parts: &[Block],
+        slot: &mut dyn FnMut(u64) -> Option<u32>,
+    ) -> Option<Compiled<'_>> {
+        self.output.is_listed = false;
+        self.compile_noting(parts, slot)
+    }
+
+    /// [`Compiler::compile`], for a listing: which code is which guest instruction's is found out, too.
+    pub fn list(
+        &mut self,
+        parts: &[Block],
+        slot: &mut dyn FnMut(u64) -> Option<u32>,
+    ) -> Option<Compiled<'_>> {
+        self.output.is_listed = true;
+        self.compile_noting(parts, slot)
+    }
+
+    fn compile_noting(
         &mut self,
         parts: &[Block],
         slot: &mut dyn FnMut(u64) -> Option<u32>,
@@ -222,7 +267,6 @@ impl Compiler {
             words: self.asm.words(),
             faults: &self.output.faults,
             exits: &self.output.exits,
-            calls: &self.output.calls,
             guest_instructions: self.trace.guests.len() as u32,
             code: self.trace.code,
             starts: &self.output.starts,

@@ -5,7 +5,7 @@
 //! the IR's temporaries goes to its word in memory.
 
 use super::emitter::Emitter;
-use super::extension::Shape;
+use super::extension::{Shape, bit};
 use super::layout::{Home, TEMPORARIES, WORDS};
 use crate::a64::{Ext, Mode, X};
 use crate::ir::{Value, Var};
@@ -22,16 +22,6 @@ pub enum Need {
     Full,
 }
 
-/// Who has one of the registers in [`TEMPORARIES`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Owner {
-    Nobody,
-    /// The step that is being emitted.
-    Step,
-    /// A temporary of the IR.
-    Temporary(Var),
-}
-
 /// What one of the registers in [`TEMPORARIES`] holds a copy of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {
@@ -42,14 +32,11 @@ pub enum Holds {
     Sum(X, i64),
 }
 
-/// Where a temporary of the IR is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Nowhere,
-    Register(X),
-    /// In its word, extended.
-    Memory,
-}
+/// The registers in [`TEMPORARIES`]: a bit for each.
+const SHARED: u32 = {
+    let [a, b, c] = TEMPORARIES;
+    bit(a) | bit(b) | bit(c)
+};
 
 /// How many temporaries of the IR there are.
 const TEMPORARY_VARS: usize = (Var::FIRST_SCRATCH - Var::FIRST_TEMPORARY) as usize;
@@ -62,13 +49,16 @@ fn number_of(temporary: Var) -> usize {
 /// What the registers are used for.
 #[derive(Debug)]
 pub struct Registers {
-    owners: [Owner; TEMPORARIES.len()],
+    /// Which of [`TEMPORARIES`] the step that is being emitted has claimed: a bit for each.
+    claimed: u8,
+    /// Which temporaries of the IR are in them.
+    owners: [Option<Var>; TEMPORARIES.len()],
     pub holds: [Holds; TEMPORARIES.len()],
-    /// Registers that sums among them may be of: a bit for each.
-    bases: u32,
-    /// By the number of the temporary.
-    places: [Place; TEMPORARY_VARS],
-    /// How often each will still be used.
+    /// Registers that `holds` may be about, since they hold something or sums are of them: a bit for each.
+    involved: u32,
+    /// Temporaries of the IR that have a value: a bit for each. What no register has is in its word, extended.
+    live: u64,
+    /// By the number of the temporary: how often it will still be used.
     uses: [u8; TEMPORARY_VARS],
     /// By the number of the register: the constant that it holds, if `known` has its bit.
     pub constants: [u64; 32],
@@ -80,10 +70,11 @@ pub struct Registers {
 impl Registers {
     pub const fn new() -> Self {
         Self {
-            owners: [Owner::Nobody; TEMPORARIES.len()],
+            claimed: 0,
+            owners: [None; TEMPORARIES.len()],
             holds: [Holds::Nothing; TEMPORARIES.len()],
-            bases: 0,
-            places: [Place::Nowhere; TEMPORARY_VARS],
+            involved: 0,
+            live: 0,
             uses: [0; TEMPORARY_VARS],
             constants: [0; 32],
             known: 0,
@@ -91,8 +82,14 @@ impl Registers {
         }
     }
 
-    fn place(&mut self, temporary: Var) -> &mut Place {
-        &mut self.places[number_of(temporary)]
+    /// Whether nobody has the register of this index.
+    fn is_free(&self, index: usize) -> bool {
+        self.claimed >> index & 1 == 0 && self.owners[index].is_none()
+    }
+
+    /// Which register a temporary of the IR is in.
+    fn index_of(&self, temporary: Var) -> Option<usize> {
+        self.owners.iter().position(|&owner| owner == Some(temporary))
     }
 
     /// The constant that a register is known to hold.
@@ -130,29 +127,28 @@ impl Emitter<'_> {
     pub fn claim(&mut self) -> X {
         let index = self.free_register();
         let x = TEMPORARIES[index % TEMPORARIES.len()];
-        self.forget_register(x);
-        self.registers.owners[index % TEMPORARIES.len()] = Owner::Step;
+        self.forget_register(x, Shape::Wide);
+        self.registers.owners[index % TEMPORARIES.len()] = None;
+        self.registers.claimed |= 1 << index;
         x
     }
 
     /// Ends the claim on a register before the step does.
     pub fn unclaim(&mut self, x: X) {
-        if let Some(index) = Registers::index(x)
-            && self.registers.owners[index] == Owner::Step
-        {
-            self.registers.owners[index] = Owner::Nobody;
+        if let Some(index) = Registers::index(x) {
+            self.registers.claimed &= !(1 << index);
         }
     }
 
     /// What the registers in [`TEMPORARIES`] hold is not known any more.
     pub fn forget_temporaries(&mut self) {
-        TEMPORARIES.into_iter().for_each(|x| self.forget_register(x));
+        TEMPORARIES.into_iter().for_each(|x| self.forget_register(x, Shape::Wide));
     }
 
     fn free_register(&mut self) -> usize {
         let registers = &mut self.registers;
         let count = TEMPORARIES.len();
-        let free = |&index: &usize| registers.owners[index] == Owner::Nobody;
+        let free = |&index: &usize| registers.is_free(index);
         // Such as nobody has use for, if there is one.
         let empty = |&index: &usize| {
             registers.holds[index] == Holds::Nothing && registers.constant(TEMPORARIES[index]).is_none()
@@ -164,7 +160,7 @@ impl Emitter<'_> {
         }
         let operands = self.step.effects.operands();
         for (index, &register) in TEMPORARIES.iter().enumerate().take(count) {
-            if let Owner::Temporary(var) = self.registers.owners[index]
+            if let Some(var) = self.registers.owners[index]
                 && !operands.contains(&var)
             {
                 self.spill(register, var);
@@ -178,27 +174,25 @@ impl Emitter<'_> {
     fn spill(&mut self, x: X, var: Var) {
         self.extend(x);
         self.store_word(x, var);
-        *self.registers.place(var) = Place::Memory;
     }
 
-    /// Ends what `x` was known to hold.
+    /// Ends what `x` was known to hold: it is of this shape.
     #[inline]
-    pub fn forget_register(&mut self, x: X) {
-        self.facts.set(x, Shape::Wide);
-        let bit = 1 << (x.number() & 31);
-        self.registers.known &= !bit;
+    pub fn forget_register(&mut self, x: X, shape: Shape) {
+        self.facts.set(x, shape);
+        self.registers.known &= !bit(x);
+        if self.registers.involved & bit(x) != 0 {
+            self.registers.involved &= !bit(x);
+            self.forget_held(x);
+        }
+    }
+
+    /// Ends what `x` holds a copy of, and what registers hold that is a sum of `x`.
+    #[inline(never)]
+    fn forget_held(&mut self, x: X) {
         if let Some(index) = Registers::index(x) {
             self.registers.holds[index] = Holds::Nothing;
         }
-        if self.registers.bases & bit != 0 {
-            self.registers.bases &= !bit;
-            self.forget_sums(x);
-        }
-    }
-
-    /// Ends what registers hold that is a sum of `x`.
-    #[inline(never)]
-    fn forget_sums(&mut self, x: X) {
         for holds in &mut self.registers.holds {
             if matches!(*holds, Holds::Sum(base, _) if base == x) {
                 *holds = Holds::Nothing;
@@ -208,13 +202,16 @@ impl Emitter<'_> {
 
     /// Ends the step: what it claimed is free again, and so are temporaries that nobody uses any more.
     pub fn release(&mut self) {
+        self.release_claims();
+        if self.registers.live == 0 {
+            return;
+        }
         let effects = &self.step.effects;
         for &var in effects.operands() {
             if var.is_temporary() && Some(var) != effects.dst {
                 self.use_up(var);
             }
         }
-        self.release_claims();
     }
 
     /// A temporary of the IR has been used.
@@ -228,32 +225,32 @@ impl Emitter<'_> {
 
     /// Ends all claims, before the step does.
     pub fn release_claims(&mut self) {
-        for owner in &mut self.registers.owners {
-            if matches!(owner, Owner::Step) {
-                *owner = Owner::Nobody;
-            }
-        }
+        self.registers.claimed = 0;
     }
 
     fn drop_temporary(&mut self, var: Var) {
-        if let Place::Register(x) = core::mem::replace(self.registers.place(var), Place::Nowhere)
-            && let Some(index) = Registers::index(x)
-        {
-            self.registers.owners[index] = Owner::Nobody;
-            self.registers.holds[index] = Holds::Nothing;
+        self.registers.live &= !(1 << number_of(var));
+        if let Some(index) = self.registers.index_of(var) {
+            self.registers.owners[index] = None;
         }
     }
 
     /// A register with the operand.
     #[inline]
     pub fn source(&mut self, value: Value, need: Need) -> X {
+        self.at_hand(value, need).unwrap_or_else(|| self.bring(value, need))
+    }
+
+    /// [`Emitter::source`] if there is nothing to do for it.
+    #[inline]
+    pub fn at_hand(&self, value: Value, need: Need) -> Option<X> {
         if let Value::Var(var) = value
             && let Some(x) = self.home(var)
             && (need != Need::Full || !self.facts.is_pending(x))
         {
-            return x;
+            return Some(x);
         }
-        self.bring(value, need)
+        None
     }
 
     /// [`Emitter::source`] if there is something to do for it.
@@ -280,22 +277,21 @@ impl Emitter<'_> {
 
     /// A register with a temporary of the IR.
     fn temporary(&mut self, var: Var) -> X {
-        match *self.registers.place(var) {
-            Place::Register(x) => x,
-            // Not set yet: then anything will do.
-            Place::Memory | Place::Nowhere => {
-                let x = self.claim();
-                self.load_word(x, var);
-                self.own(x, var);
-                x
-            }
+        if let Some(index) = self.registers.index_of(var) {
+            return TEMPORARIES[index];
         }
+        // If it is not set yet, anything will do.
+        let x = self.claim();
+        self.load_word(x, var);
+        self.own(x, var);
+        x
     }
 
     fn own(&mut self, x: X, var: Var) {
         if let Some(index) = Registers::index(x) {
-            self.registers.owners[index] = Owner::Temporary(var);
-            *self.registers.place(var) = Place::Register(x);
+            self.registers.claimed &= !(1 << index);
+            self.registers.owners[index] = Some(var);
+            self.registers.live |= 1 << number_of(var);
         }
     }
 
@@ -314,16 +310,15 @@ impl Emitter<'_> {
 
     /// Keeps a register from being claimed during this step.
     pub fn hold(&mut self, index: usize) {
-        if let Some(owner) = self.registers.owners.get_mut(index)
-            && *owner == Owner::Nobody
-        {
-            *owner = Owner::Step;
+        if self.registers.owners.get(index).is_some_and(Option::is_none) {
+            self.registers.claimed |= 1 << index;
         }
     }
 
     pub fn remember(&mut self, x: X, holds: Holds) {
+        self.registers.involved |= bit(x);
         if let Holds::Sum(base, _) = holds {
-            self.registers.bases |= 1 << (base.number() & 31);
+            self.registers.involved |= bit(base);
         }
         if let Some(index) = Registers::index(x) {
             self.registers.holds[index] = holds;
@@ -354,16 +349,16 @@ impl Emitter<'_> {
 
     /// `x`, which [`Emitter::target`] has given, holds the result for `dst`.
     pub fn finish(&mut self, dst: Var, x: X, shape: Shape) {
-        self.forget_register(x);
-        self.facts.set(x, shape);
-        if self.home(dst).is_none() {
-            self.keep(dst, x);
+        if SHARED & bit(x) != 0 {
+            return self.keep(dst, x, shape);
         }
+        self.forget_register(x, shape);
     }
 
     /// `x` holds the result for `dst`, which has no register of its own.
     #[inline(never)]
-    fn keep(&mut self, dst: Var, x: X) {
+    fn keep(&mut self, dst: Var, x: X, shape: Shape) {
+        self.forget_register(x, shape);
         if !dst.is_temporary() {
             self.extend(x);
             return self.store_global(x, dst);

@@ -98,23 +98,9 @@ fn try_encode(
     out.extend(odd.map(|unit| pair(unit, 0)));
     let Some(block) = compiled else { return Some(()) };
     out.extend_from_slice(block.words);
-    let mut calls = block.calls.iter();
-    for exit in block.exits {
-        encode_exit(out, key.pc, exit)?;
-        if exit.kind.is_call() && calls.next() != Some(&exit.stub) {
-            return None;
-        }
-    }
+    block.exits.iter().try_for_each(|exit| encode_exit(out, key.pc, exit))?;
     block.faults.iter().for_each(|fault| encode_fault(out, fault));
-    // All the calls are known by the ways out.
-    calls.next().is_none().then_some(())
-}
-
-impl ExitKind {
-    /// Whether it leaves by a call of the common exit, not by way of a table.
-    const fn is_call(self) -> bool {
-        !matches!(self, Self::FarMiss { slot: Some(_), .. })
-    }
+    Some(())
 }
 
 fn encode_exit(out: &mut Vec<u32>, pc: u64, exit: &Exit) -> Option<()> {
@@ -262,17 +248,12 @@ impl<'a> Encoded<'a> {
     where
         'a: 'b,
     {
-        let Buffers { faults, exits, calls } = buffers;
+        let Buffers { faults, exits } = buffers;
         faults.clear();
         exits.clear();
-        calls.clear();
         let mut rest = Words(self.rest);
         for _ in 0..self.exits {
-            let exit = self.exit(&mut rest)?;
-            if exit.kind.is_call() {
-                calls.push(exit.stub);
-            }
-            exits.push(exit);
+            exits.push(self.exit(&mut rest)?);
         }
         for _ in 0..self.faults {
             faults.push(self.fault(&mut rest)?);
@@ -281,7 +262,6 @@ impl<'a> Encoded<'a> {
             words: self.words,
             faults,
             exits,
-            calls,
             guest_instructions: self.instructions.into(),
             code: self.code(),
             starts: &[],
@@ -337,5 +317,4 @@ impl<'a> Encoded<'a> {
 pub struct Buffers {
     faults: Vec<Fault>,
     exits: Vec<Exit>,
-    calls: Vec<u16>,
 }

@@ -43,12 +43,11 @@ impl Machine {
     /// Adds a block with these exits, and an instruction that may fault at its first word.
     fn insert(&mut self, key: Key, kinds: &[ExitKind]) -> Option<BlockId> {
         let mut words = vec![NOP; BODY];
-        let (mut exits, mut calls) = (Vec::new(), Vec::new());
+        let mut exits = Vec::new();
         for (number, &kind) in (0..).zip(kinds) {
             let at = words.len() as u16;
             let linkable = matches!(kind, ExitKind::Jump { .. });
             exits.push(Exit { branch: linkable.then_some(at), stub: at + 1, kind });
-            calls.push(at + 1);
             // `b . + 4`, `bl .`, the number.
             words.extend([0x1400_0001, 0x9400_0000, number]);
         }
@@ -59,7 +58,6 @@ impl Machine {
             words: &words,
             faults: &faults,
             exits: &exits,
-            calls: &calls,
             guest_instructions: 5,
             code: 0,
             starts: &[],

@@ -122,7 +122,7 @@ impl Machine<'_> {
         let words = self.compiled.words;
         let code = |address: u64| {
             let index = address.wrapping_sub(CODE) / 4;
-            if self.compiled.calls.iter().any(|&call| u64::from(call) == index) {
+            if self.compiled.exits.iter().any(|exit| exit.kind.is_call() && u64::from(exit.stub) == index) {
                 // A call of something far away, by way of its placeholder.
                 return None;
             }
