@@ -1,6 +1,7 @@
 //! What a back end needs of the hart that it runs: the front end's half of the translator.
 
 use super::flush::Flush;
+use super::source::Code;
 use crate::float::Rounding;
 use crate::ir::{Block, FloatOp, Var};
 use crate::memory::{Access, Physical, Size};
@@ -145,14 +146,14 @@ pub trait Guest {
         pc: u64,
         max: usize,
         buffer: Block,
-        code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
+        code: &mut Code<'_, Self>,
     ) -> Result<Block, Exception> {
         self.lift_in(self.context(), pc, max, buffer, code)
     }
 
-    /// Lifts the code at `pc` as it is in `context`: the current one or [`Guest::translation_context`]. `code(address)` reads the
-    /// 16 bits there, an even address, or says which exception the fetch raises; a front end may ask for more than it uses. At
-    /// most `max` guest instructions. The block takes over the buffers of another one, which is forgotten.
+    /// Lifts the code at `pc` as it is in `context`: the current one or [`Guest::translation_context`]. A front end may read
+    /// more of `code` than it uses. At most `max` guest instructions. The block takes over the buffers of another one, which is
+    /// forgotten.
     ///
     /// # Errors
     /// The exception that the fetch of the first instruction raises.
@@ -162,7 +163,7 @@ pub trait Guest {
         pc: u64,
         max: usize,
         buffer: Block,
-        code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
+        code: &mut Code<'_, Self>,
     ) -> Result<Block, Exception>;
 
     /// Carries out [`Inst::Call`](crate::ir::Inst::Call).

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::sync::atomic::AtomicU16;
 
 use crate::interp::Key;
 use crate::ir::{Block, Optimiser, Terminator};
@@ -37,6 +38,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// The code from `address` on, which is on the page, to the page's end.
+    pub fn rest_of_page(&self, address: u64) -> &[AtomicU16] {
+        self.ram.rest_of_page(self.key.physical & PAGE | address & !PAGE)
+    }
+
     /// The 16 bits of code at `address`, which are the page's or the first instruction's.
     pub fn code(&self, address: u64) -> Option<u16> {
         let Self { ram, key, second } = self;

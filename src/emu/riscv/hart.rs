@@ -21,7 +21,7 @@ use super::words::{
     SENVCFG, STIMECMP, Words,
 };
 use crate::float::{self, NanRule, Rounding};
-use crate::interp::{Attention, Exception, Flush, Guest, Translation};
+use crate::interp::{Attention, Code, Exception, Flush, Guest, Translation};
 use crate::ir::{Block, FloatOp, Var};
 use crate::memory::{Access, Physical, Size};
 
@@ -233,12 +233,12 @@ impl<P: Platform> Guest for Hart<P> {
         pc: u64,
         max: usize,
         buffer: Block,
-        code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
+        code: &mut Code<'_, Self>,
     ) -> Result<Block, Exception> {
         match self.debugged(pc, max) {
             Ok(max) => {
                 let context = Context::from_bits(context);
-                lift_block(pc, max, context, buffer, |address| code(self, address))
+                lift_block(pc, max, context, buffer, |address| code.read(self, address))
             }
             Err(block) => Ok(block),
         }

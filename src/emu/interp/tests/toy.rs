@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::vec::Vec;
 
 use crate::float::Rounding;
-use crate::interp::{Attention, Exception, Flush, Guest, Interpreter, Translation};
+use crate::interp::{Attention, Code, Exception, Flush, Guest, Interpreter, Translation};
 use crate::ir::{Block, Builder, FloatOp, Inst, Terminator, Value, Var};
 use crate::memory::{Access, Physical, Ram, Size};
 
@@ -312,7 +312,7 @@ impl Guest for ToyGuest {
         pc: u64,
         max: usize,
         buffer: Block,
-        code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
+        code: &mut Code<'_, Self>,
     ) -> Result<Block, Exception> {
         self.lifted.push(pc);
         let mut builder = Builder::reusing(buffer, pc);
@@ -324,8 +324,8 @@ impl Guest for ToyGuest {
                 return Ok(builder.finish(on));
             }
             let mut fetch = || {
-                let low = code(self, at)?;
-                Ok(u32::from(code(self, at.wrapping_add(2))?) << 16 | u32::from(low))
+                let low = code.read(self, at)?;
+                Ok(u32::from(code.read(self, at.wrapping_add(2))?) << 16 | u32::from(low))
             };
             let number = match fetch() {
                 Ok(number) => number,
