@@ -43,9 +43,10 @@ impl Builder {
         self.next
     }
 
-    /// Whether the block should end before another guest instruction.
-    pub fn is_full(&self) -> bool {
-        self.block.starts.len() >= Self::MAX_INSTRUCTIONS || self.block.insts.len() >= Self::MAX_INSTS
+    /// Whether the block should end before another guest instruction, if it is to have `max` at most.
+    pub fn is_full(&self, max: usize) -> bool {
+        self.block.starts.len() >= max.min(Self::MAX_INSTRUCTIONS)
+            || self.block.insts.len() >= Self::MAX_INSTS
     }
 
     /// How many guest instructions have been lifted.

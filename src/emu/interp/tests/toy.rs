@@ -319,8 +319,7 @@ impl Guest for ToyGuest {
         loop {
             let at = builder.next_pc();
             let on = Terminator::Jump { target: at };
-            let limit = builder.is_full() || builder.count() >= max;
-            if limit || !builder.is_empty() && self.respects_pages && at & 0xfff == 0 {
+            if builder.is_full(max) || !builder.is_empty() && self.respects_pages && at & 0xfff == 0 {
                 return Ok(builder.finish(on));
             }
             let mut fetch = || {
