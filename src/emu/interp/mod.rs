@@ -305,18 +305,17 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
         };
         let ram = guest.physical().ram();
         let mut code = Code::on_page(key.pc, ram.rest_of_page(key.physical), &mut *self.code, &mut fetch);
-        let buffer = core::mem::take(&mut self.block);
-        let mut block = guest.lift(key.pc, Builder::MAX_INSTRUCTIONS, buffer, &mut code)?;
+        let block = &mut self.block;
+        guest.lift(key.pc, Builder::MAX_INSTRUCTIONS, block, &mut code)?;
         if key.pc % PAGE + u64::from(block.len) <= PAGE {
             second = None;
         }
         if self.exits != Exits::Counted {
-            self.optimiser.optimise(&mut block);
+            self.optimiser.optimise(block);
         }
-        let lowered = self.lowering.lower(&block, self.exits);
-        self.block = block;
+        let lowered = self.lowering.lower(block, self.exits);
         // Code is compared in the units that it is read in.
-        let parcels = self.code.get(..usize::from(self.block.len).div_ceil(2));
+        let parcels = self.code.get(..usize::from(block.len).div_ceil(2));
         let number = match parcels.filter(|_| cacheable && lowered.is_some()) {
             Some(parcels) => self.cache.insert(key, second, self.epoch, &self.lowering, parcels),
             None => None,
@@ -334,9 +333,9 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
     fn once(&mut self, guest: &mut G, pc: u64) -> Result<usize, Exception> {
         let fetch = &mut self.fetch;
         let mut fetch = |guest: &mut G, address| Ok(fetch.read(guest, address)?.0);
-        let block = guest.lift(pc, 1, Block::default(), &mut Code::new(&mut fetch))?;
+        guest.lift(pc, 1, &mut self.block, &mut Code::new(&mut fetch))?;
         let key = Key { physical: 0, pc, context: guest.context() };
-        let number = self.lower_once(key, &block);
+        let number = self.lower_once(key);
         // An instruction without end cannot be fetched.
         let number = number.ok_or_else(|| guest.access_fault(pc, Access::Fetch))?;
         Ok(self.cache.code(number))
@@ -350,8 +349,8 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
         }
     }
 
-    fn lower_once(&mut self, key: Key, block: &Block) -> Option<u32> {
-        self.lowering.lower(block, Exits::Leaving)?;
+    fn lower_once(&mut self, key: Key) -> Option<u32> {
+        self.lowering.lower(&self.block, Exits::Leaving)?;
         let number = self.cache.insert_once(key, &self.lowering)?;
         self.forget_indices();
         Some(number)

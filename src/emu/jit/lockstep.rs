@@ -156,8 +156,9 @@ impl<G: Guest> Evaluation<'_, G> {
         let mut fetch = |guest: &mut G, address| {
             source.code(address).ok_or_else(|| guest.access_fault(address, Access::Fetch))
         };
-        let code = &mut Code::new(&mut fetch);
-        self.guest.lift_in(source.key.context, pc, 1, Block::default(), code).ok()
+        let (mut block, mut code) = (Block::default(), Code::new(&mut fetch));
+        self.guest.lift_in(source.key.context, pc, 1, &mut block, &mut code).ok()?;
+        Some(block)
     }
 
     fn value(&mut self, value: Value) -> u64 {

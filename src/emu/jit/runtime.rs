@@ -334,7 +334,7 @@ where
         collector: &'a mut Collector,
         mut capture: Option<&mut Capture>,
     ) -> &'a [Block] {
-        collector.collect(source.key.pc, |pc, max, buffer| {
+        collector.collect(source.key.pc, |pc, max, block| {
             // What is to be noted is read one by one.
             let page = if capture.is_some() { &[] } else { source.rest_of_page(pc) };
             let mut fetch = |guest: &mut G, address: u64| {
@@ -345,7 +345,7 @@ where
                 code.ok_or_else(|| guest.access_fault(address, Access::Fetch))
             };
             let mut code = Code::on_page(pc, page, &mut [], &mut fetch);
-            guest.lift_in(source.key.context, pc, max, buffer, &mut code).ok()
+            guest.lift_in(source.key.context, pc, max, block, &mut code).ok()
         })
     }
 

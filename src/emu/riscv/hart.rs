@@ -232,15 +232,18 @@ impl<P: Platform> Guest for Hart<P> {
         context: u32,
         pc: u64,
         max: usize,
-        buffer: Block,
+        block: &mut Block,
         code: &mut Code<'_, Self>,
-    ) -> Result<Block, Exception> {
+    ) -> Result<(), Exception> {
         match self.debugged(pc, max) {
             Ok(max) => {
                 let context = Context::from_bits(context);
-                lift_block(pc, max, context, buffer, |address| code.read(self, address))
+                lift_block(pc, max, context, block, |address| code.read(self, address))
             }
-            Err(block) => Ok(block),
+            Err(breakpoint) => {
+                *block = breakpoint;
+                Ok(())
+            }
         }
     }
 

@@ -125,9 +125,9 @@ impl<G: Guest, S: FnMut(&str)> Guest for Traced<G, S> {
         context: u32,
         pc: u64,
         max: usize,
-        buffer: Block,
+        block: &mut Block,
         code: &mut Code<'_, Self>,
-    ) -> Result<Block, Exception> {
+    ) -> Result<(), Exception> {
         // The code is fetched beforehand, up to the end of the page: the hart does not know this front end,
         // which fetching needs.
         let in_page = ((PAGE - pc % PAGE) / 2) as usize;
@@ -146,9 +146,9 @@ impl<G: Guest, S: FnMut(&str)> Guest for Traced<G, S> {
             let index = address.wrapping_sub(pc) / 2;
             parcels.get(index as usize).copied().map_or(end, Ok)
         };
-        let block = self.hart.lift_in(context, pc, max, buffer, &mut Code::new(&mut fetch))?;
-        (self.show)(&describe(self.index, &block, &parcels));
-        Ok(block)
+        self.hart.lift_in(context, pc, max, block, &mut Code::new(&mut fetch))?;
+        (self.show)(&describe(self.index, block, &parcels));
+        Ok(())
     }
 
     fn call(&mut self, function: u16, a: u64, b: u64) -> Result<u64, Exception> {

@@ -311,16 +311,17 @@ impl Guest for ToyGuest {
         _: u32,
         pc: u64,
         max: usize,
-        buffer: Block,
+        block: &mut Block,
         code: &mut Code<'_, Self>,
-    ) -> Result<Block, Exception> {
+    ) -> Result<(), Exception> {
         self.lifted.push(pc);
-        let mut builder = Builder::reusing(buffer, pc);
+        let mut builder = Builder::new(block, pc);
         loop {
             let at = builder.next_pc();
             let on = Terminator::Jump { target: at };
             if builder.is_full(max) || !builder.is_empty() && self.respects_pages && at & 0xfff == 0 {
-                return Ok(builder.finish(on));
+                builder.finish(on);
+                return Ok(());
             }
             let mut fetch = || {
                 let low = code.read(self, at)?;
@@ -329,7 +330,10 @@ impl Guest for ToyGuest {
             let number = match fetch() {
                 Ok(number) => number,
                 Err(exception) if builder.is_empty() => return Err(exception),
-                Err(_) => return Ok(builder.finish(on)),
+                Err(_) => {
+                    builder.finish(on);
+                    return Ok(());
+                }
             };
             builder.instruction(4);
             let Toy { insts, end } = self.instructions[number as usize].clone();
@@ -337,7 +341,8 @@ impl Guest for ToyGuest {
                 builder.push(inst);
             }
             if let Some(end) = end {
-                return Ok(builder.finish(end));
+                builder.finish(end);
+                return Ok(());
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::riscv::{Call, Enables};
 /// What is above a binary32 in its register.
 const BOX: u64 = 0xffff_ffff_0000_0000;
 
-impl Lifter {
+impl Lifter<'_> {
     pub(super) fn float(&mut self, instruction: Instruction) -> Option<Terminator> {
         let enables = self.context.enables;
         let dynamic = rounding(&instruction) == Rounding::DYNAMIC;

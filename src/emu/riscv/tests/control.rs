@@ -162,7 +162,9 @@ fn what_is_lifted_for_translation_has_floating_point() {
     let mut hart = hart(Mode::Machine);
     let lift = |hart: &mut TestHart, context| {
         let mut fetch = |_: &mut TestHart, address| Ok((FADD_D >> (8 * (address & 2))) as u16);
-        hart.lift_in(context, RAM, 1, Block::default(), &mut Code::new(&mut fetch)).unwrap()
+        let mut block = Block::default();
+        hart.lift_in(context, RAM, 1, &mut block, &mut Code::new(&mut fetch)).unwrap();
+        block
     };
     for (status, frm, ready) in [
         (0, 0, false),

@@ -11,7 +11,9 @@ const NOP: u32 = 0x13;
 
 fn lift(hart: &mut TestHart, pc: u64) -> Block {
     let mut fetch = |_: &mut TestHart, address: u64| Ok((NOP >> (8 * (address % 4))) as u16);
-    hart.lift(pc, 8, Block::default(), &mut Code::new(&mut fetch)).unwrap()
+    let mut block = Block::default();
+    hart.lift(pc, 8, &mut block, &mut Code::new(&mut fetch)).unwrap();
+    block
 }
 
 #[test]
