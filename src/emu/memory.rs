@@ -3,6 +3,9 @@
 use core::ops::Range;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
+/// Bytes of a page.
+const PAGE: u64 = 4096;
+
 /// How many bytes an access moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -127,6 +130,18 @@ impl Ram {
         // SAFETY: as in `read`.
         unsafe { U::store(self.aligned::<U>(address)?, value) };
         Some(())
+    }
+
+    /// The 16-bit numbers from the guest-physical `address`, an even one, to the end of its page; none where that is not RAM.
+    pub fn rest_of_page(&self, address: u64) -> &[AtomicU16] {
+        let len = PAGE - address % PAGE;
+        match self.host(address, len) {
+            // SAFETY: RAM, and aligned as `base` and `host` are; everybody accesses it atomically.
+            Some(host) if address.is_multiple_of(2) => unsafe {
+                core::slice::from_raw_parts(host.cast(), len as usize / size_of::<AtomicU16>())
+            },
+            _ => &[],
+        }
     }
 
     /// Whether the RAM at the guest-physical `address`, an even one, holds `code`: 16-bit numbers in the order of its bytes.

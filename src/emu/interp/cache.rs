@@ -190,13 +190,15 @@ impl Cache {
         second: Option<u64>,
         epoch: u64,
         lowered: &Lowering,
-        guest: &[u8],
+        guest: &[u16],
     ) -> Option<u32> {
-        let len = u16::try_from(guest.len()).ok()?;
+        let len = u16::try_from(size_of_val(guest)).ok()?;
         let number = self.append(key, second, epoch, lowered, len)?;
-        self.arena.extend(guest.chunks(8).map(|chunk| {
+        self.arena.extend(guest.chunks(4).map(|parcels| {
             let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
+            for (bytes, parcel) in word.chunks_exact_mut(2).zip(parcels) {
+                bytes.copy_from_slice(&parcel.to_ne_bytes());
+            }
             u64::from_ne_bytes(word)
         }));
         let slot = self.slot(&key);

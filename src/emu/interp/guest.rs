@@ -1,6 +1,7 @@
 //! What a back end needs of the hart that it runs: the front end's half of the translator.
 
 use super::flush::Flush;
+use super::source::Code;
 use crate::float::Rounding;
 use crate::ir::{Block, FloatOp, Var};
 use crate::memory::{Access, Physical, Size};
@@ -136,7 +137,7 @@ pub trait Guest {
     /// The exception that the access raises.
     fn misaligned(&self, address: u64, size: Size, access: Access, atomic: bool) -> Result<(), Exception>;
 
-    /// Lifts the code at `pc` in the current context, as [`Guest::lift_in`] does.
+    /// Lifts the code at `pc` in the current context into `block`, as [`Guest::lift_in`] does.
     ///
     /// # Errors
     /// The exception that the fetch of the first instruction raises.
@@ -144,15 +145,14 @@ pub trait Guest {
         &mut self,
         pc: u64,
         max: usize,
-        buffer: Block,
-        code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
-    ) -> Result<Block, Exception> {
-        self.lift_in(self.context(), pc, max, buffer, code)
+        block: &mut Block,
+        code: &mut Code<'_, Self>,
+    ) -> Result<(), Exception> {
+        self.lift_in(self.context(), pc, max, block, code)
     }
 
-    /// Lifts the code at `pc` as it is in `context`: the current one or [`Guest::translation_context`]. `code(address)` reads the
-    /// 16 bits there, an even address, or says which exception the fetch raises; a front end may ask for more than it uses. At
-    /// most `max` guest instructions. The block takes over the buffers of another one, which is forgotten.
+    /// Lifts the code at `pc` into `block`, as it is in `context`: the current one or [`Guest::translation_context`]. A front end may read
+    /// more of `code` than it uses. At most `max` guest instructions. What the block was is forgotten, but for its buffers.
     ///
     /// # Errors
     /// The exception that the fetch of the first instruction raises.
@@ -161,9 +161,9 @@ pub trait Guest {
         context: u32,
         pc: u64,
         max: usize,
-        buffer: Block,
-        code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
-    ) -> Result<Block, Exception>;
+        block: &mut Block,
+        code: &mut Code<'_, Self>,
+    ) -> Result<(), Exception>;
 
     /// Carries out [`Inst::Call`](crate::ir::Inst::Call).
     ///

@@ -14,12 +14,13 @@ mod jumps;
 mod lower;
 mod mapping;
 mod piecewise;
+mod source;
 mod superpages;
 #[cfg(test)]
 mod tests;
 mod tlb;
 
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use core::marker::PhantomData;
 
 pub use fetch::Place;
@@ -27,6 +28,7 @@ pub use flush::Flush;
 pub use guest::{Attention, CHUNK, Exception, Guest, Translation};
 pub use lower::Exits;
 pub use mapping::Mapping;
+pub use source::{Code, Fetch};
 pub use superpages::Superpages;
 pub use tlb::Tlb;
 
@@ -38,8 +40,12 @@ use self::fetch::FetchTlb;
 use self::jumps::Jumps;
 use self::lower::Lowering;
 use self::tlb::PAGE;
+use crate::boxed;
 use crate::ir::{Block, Builder, Optimiser};
 use crate::memory::{Access, Physical};
+
+/// How many pieces of 16 bits the code of a block may have that is kept.
+const MAX_PARCELS: usize = 4 * Builder::MAX_INSTRUCTIONS;
 
 /// How often a block of [`Exits::Counted`] is executed.
 pub const HOT: u32 = 16;
@@ -55,7 +61,7 @@ pub struct Interpreter<G, M = Tlb> {
     exits: Exits,
     optimiser: Optimiser,
     /// Buffer for the guest's code of a block.
-    code: Vec<u8>,
+    code: Box<[u16; MAX_PARCELS]>,
     /// Buffer for a block.
     block: Block,
     /// [`Cache::generation`] when `jumps` was right.
@@ -103,7 +109,7 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
             lowering: Lowering::default(),
             exits,
             optimiser: Optimiser::new(0..0),
-            code: Vec::new(),
+            code: boxed::filled(0),
             block: Block::default(),
             generation: 0,
             space: 0,
@@ -288,41 +294,33 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
     /// Lifts, lowers and keeps the block of `key`.
     fn make(&mut self, guest: &mut G, key: Key) -> Result<Found, Exception> {
         let (mut second, mut cacheable) = (None, true);
-        let (fetch, code) = (&mut self.fetch, &mut self.code);
-        code.clear();
-        let buffer = core::mem::take(&mut self.block);
-        let mut block = guest.lift(key.pc, Builder::MAX_INSTRUCTIONS, buffer, &mut |guest, address| {
-            let (bits, place) = fetch.read(guest, address)?;
-            if (address ^ key.pc) & !(PAGE - 1) != 0 {
-                second = Some(place.physical & !(PAGE - 1));
-                // Two pages at most, and both for more than this once.
-                cacheable &= place.whole_page && address.wrapping_sub(key.pc) < PAGE;
-            }
-            let at = address.wrapping_sub(key.pc) as usize;
-            if code.len() < at + 2 && at < usize::from(u16::MAX) {
-                code.resize(at + 2, 0);
-            }
-            if let Some(place) = code.get_mut(at..).and_then(|code| code.first_chunk_mut()) {
-                *place = bits.to_le_bytes();
-            }
-            Ok(bits)
-        })?;
-        // Code is compared in the units that it is read in.
-        let len = usize::from(block.len).next_multiple_of(2);
-        cacheable &= len <= self.code.len();
-        if key.pc % PAGE + len as u64 <= PAGE {
+        let fetch = &mut self.fetch;
+        // Asked for what does not lie on the first page.
+        let mut fetch = |guest: &mut G, address: u64| {
+            let (parcel, place) = fetch.read(guest, address)?;
+            second = Some(place.physical & !(PAGE - 1));
+            // Two pages at most, and both for more than this once.
+            cacheable &= place.whole_page && address.wrapping_sub(key.pc) < PAGE;
+            Ok(parcel)
+        };
+        let ram = guest.physical().ram();
+        let mut code = Code::on_page(key.pc, ram.rest_of_page(key.physical), &mut *self.code, &mut fetch);
+        let block = &mut self.block;
+        guest.lift(key.pc, Builder::MAX_INSTRUCTIONS, block, &mut code)?;
+        if key.pc % PAGE + u64::from(block.len) <= PAGE {
             second = None;
         }
         if self.exits != Exits::Counted {
-            self.optimiser.optimise(&mut block);
+            self.optimiser.optimise(block);
         }
-        let lowered = self.lowering.lower(&block, self.exits);
-        self.block = block;
-        if !cacheable || lowered.is_none() {
-            return self.once(guest, key.pc).map(Found::Once);
-        }
-        let bytes = self.code.get(..len).unwrap_or_default();
-        match self.cache.insert(key, second, self.epoch, &self.lowering, bytes) {
+        let lowered = self.lowering.lower(block, self.exits);
+        // Code is compared in the units that it is read in.
+        let parcels = self.code.get(..usize::from(block.len).div_ceil(2));
+        let number = match parcels.filter(|_| cacheable && lowered.is_some()) {
+            Some(parcels) => self.cache.insert(key, second, self.epoch, &self.lowering, parcels),
+            None => None,
+        };
+        match number {
             Some(number) => {
                 self.forget_indices();
                 Ok(Found::Block(number))
@@ -334,10 +332,10 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
     /// One instruction at `pc`, for this once: the index of its first word.
     fn once(&mut self, guest: &mut G, pc: u64) -> Result<usize, Exception> {
         let fetch = &mut self.fetch;
-        let block =
-            guest.lift(pc, 1, Block::default(), &mut |guest, address| Ok(fetch.read(guest, address)?.0))?;
+        let mut fetch = |guest: &mut G, address| Ok(fetch.read(guest, address)?.0);
+        guest.lift(pc, 1, &mut self.block, &mut Code::new(&mut fetch))?;
         let key = Key { physical: 0, pc, context: guest.context() };
-        let number = self.lower_once(key, &block);
+        let number = self.lower_once(key);
         // An instruction without end cannot be fetched.
         let number = number.ok_or_else(|| guest.access_fault(pc, Access::Fetch))?;
         Ok(self.cache.code(number))
@@ -351,8 +349,8 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
         }
     }
 
-    fn lower_once(&mut self, key: Key, block: &Block) -> Option<u32> {
-        self.lowering.lower(block, Exits::Leaving)?;
+    fn lower_once(&mut self, key: Key) -> Option<u32> {
+        self.lowering.lower(&self.block, Exits::Leaving)?;
         let number = self.cache.insert_once(key, &self.lowering)?;
         self.forget_indices();
         Some(number)

@@ -7,27 +7,22 @@ use crate::memory::Size;
 
 /// A [`Block`] in the making.
 #[derive(Debug)]
-pub struct Builder {
-    block: Block,
+pub struct Builder<'a> {
+    block: &'a mut Block,
     at: u64,
     next: u64,
     temporaries: u8,
 }
 
-impl Builder {
+impl<'a> Builder<'a> {
     /// How many guest instructions a block may have.
     pub const MAX_INSTRUCTIONS: usize = 64;
     /// After how many steps a block must end: no guest instruction takes more than 64.
     const MAX_INSTS: usize = 512;
 
-    /// A block at `pc`.
-    pub fn new(pc: u64) -> Self {
-        Self::reusing(Block::default(), pc)
-    }
-
-    /// A block at `pc` in the buffers of `old`.
-    pub fn reusing(old: Block, pc: u64) -> Self {
-        let mut block = Block { pc, ..old };
+    /// Makes `block` one at `pc`. What it was is forgotten, but for its buffers.
+    pub fn new(block: &'a mut Block, pc: u64) -> Self {
+        block.pc = pc;
         block.starts.clear();
         block.insts.clear();
         Self { block, at: pc, next: pc, temporaries: 0 }
@@ -43,14 +38,10 @@ impl Builder {
         self.next
     }
 
-    /// Whether the block should end before another guest instruction.
-    pub fn is_full(&self) -> bool {
-        self.block.starts.len() >= Self::MAX_INSTRUCTIONS || self.block.insts.len() >= Self::MAX_INSTS
-    }
-
-    /// How many guest instructions have been lifted.
-    pub fn count(&self) -> usize {
-        self.block.starts.len()
+    /// Whether the block should end before another guest instruction, if it is to have `max` at most.
+    pub fn is_full(&self, max: usize) -> bool {
+        self.block.starts.len() >= max.min(Self::MAX_INSTRUCTIONS)
+            || self.block.insts.len() >= Self::MAX_INSTS
     }
 
     /// Whether nothing has been lifted yet.
@@ -165,9 +156,9 @@ impl Builder {
         self.push(Inst::Decline { test: test.into() });
     }
 
-    /// The block, which ends like this.
-    pub fn finish(self, end: Terminator) -> Block {
-        let len = self.next.wrapping_sub(self.block.pc) as u16;
-        Block { len, end, ..self.block }
+    /// The block ends like this.
+    pub fn finish(self, end: Terminator) {
+        self.block.len = self.next.wrapping_sub(self.block.pc) as u16;
+        self.block.end = end;
     }
 }

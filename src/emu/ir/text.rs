@@ -187,28 +187,29 @@ mod tests {
     #[test]
     fn a_block_reads_well() {
         let (x1, x2) = (Var(1), Var(2));
-        let mut block = Builder::new(0x8000_0000);
-        block.instruction(4);
-        let t0 = block.temporary();
-        block.binary(BinaryOp::ShiftLeft, Width::S32, t0, x1, 3);
-        block.unary(UnaryOp::SignExtend8, Width::W64, x2, t0);
-        block.instruction(2);
-        block.instruction(4);
-        block.load(Size::Word, true, x1, x2, -8);
-        block.store(Size::Byte, 0x1000_0000, 0, -1);
-        block.atomic(AtomicOp::MinUnsigned, Size::Double, Order::AcquireRelease, x1, x2, x1);
-        block.push(Inst::LoadReserved {
+        let mut block = Block::default();
+        let mut builder = Builder::new(&mut block, 0x8000_0000);
+        builder.instruction(4);
+        let t0 = builder.temporary();
+        builder.binary(BinaryOp::ShiftLeft, Width::S32, t0, x1, 3);
+        builder.unary(UnaryOp::SignExtend8, Width::W64, x2, t0);
+        builder.instruction(2);
+        builder.instruction(4);
+        builder.load(Size::Word, true, x1, x2, -8);
+        builder.store(Size::Byte, 0x1000_0000, 0, -1);
+        builder.atomic(AtomicOp::MinUnsigned, Size::Double, Order::AcquireRelease, x1, x2, x1);
+        builder.push(Inst::LoadReserved {
             size: Size::Word,
             order: Order::Acquire,
             dst: x1,
             address: x2.into(),
         });
-        block.compare(Condition::Below, x1, x2, 5);
-        block.select(x1, x2, t0, 0);
-        block.push(Inst::Fence);
+        builder.compare(Condition::Below, x1, x2, 5);
+        builder.select(x1, x2, t0, 0);
+        builder.push(Inst::Fence);
         let op = FloatOp { kind: FloatKind::ToInteger(Integer::U32), format: Format::Double };
-        block.float(op, 7, x1, [x1.into(), Value::ZERO, Value::ZERO]);
-        block.call(9, x1, x2, 0x123_4567);
+        builder.float(op, 7, x1, [x1.into(), Value::ZERO, Value::ZERO]);
+        builder.call(9, x1, x2, 0x123_4567);
         let (a, b) = (x1.into(), Value::ZERO);
         let end = Terminator::Branch {
             condition: Condition::AboveEqual,
@@ -235,6 +236,7 @@ block 0x80000000, 10 bytes
   g1 = call 9 g2, 0x1234567
   branch.above_equal g1, 0, 0x80000040, else 0x8000000a
 ";
-        assert_eq!(block.finish(end).to_string(), expected);
+        builder.finish(end);
+        assert_eq!(block.to_string(), expected);
     }
 }

@@ -9,7 +9,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use super::trace::Source;
-use crate::interp::Guest;
+use crate::interp::{Code, Guest};
 use crate::ir::{Block, Condition, Inst, Terminator, Value, Var, eval};
 use crate::memory::{Access, Physical, Size};
 
@@ -153,10 +153,12 @@ impl<G: Guest> Evaluation<'_, G> {
     }
 
     fn lift(&mut self, source: Source, pc: u64) -> Option<Block> {
-        let block = self.guest.lift_in(source.key.context, pc, 1, Block::default(), &mut |guest, address| {
+        let mut fetch = |guest: &mut G, address| {
             source.code(address).ok_or_else(|| guest.access_fault(address, Access::Fetch))
-        });
-        block.ok()
+        };
+        let (mut block, mut code) = (Block::default(), Code::new(&mut fetch));
+        self.guest.lift_in(source.key.context, pc, 1, &mut block, &mut code).ok()?;
+        Some(block)
     }
 
     fn value(&mut self, value: Value) -> u64 {

@@ -31,7 +31,13 @@ pub trait Isa {
     fn layout() -> &'static Layout;
 
     /// [`Guest::lift_in`](crate::interp::Guest::lift_in), with no debugger; `None` where `code` has none.
-    fn lift(context: u32, pc: u64, max: usize, code: &mut dyn FnMut(u64) -> Option<u16>) -> Option<Block>;
+    fn lift(
+        context: u32,
+        pc: u64,
+        max: usize,
+        block: &mut Block,
+        code: &mut dyn FnMut(u64) -> Option<u16>,
+    ) -> Option<()>;
 
     /// Writes the instruction at `pc` as assemblers do.
     ///
@@ -144,7 +150,7 @@ fn block<I: Isa, C: CodeMemory, P: Protection, R: RelaxStrategy>(
 fn trace_of<I: Isa>(source: Source) -> Vec<Block> {
     let (key, code) = (source.key, &mut |address| source.code(address));
     let mut collector = Collector::default();
-    collector.collect(key.pc, |pc, max, _| I::lift(key.context, pc, max, code)).to_vec()
+    collector.collect(key.pc, |pc, max, block| I::lift(key.context, pc, max, block, code)).to_vec()
 }
 
 /// The addresses of the instructions of a trace.

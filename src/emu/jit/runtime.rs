@@ -19,7 +19,7 @@ use super::tables::{Memory, SHARED, TableKey, Tables};
 use super::trace::{Collector, Source, may_straddle};
 use super::words;
 use crate::float::Rounding;
-use crate::interp::{Attention, Guest, Interpreter, Key, Mapping, Outcome, Place};
+use crate::interp::{Attention, Code, Guest, Interpreter, Key, Mapping, Outcome, Place};
 use crate::ir::Block;
 use crate::memory::{Access, Physical};
 
@@ -334,15 +334,18 @@ where
         collector: &'a mut Collector,
         mut capture: Option<&mut Capture>,
     ) -> &'a [Block] {
-        collector.collect(source.key.pc, |pc, max, buffer| {
-            let block = guest.lift_in(source.key.context, pc, max, buffer, &mut |guest, address| {
+        collector.collect(source.key.pc, |pc, max, block| {
+            // What is to be noted is read one by one.
+            let page = if capture.is_some() { &[] } else { source.rest_of_page(pc) };
+            let mut fetch = |guest: &mut G, address: u64| {
                 let code = source.code(address);
                 if let (Some(capture), Some(code)) = (&mut capture, code) {
                     capture.note(address.wrapping_sub(source.key.pc & !(PAGE - 1)), code);
                 }
                 code.ok_or_else(|| guest.access_fault(address, Access::Fetch))
-            });
-            block.ok()
+            };
+            let mut code = Code::on_page(pc, page, &mut [], &mut fetch);
+            guest.lift_in(source.key.context, pc, max, block, &mut code).ok()
         })
     }
 

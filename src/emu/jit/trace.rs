@@ -1,6 +1,7 @@
 //! Which pieces of code are translated as one.
 
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicU16;
 
 use crate::interp::Key;
 use crate::ir::{Block, Terminator};
@@ -36,6 +37,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// The code from `address` on, which is on the page, to the page's end.
+    pub fn rest_of_page(&self, address: u64) -> &[AtomicU16] {
+        self.ram.rest_of_page(self.key.physical & PAGE | address & !PAGE)
+    }
+
     /// The 16 bits of code at `address`, which are the page's or the first instruction's.
     pub fn code(&self, address: u64) -> Option<u16> {
         let Self { ram, key, second } = self;
@@ -49,21 +55,24 @@ impl Source {
 /// Collects traces. One is kept for its buffers.
 #[derive(Debug, Default)]
 pub struct Collector {
-    parts: Vec<Block>,
-    /// Blocks whose buffers are free.
-    spare: Vec<Block>,
+    /// Those of a trace, and others, for their buffers.
+    blocks: Vec<Block>,
 }
 
 impl Collector {
-    /// Collects the blocks from `pc` on that are likely to be executed in this order: `lift` gives the block at an address of
-    /// the same page, of at most so many instructions, in the buffers of another one. Conditional branches are expected to go
-    /// back, and not forward.
-    pub fn collect(&mut self, pc: u64, mut lift: impl FnMut(u64, usize, Block) -> Option<Block>) -> &[Block] {
-        self.spare.append(&mut self.parts);
-        let (mut at, mut count) = (pc, 0);
+    /// Collects the blocks from `pc` on that are likely to be executed in this order: `lift` makes a block
+    /// that at an address of the same page, of at most so many instructions. Conditional branches are expected to go back, and not
+    /// forward.
+    pub fn collect(
+        &mut self,
+        pc: u64,
+        mut lift: impl FnMut(u64, usize, &mut Block) -> Option<()>,
+    ) -> &[Block] {
+        let (mut at, mut count, mut len) = (pc, 0, 0);
         // How many instructions there are until the loop's head comes again.
-        while self.parts.len() < MAX_PARTS && count < MAX_INSTRUCTIONS {
-            let Some(block) = self.block(at, &mut lift) else { break };
+        while len < MAX_PARTS && count < MAX_INSTRUCTIONS {
+            let Some(parts @ [.., block]) = self.add(len, at, &mut lift) else { break };
+            len = parts.len();
             let branch = block.starts.last().map_or(at, |start| at.wrapping_add(u64::from(start.offset)));
             count += block.starts.len();
             let next = match block.end {
@@ -72,28 +81,36 @@ impl Collector {
                 Terminator::Branch { otherwise, .. } => Some(otherwise),
                 Terminator::Indirect { .. } | Terminator::Leave | Terminator::Resume { .. } => None,
             };
-            self.parts.push(block);
             let Some(next) = next.filter(|next| (next ^ pc) & PAGE == 0) else { break };
-            let seen = self.parts.iter().any(|part| part.pc == next);
+            let seen = parts.iter().any(|part| part.pc == next);
             // A loop's body is repeated as long as the whole stays small; a loop that does not begin at the head is left to
             // a trace of its own.
-            if seen && (next != pc || count + count / repetitions(&self.parts, pc) > UNROLLED) {
+            if seen && (next != pc || count + count / repetitions(parts, pc) > UNROLLED) {
                 break;
             }
             at = next;
         }
-        &self.parts
+        self.blocks.get(..len).unwrap_or_default()
     }
 
-    /// The block at `pc`, which may be there already.
-    fn block(&mut self, pc: u64, lift: &mut impl FnMut(u64, usize, Block) -> Option<Block>) -> Option<Block> {
-        let mut block = self.spare.pop().unwrap_or_default();
-        if let Some(known) = self.parts.iter().find(|part| part.pc == pc) {
+    /// A trace of `len` blocks, and behind them that at `pc`, which may be there already.
+    fn add(
+        &mut self,
+        len: usize,
+        pc: u64,
+        lift: &mut impl FnMut(u64, usize, &mut Block) -> Option<()>,
+    ) -> Option<&[Block]> {
+        if len == self.blocks.len() {
+            self.blocks.push(Block::default());
+        }
+        let (parts, rest) = self.blocks.split_at_mut_checked(len)?;
+        let block = rest.first_mut()?;
+        if let Some(known) = parts.iter().find(|part| part.pc == pc) {
             block.clone_from(known);
         } else {
-            block = lift(pc, MAX_INSTRUCTIONS, block)?;
+            lift(pc, MAX_INSTRUCTIONS, block)?;
         }
-        Some(block)
+        self.blocks.get(..=len)
     }
 }
 
@@ -114,9 +131,11 @@ mod tests {
     use crate::ir::{Builder, Condition, Value, Var};
 
     fn block(pc: u64, instructions: usize, end: Terminator) -> Block {
-        let mut builder = Builder::new(pc);
+        let mut block = Block::default();
+        let mut builder = Builder::new(&mut block, pc);
         (0..instructions).for_each(|_| builder.instruction(4));
-        builder.finish(end)
+        builder.finish(end);
+        block
     }
 
     fn branch(taken: u64, otherwise: u64) -> Terminator {
@@ -126,7 +145,10 @@ mod tests {
 
     fn addresses(pc: u64, blocks: &[Block]) -> Vec<u64> {
         let mut collector = Collector::default();
-        let parts = collector.collect(pc, |at, _, _| blocks.iter().find(|block| block.pc == at).cloned());
+        let parts = collector.collect(pc, |at, _, block| {
+            block.clone_from(blocks.iter().find(|block| block.pc == at)?);
+            Some(())
+        });
         parts.iter().map(|part| part.pc).collect()
     }
 

@@ -21,7 +21,7 @@ use super::words::{
     SENVCFG, STIMECMP, Words,
 };
 use crate::float::{self, NanRule, Rounding};
-use crate::interp::{Attention, Exception, Flush, Guest, Translation};
+use crate::interp::{Attention, Code, Exception, Flush, Guest, Translation};
 use crate::ir::{Block, FloatOp, Var};
 use crate::memory::{Access, Physical, Size};
 
@@ -232,15 +232,18 @@ impl<P: Platform> Guest for Hart<P> {
         context: u32,
         pc: u64,
         max: usize,
-        buffer: Block,
-        code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
-    ) -> Result<Block, Exception> {
+        block: &mut Block,
+        code: &mut Code<'_, Self>,
+    ) -> Result<(), Exception> {
         match self.debugged(pc, max) {
             Ok(max) => {
                 let context = Context::from_bits(context);
-                lift_block(pc, max, context, buffer, |address| code(self, address))
+                lift_block(pc, max, context, block, |address| code.read(self, address))
             }
-            Err(block) => Ok(block),
+            Err(breakpoint) => {
+                *block = breakpoint;
+                Ok(())
+            }
         }
     }
 

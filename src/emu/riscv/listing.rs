@@ -19,11 +19,17 @@ impl Isa for Riscv {
         &LAYOUT
     }
 
-    fn lift(context: u32, pc: u64, max: usize, code: &mut dyn FnMut(u64) -> Option<u16>) -> Option<Block> {
+    fn lift(
+        context: u32,
+        pc: u64,
+        max: usize,
+        block: &mut Block,
+        code: &mut dyn FnMut(u64) -> Option<u16>,
+    ) -> Option<()> {
         // Nobody takes it.
         let nothing = Exception { cause: 0, value: 0 };
         let context = Context::from_bits(context);
-        lift_block(pc, max, context, Block::default(), &mut |address| code(address).ok_or(nothing)).ok()
+        lift_block(pc, max, context, block, |address| code(address).ok_or(nothing)).ok()
     }
 
     fn write(out: &mut dyn fmt::Write, pc: u64, code: &mut dyn FnMut(u64) -> Option<u16>) -> fmt::Result {

@@ -1,7 +1,7 @@
 //! Shows what is translated.
 
 use polyvisor_emu::{
-    interp::{Attention, Exception, Flush, Guest, Translation},
+    interp::{Attention, Code, Exception, Flush, Guest, Translation},
     ir::{Block, Builder, FloatOp, Var},
     memory::{Access, Physical, Size},
     riscv::decode::{decode, length},
@@ -125,16 +125,16 @@ impl<G: Guest, S: FnMut(&str)> Guest for Traced<G, S> {
         context: u32,
         pc: u64,
         max: usize,
-        buffer: Block,
-        code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
-    ) -> Result<Block, Exception> {
+        block: &mut Block,
+        code: &mut Code<'_, Self>,
+    ) -> Result<(), Exception> {
         // The code is fetched beforehand, up to the end of the page: the hart does not know this front end,
         // which fetching needs.
         let in_page = ((PAGE - pc % PAGE) / 2) as usize;
         let mut parcels = Vec::new();
         let mut end = Err(NOT_FETCHED);
         while parcels.len() < in_page.clamp(2, MAX_PARCELS) {
-            match code(self, pc.wrapping_add(2 * parcels.len() as u64)) {
+            match code.read(self, pc.wrapping_add(2 * parcels.len() as u64)) {
                 Ok(parcel) => parcels.push(parcel),
                 Err(exception) => {
                     end = Err(exception);
@@ -142,12 +142,13 @@ impl<G: Guest, S: FnMut(&str)> Guest for Traced<G, S> {
                 }
             }
         }
-        let block = self.hart.lift_in(context, pc, max, buffer, &mut |_, address| {
+        let mut fetch = |_: &mut G, address: u64| {
             let index = address.wrapping_sub(pc) / 2;
             parcels.get(index as usize).copied().map_or(end, Ok)
-        })?;
-        (self.show)(&describe(self.index, &block, &parcels));
-        Ok(block)
+        };
+        self.hart.lift_in(context, pc, max, block, &mut Code::new(&mut fetch))?;
+        (self.show)(&describe(self.index, block, &parcels));
+        Ok(())
     }
 
     fn call(&mut self, function: u16, a: u64, b: u64) -> Result<u64, Exception> {

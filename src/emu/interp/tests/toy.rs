@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::vec::Vec;
 
 use crate::float::Rounding;
-use crate::interp::{Attention, Exception, Flush, Guest, Interpreter, Translation};
+use crate::interp::{Attention, Code, Exception, Flush, Guest, Interpreter, Translation};
 use crate::ir::{Block, Builder, FloatOp, Inst, Terminator, Value, Var};
 use crate::memory::{Access, Physical, Ram, Size};
 
@@ -316,26 +316,29 @@ impl Guest for ToyGuest {
         _: u32,
         pc: u64,
         max: usize,
-        buffer: Block,
-        code: &mut dyn FnMut(&mut Self, u64) -> Result<u16, Exception>,
-    ) -> Result<Block, Exception> {
+        block: &mut Block,
+        code: &mut Code<'_, Self>,
+    ) -> Result<(), Exception> {
         self.lifted.push(pc);
-        let mut builder = Builder::reusing(buffer, pc);
+        let mut builder = Builder::new(block, pc);
         loop {
             let at = builder.next_pc();
             let on = Terminator::Jump { target: at };
-            let limit = builder.is_full() || builder.count() >= max;
-            if limit || !builder.is_empty() && self.respects_pages && at & 0xfff == 0 {
-                return Ok(builder.finish(on));
+            if builder.is_full(max) || !builder.is_empty() && self.respects_pages && at & 0xfff == 0 {
+                builder.finish(on);
+                return Ok(());
             }
             let mut fetch = || {
-                let low = code(self, at)?;
-                Ok(u32::from(code(self, at.wrapping_add(2))?) << 16 | u32::from(low))
+                let low = code.read(self, at)?;
+                Ok(u32::from(code.read(self, at.wrapping_add(2))?) << 16 | u32::from(low))
             };
             let number = match fetch() {
                 Ok(number) => number,
                 Err(exception) if builder.is_empty() => return Err(exception),
-                Err(_) => return Ok(builder.finish(on)),
+                Err(_) => {
+                    builder.finish(on);
+                    return Ok(());
+                }
             };
             builder.instruction(4);
             let Toy { insts, end } = self.instructions[number as usize].clone();
@@ -343,7 +346,8 @@ impl Guest for ToyGuest {
                 builder.push(inst);
             }
             if let Some(end) = end {
-                return Ok(builder.finish(end));
+                builder.finish(end);
+                return Ok(());
             }
         }
     }

@@ -4,18 +4,19 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 use super::Optimiser;
-use crate::ir::{BinaryOp, Builder, Condition, Terminator, UnaryOp, Var, Width};
+use crate::ir::{BinaryOp, Block, Builder, Condition, Terminator, UnaryOp, Var, Width};
 use crate::memory::Size;
 
 const X1: Var = Var(1);
 const X2: Var = Var(2);
 const X3: Var = Var(3);
 
-fn lines(build: impl FnOnce(&mut Builder) -> Terminator) -> Vec<String> {
-    let mut builder = Builder::new(0x1000);
+fn lines(build: impl FnOnce(&mut Builder<'_>) -> Terminator) -> Vec<String> {
+    let mut block = Block::default();
+    let mut builder = Builder::new(&mut block, 0x1000);
     builder.instruction(4);
     let end = build(&mut builder);
-    let mut block = builder.finish(end);
+    builder.finish(end);
     Optimiser::new(0..0).optimise(&mut block);
     assert!(block.starts.iter().all(|start| usize::from(start.inst) <= block.insts.len()));
     block.insts.iter().map(ToString::to_string).chain([block.end.to_string()]).collect()
@@ -125,11 +126,12 @@ fn nothing_is_nothing() {
 
 #[test]
 fn copies_between_registers_of_different_kinds_stay_what_they_are() {
-    let mut builder = Builder::new(0x1000);
+    let mut block = Block::default();
+    let mut builder = Builder::new(&mut block, 0x1000);
     builder.instruction(4);
     builder.set(X2, X1);
     builder.binary(BinaryOp::Add, Width::W64, X3, X2, 1);
-    let mut block = builder.finish(Terminator::Indirect { target: X2 });
+    builder.finish(Terminator::Indirect { target: X2 });
     Optimiser::new(1..2).optimise(&mut block);
     assert_eq!(block.insts.iter().map(ToString::to_string).nth(1).unwrap(), "g3 = add g2, 1");
     assert_eq!(block.end, Terminator::Indirect { target: X2 });

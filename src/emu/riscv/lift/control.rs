@@ -5,7 +5,7 @@ use super::{Lifter, extend};
 use crate::ir::{BinaryOp, Condition, Terminator, Width};
 use crate::riscv::decode::X;
 
-impl Lifter {
+impl Lifter<'_> {
     pub(super) fn jal(&mut self, rd: X, offset: i32) -> Option<Terminator> {
         let link = self.block.next_pc();
         self.constant(rd, link);

@@ -19,7 +19,7 @@ struct Shown {
 
 const ALL: Value = Value::Const(-1);
 
-impl Lifter {
+impl Lifter<'_> {
     pub(super) fn csr(&mut self, op: CsrOp, rd: X, source: Source) -> Option<Terminator> {
         let number = csr_number(self.word.into());
         let nothing = matches!(source, Source::X(X::ZERO) | Source::Imm(0));

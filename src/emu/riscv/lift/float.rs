@@ -14,7 +14,7 @@ const BOX: u64 = 0xffff_ffff_0000_0000;
 /// The sign of a binary64.
 const SIGN: u64 = 1 << 63;
 
-impl Lifter {
+impl Lifter<'_> {
     pub(super) fn float(&mut self, instruction: Instruction) -> Option<Terminator> {
         let enables = self.context.enables;
         let dynamic = rounding(&instruction) == Rounding::DYNAMIC;

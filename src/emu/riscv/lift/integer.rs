@@ -4,7 +4,7 @@ use super::Lifter;
 use crate::ir::{BinaryOp, Condition, Terminator, UnaryOp, Value, Var, Width};
 use crate::riscv::decode::{Op, Source, Unary, X};
 
-impl Lifter {
+impl Lifter<'_> {
     pub(super) fn op(&mut self, op: Op, rd: X, rs1: X, source: Source) -> Option<Terminator> {
         // With x0 as its destination it is a hint (Unprivileged ISA, "HINT Instructions").
         if rd != X::ZERO {

@@ -11,7 +11,7 @@ use crate::riscv::decode::{CboOp, X};
 /// `riscv,cboz-block-size`).
 const CACHE_BLOCK: i32 = 64;
 
-impl Lifter {
+impl Lifter<'_> {
     pub(super) fn load(
         &mut self,
         size: Size,

@@ -31,9 +31,8 @@ use crate::ir::{Block, Builder, Terminator, Value, Var};
 
 const PAGE: u64 = 4096;
 
-/// Lifts the code at `pc`: at most `max` instructions, and at least one. `code` reads the 16 bits at an even
-/// address, or says which exception their fetch raises. The block takes over the buffers of another one, which
-/// is forgotten.
+/// Lifts the code at `pc` into `block`: at most `max` instructions, and at least one. `code` reads the 16 bits at an even
+/// address, or says which exception their fetch raises. What the block was is forgotten, but for its buffers.
 ///
 /// # Errors The exception that the fetch of the first instruction raises. One of a later instruction ends the
 /// block before it.
@@ -41,46 +40,56 @@ pub fn lift_block(
     pc: u64,
     max: usize,
     context: Context,
-    buffer: Block,
+    block: &mut Block,
     mut code: impl FnMut(u64) -> Result<u16, Exception>,
-) -> Result<Block, Exception> {
-    let mut lifter = Lifter { block: Builder::reusing(buffer, pc), word: 0, context };
-    let mut parcel = code(pc)?;
-    let mut at = pc;
-    for count in 1.. {
-        let word = match length(parcel) {
-            2 => u32::from(parcel),
-            _ => match code(at.wrapping_add(2)) {
-                Ok(upper) => u32::from(upper) << 16 | u32::from(parcel),
-                Err(exception) if lifter.block.is_empty() => return Err(exception),
-                Err(_) => break,
-            },
-        };
+) -> Result<(), Exception> {
+    let mut lifter = Lifter { block: Builder::new(block, pc), word: 0, context };
+    let mut left = PAGE - pc % PAGE;
+    let mut next = read(pc, 4, &mut code)?;
+    while let Some(word) = next {
         if let Some(end) = lifter.instruction(word) {
-            return Ok(lifter.block.finish(end));
+            lifter.block.finish(end);
+            return Ok(());
         }
-        at = lifter.block.next_pc();
-        if count >= max || lifter.block.is_full() || at / PAGE != pc / PAGE {
+        left = left.saturating_sub(length(word as u16));
+        if lifter.block.is_full(max) {
             break;
         }
-        parcel = match code(at) {
-            Ok(parcel) if at % PAGE + length(parcel) <= PAGE => parcel,
-            _ => break,
-        };
+        next = read(lifter.block.next_pc(), left, &mut code).unwrap_or(None);
     }
-    Ok(lifter.block.finish(Terminator::Jump { target: at }))
+    let target = lifter.block.next_pc();
+    lifter.block.finish(Terminator::Jump { target });
+    Ok(())
+}
+
+/// The instruction at `address`; `None` if it takes more than `room` bytes.
+#[inline(always)]
+fn read(
+    address: u64,
+    room: u64,
+    code: &mut impl FnMut(u64) -> Result<u16, Exception>,
+) -> Result<Option<u32>, Exception> {
+    if room == 0 {
+        return Ok(None);
+    }
+    let parcel = code(address)?;
+    match length(parcel) {
+        2 => Ok(Some(parcel.into())),
+        len if len > room => Ok(None),
+        _ => Ok(Some(u32::from(code(address.wrapping_add(2))?) << 16 | u32::from(parcel))),
+    }
 }
 
 /// A block in the making. What lifts an instruction returns how the block ends with it, or `None` if it goes
 /// on.
-struct Lifter {
-    block: Builder,
+struct Lifter<'a> {
+    block: Builder<'a>,
     /// The instruction that is being lifted; a compressed one in the low half.
     word: u32,
     context: Context,
 }
 
-impl Lifter {
+impl Lifter<'_> {
     #[inline(always)]
     fn instruction(&mut self, word: u32) -> Option<Terminator> {
         self.word = word;

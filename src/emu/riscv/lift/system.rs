@@ -7,7 +7,7 @@ use crate::ir::{Terminator, Value};
 use crate::riscv::decode::X;
 use crate::riscv::{Call, Enables};
 
-impl Lifter {
+impl Lifter<'_> {
     pub(super) fn mret(&mut self) -> Option<Terminator> {
         match self.context.mode {
             MACHINE => self.call_and_leave(Call::Mret),

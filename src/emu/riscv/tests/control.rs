@@ -161,8 +161,10 @@ fn what_is_lifted_for_translation_has_floating_point() {
     const FADD_D: u32 = 0x0220_f053;
     let mut hart = hart(Mode::Machine);
     let lift = |hart: &mut TestHart, context| {
-        let code = |_: &mut TestHart, address| Ok((FADD_D >> (8 * (address & 2))) as u16);
-        hart.lift_in(context, RAM, 1, Block::default(), &mut { code }).unwrap()
+        let mut fetch = |_: &mut TestHart, address| Ok((FADD_D >> (8 * (address & 2))) as u16);
+        let mut block = Block::default();
+        hart.lift_in(context, RAM, 1, &mut block, &mut Code::new(&mut fetch)).unwrap();
+        block
     };
     for (status, frm, ready) in [
         (0, 0, false),

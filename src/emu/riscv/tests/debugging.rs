@@ -3,15 +3,17 @@
 use polyvisor_cell_abi::Requests;
 
 use super::*;
-use crate::interp::{Attention, Interpreter};
+use crate::interp::{Attention, Code, Interpreter};
 use crate::ir::{Block, Inst, Terminator};
 use crate::riscv::words::{INSTRET, MENVCFG, MIE, MIP, MODE, MSTATUS, SATP, X};
 
 const NOP: u32 = 0x13;
 
 fn lift(hart: &mut TestHart, pc: u64) -> Block {
-    let mut code = |_: &mut TestHart, address: u64| Ok((NOP >> (8 * (address % 4))) as u16);
-    hart.lift(pc, 8, Block::default(), &mut code).unwrap()
+    let mut fetch = |_: &mut TestHart, address: u64| Ok((NOP >> (8 * (address % 4))) as u16);
+    let mut block = Block::default();
+    hart.lift(pc, 8, &mut block, &mut Code::new(&mut fetch)).unwrap();
+    block
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub use polyvisor_cell_abi::StopReason;
 use super::call::Call;
 use super::words::PC;
 use super::*;
-use crate::interp::{Exception, Guest};
+use crate::interp::{Code, Exception, Guest};
 use crate::memory::{Physical, Ram, Size};
 
 pub const RAM: u64 = 0x8000_0000;

@@ -51,11 +51,13 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
 
 impl Piece<'_> {
     fn lift(&self, pc: u64, max: usize) -> Option<Block> {
-        let mut code = |address: u64| {
+        let code = |address: u64| {
             let index = address.wrapping_sub(PC) / 2;
             self.parcels.get(index as usize).copied().ok_or(Exception { cause: 0, value: 0 })
         };
-        lift_block(pc, max, CONTEXT, Block::default(), &mut code).ok()
+        let mut block = Block::default();
+        lift_block(pc, max, CONTEXT, &mut block, code).ok()?;
+        Some(block)
     }
 
     /// As many rounds of a loop as the name says; conditional branches forward are not taken.

@@ -243,7 +243,9 @@ impl Program {
 
     fn block(&self, index: usize) -> Block {
         let (instructions, end) = &self.blocks[index];
-        let mut lift = Lift { block: Builder::new(self.address(index)), temporaries: Vec::new() };
+        let mut block = Block::default();
+        let builder = Builder::new(&mut block, self.address(index));
+        let mut lift = Lift { block: builder, temporaries: Vec::new() };
         for (number, instruction) in instructions.iter().enumerate() {
             lift.block.instruction(if number % 3 == 0 { 2 } else { 4 });
             lift.temporaries.clear();
@@ -266,7 +268,8 @@ impl Program {
                 Terminator::Indirect { target: t }
             }
         };
-        lift.block.finish(end)
+        lift.block.finish(end);
+        block
     }
 
     /// The parts of a trace from the first block on.
@@ -293,12 +296,12 @@ impl Program {
     }
 }
 
-struct Lift {
-    block: Builder,
+struct Lift<'a> {
+    block: Builder<'a>,
     temporaries: Vec<Var>,
 }
 
-impl Lift {
+impl Lift<'_> {
     fn operand(&mut self, operand: Operand) -> Value {
         match operand {
             Operand::Register(var) => var.into(),

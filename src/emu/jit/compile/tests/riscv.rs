@@ -195,12 +195,14 @@ fn code() -> impl Strategy<Value = Vec<u32>> {
 }
 
 fn lift(code: &[u32], pc: u64, max: usize) -> Option<Block> {
-    let mut parcels = |address: u64| {
+    let parcels = |address: u64| {
         let offset = address.wrapping_sub(START);
         let word = code.get(offset as usize / 4).copied().ok_or(Exception { cause: 0, value: 0 })?;
         Ok(if offset.is_multiple_of(4) { word as u16 } else { (word >> 16) as u16 })
     };
-    lift_block(pc, max, CONTEXT, Block::default(), &mut parcels).ok()
+    let mut block = Block::default();
+    lift_block(pc, max, CONTEXT, &mut block, parcels).ok()?;
+    Some(block)
 }
 
 /// A trace that takes each branch as the next of `choices` says.

@@ -24,7 +24,7 @@ fn a_failed_fetch_of_the_first_instruction_is_raised() {
     assert_eq!(none, Err(Exception { value: PC, ..FETCH }));
     // The second half of an instruction: the address is that of the part (Privileged ISA, "Machine Trap
     // Value").
-    let half = lift_block(PC, 1, ALL, Block::default(), &mut |address| match address {
+    let half = lift_block(PC, 1, ALL, &mut Block::default(), |address| match address {
         PC => Ok(NOP as u16),
         _ => Err(Exception { value: address, ..FETCH }),
     });

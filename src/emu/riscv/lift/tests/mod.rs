@@ -31,10 +31,12 @@ fn lift_at(pc: u64, max: usize, context: Context, words: &[u32]) -> Result<Block
             parcels.push((word >> 16) as u16);
         }
     }
-    lift_block(pc, max, context, Block::default(), |address: u64| {
+    let mut block = Block::default();
+    lift_block(pc, max, context, &mut block, |address: u64| {
         let index = address.wrapping_sub(pc) / 2;
         parcels.get(index as usize).copied().ok_or(Exception { value: address, ..FETCH })
-    })
+    })?;
+    Ok(block)
 }
 
 /// Lifts instructions at [`PC`].

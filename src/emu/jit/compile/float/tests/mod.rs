@@ -115,7 +115,8 @@ fn lift(pc: u64, words: &[u32]) -> Block {
         let word = words.get(index as usize).ok_or(Exception { cause: 1, value: address })?;
         Ok((word >> (8 * (address & 2))) as u16)
     };
-    let mut block = lift_block(pc, words.len(), context, Block::default(), &mut { fetch }).unwrap();
+    let mut block = Block::default();
+    lift_block(pc, words.len(), context, &mut block, fetch).unwrap();
     let mut optimiser = Optimiser::new(0..0);
     for inst in &mut block.insts {
         optimiser.improve(inst);
