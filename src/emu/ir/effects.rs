@@ -20,21 +20,50 @@ bitflags! {
 }
 
 /// What passes over a block need to know of an instruction: found out once, by one look at what it is.
+// In one register.
+#[repr(C, align(8))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effects {
-    operands: [Var; Self::MOST],
-    count: u8,
+    operands: Operands,
     /// The variable that gets the result.
     pub dst: Option<Var>,
     flags: Flags,
 }
 
-impl Effects {
-    /// How many operands may be variables.
-    const MOST: usize = 4;
+/// Up to four operands that are variables, in order; one may be there twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operands {
+    /// Their numbers, 8 bits each, from the low end.
+    numbers: u32,
+    /// How many of those bits have a meaning.
+    bits: u8,
+}
 
+impl Operands {
+    const NONE: Self = Self { numbers: 0, bits: 0 };
+
+    #[inline]
+    const fn push(&mut self, var: Var) {
+        self.numbers |= (var.0 as u32).wrapping_shl(self.bits as u32);
+        self.bits += u8::BITS as u8;
+    }
+}
+
+impl Iterator for Operands {
+    type Item = Var;
+
+    #[inline]
+    fn next(&mut self) -> Option<Var> {
+        self.bits = self.bits.checked_sub(u8::BITS as u8)?;
+        let var = Var(self.numbers as u8);
+        self.numbers >>= u8::BITS;
+        Some(var)
+    }
+}
+
+impl Effects {
     const fn new(dst: Option<Var>, flags: Flags) -> Self {
-        Self { operands: [Var(0); Self::MOST], count: 0, dst, flags }
+        Self { operands: Operands::NONE, dst, flags }
     }
 
     /// Nothing that concerns variables happens.
@@ -80,12 +109,7 @@ impl Effects {
     #[inline]
     pub fn using(mut self, operand: Value) -> Self {
         match operand {
-            Value::Var(var) => {
-                if let Some(place) = self.operands.get_mut(usize::from(self.count)) {
-                    *place = var;
-                    self.count += 1;
-                }
-            }
+            Value::Var(var) => self.operands.push(var),
             Value::Const(0) => self.flags |= Flags::HAS_ZERO,
             Value::Const(_) => {}
         }
@@ -94,38 +118,68 @@ impl Effects {
 
     /// The operands that are variables, in order; one may be there twice.
     #[inline]
-    pub fn operands(&self) -> &[Var] {
-        self.operands.get(..usize::from(self.count)).unwrap_or_default()
+    pub const fn operands(&self) -> Operands {
+        self.operands
     }
 }
 
 impl Inst {
     /// What it has to do with variables that it names, and whether with others.
-    #[inline]
     pub fn effects(&self) -> Effects {
-        match *self {
-            Self::Constant { dst, .. } => Effects::pure(dst),
-            Self::Unary { op: UnaryOp::UnboxSingle, dst, a, .. } => {
-                Effects::pure(dst).touching_globals().using(a)
+        let mut inst = *self;
+        inst.visit(|_| {})
+    }
+
+    /// Gives each operand to `visit`, which may replace it: what a selection tests by another variable only. What the instruction
+    /// has to do with variables then.
+    #[inline]
+    pub fn visit(&mut self, mut visit: impl FnMut(&mut Value)) -> Effects {
+        let mut using = |effects: Effects, operand: &mut Value| {
+            visit(operand);
+            effects.using(*operand)
+        };
+        match self {
+            Self::Constant { dst, .. } => Effects::pure(*dst),
+            Self::Unary { op, dst, a, .. } => {
+                let effects = using(Effects::pure(*dst), a);
+                if matches!(op, UnaryOp::UnboxSingle) { effects.touching_globals() } else { effects }
             }
-            Self::Unary { dst, a, .. } => Effects::pure(dst).using(a),
             Self::Binary { dst, a, b, .. } | Self::Compare { dst, a, b, .. } => {
-                Effects::pure(dst).using(a).using(b)
+                let effects = using(Effects::pure(*dst), a);
+                using(effects, b)
             }
-            Self::Select { dst, test, a, b } => Effects::pure(dst).using(test.into()).using(a).using(b),
-            Self::Load { dst, base, .. } => Effects::raising(Some(dst)).using(base),
-            Self::Store { base, value, .. } => Effects::raising(None).using(base).using(value),
+            Self::Select { dst, test, a, b } => {
+                let mut tested = Value::Var(*test);
+                let effects = using(Effects::pure(*dst), &mut tested);
+                if let Value::Var(tested) = tested {
+                    *test = tested;
+                }
+                let effects = using(effects, a);
+                using(effects, b)
+            }
+            Self::Load { dst, base, .. } => using(Effects::raising(Some(*dst)), base),
+            Self::Store { base, value, .. } => {
+                let effects = using(Effects::raising(None), base);
+                using(effects, value)
+            }
             Self::LoadReserved { dst, address, .. } => {
-                Effects::raising(Some(dst)).touching_globals().using(address)
+                using(Effects::raising(Some(*dst)).touching_globals(), address)
             }
-            Self::Atomic { dst, address: a, value: b, .. } => Effects::raising(Some(dst)).using(a).using(b),
+            Self::Atomic { dst, address: a, value: b, .. } => {
+                let effects = using(Effects::raising(Some(*dst)), a);
+                using(effects, b)
+            }
             Self::StoreConditional { dst, address: a, value: b, .. } | Self::Call { dst, a, b, .. } => {
-                Effects::raising(Some(dst)).touching_globals().using(a).using(b)
+                let effects = using(Effects::raising(Some(*dst)).touching_globals(), a);
+                using(effects, b)
             }
             Self::Fence => Effects::NONE,
-            Self::Decline { test } => Effects::raising(None).touching_globals().using(test),
+            Self::Decline { test } => using(Effects::raising(None).touching_globals(), test),
             Self::Float { dst, a, b, c, .. } => {
-                Effects::new(Some(dst), Flags::IMPURE).touching_globals().using(a).using(b).using(c)
+                let effects = Effects::new(Some(*dst), Flags::IMPURE).touching_globals();
+                let effects = using(effects, a);
+                let effects = using(effects, b);
+                using(effects, c)
             }
         }
     }

@@ -23,13 +23,15 @@ mod float_op;
 mod optimise;
 mod replace;
 mod text;
+mod vars;
 
 use alloc::vec::Vec;
 
 pub use builder::Builder;
-pub use effects::Effects;
+pub use effects::{Effects, Operands};
 pub use float_op::{FloatKind, FloatOp, Format, Integer};
 pub use optimise::Optimiser;
+pub use vars::Vars;
 
 use crate::memory::Size;
 

@@ -20,39 +20,6 @@ impl Inst {
             Self::Store { .. } | Self::Fence | Self::Decline { .. } => None,
         }
     }
-
-    /// Gives each operand, to be replaced. What a selection tests can only be replaced by another variable.
-    pub fn replace_operands(&mut self, mut visit: impl FnMut(&mut Value)) {
-        match self {
-            Self::Unary { a, .. } => visit(a),
-            Self::Binary { a, b, .. } | Self::Compare { a, b, .. } | Self::Call { a, b, .. } => {
-                visit(a);
-                visit(b);
-            }
-            Self::Select { test, a, b, .. } => {
-                visit_var(test, &mut visit);
-                visit(a);
-                visit(b);
-            }
-            Self::Load { base, .. } => visit(base),
-            Self::Decline { test } => visit(test),
-            Self::Store { base, value, .. } => {
-                visit(base);
-                visit(value);
-            }
-            Self::LoadReserved { address, .. } => visit(address),
-            Self::StoreConditional { address, value, .. } | Self::Atomic { address, value, .. } => {
-                visit(address);
-                visit(value);
-            }
-            Self::Float { a, b, c, .. } => {
-                visit(a);
-                visit(b);
-                visit(c);
-            }
-            Self::Constant { .. } | Self::Fence => {}
-        }
-    }
 }
 
 impl Terminator {
@@ -63,16 +30,14 @@ impl Terminator {
                 visit(a);
                 visit(b);
             }
-            Self::Indirect { target } => visit_var(target, &mut visit),
+            Self::Indirect { target } => {
+                let mut value = Value::Var(*target);
+                visit(&mut value);
+                if let Value::Var(var) = value {
+                    *target = var;
+                }
+            }
             Self::Jump { .. } | Self::Leave | Self::Resume { .. } => {}
         }
-    }
-}
-
-fn visit_var(var: &mut Var, visit: &mut impl FnMut(&mut Value)) {
-    let mut value = Value::Var(*var);
-    visit(&mut value);
-    if let Value::Var(replaced) = value {
-        *var = replaced;
     }
 }

@@ -1,7 +1,6 @@
 //! Dead code: what is computed, and overwritten before anybody can see it.
 
-use super::super::{Block, Inst, UnaryOp, Value, Width};
-use super::vars::Vars;
+use super::super::{Block, Inst, UnaryOp, Value, Vars, Width};
 
 /// Removes dead instructions.
 pub fn remove(block: &mut Block) {
@@ -26,7 +25,7 @@ pub fn remove(block: &mut Block) {
         if effects.may_raise() || effects.touches_globals() {
             live.insert_globals();
         }
-        effects.operands().iter().for_each(|&operand| live.insert(operand));
+        effects.operands().for_each(|operand| live.insert(operand));
         kept -= 1;
         block.insts.swap(index, kept);
     }

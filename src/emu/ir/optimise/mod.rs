@@ -4,7 +4,6 @@ mod dead;
 mod propagate;
 #[cfg(test)]
 mod tests;
-mod vars;
 
 use alloc::boxed::Box;
 use core::ops::Range;

@@ -61,9 +61,18 @@ impl Knowledge {
     /// Makes an instruction the simplest one that does the same after those before it. What it has to do with variables then.
     #[inline]
     pub fn improve(&mut self, inst: &mut Inst) -> Effects {
-        let mut effects = inst.effects();
-        if effects.has_zero() || effects.operands().iter().any(|&operand| self.known(operand).is_some()) {
-            effects = self.replace(inst);
+        let mut known = false;
+        let mut effects = inst.visit(|operand| {
+            if let Value::Var(var) = *operand
+                && self.known(var).is_some()
+            {
+                *operand = self.value(*operand);
+                known = true;
+            }
+        });
+        if known || effects.has_zero() {
+            self.simplify(inst);
+            effects = inst.effects();
         }
         if effects.touches_globals() {
             self.begin();
@@ -72,13 +81,6 @@ impl Knowledge {
             self.learn(dst, inst);
         }
         effects
-    }
-
-    #[inline(never)]
-    fn replace(&self, inst: &mut Inst) -> Effects {
-        inst.replace_operands(|operand| *operand = self.value(*operand));
-        self.simplify(inst);
-        inst.effects()
     }
 
     /// The same of a block's end.
@@ -99,6 +101,7 @@ impl Knowledge {
     }
 
     /// What to use instead of an operand.
+    #[inline(never)]
     fn value(&self, operand: Value) -> Value {
         let Value::Var(var) = operand else { return operand };
         match self.known(var) {

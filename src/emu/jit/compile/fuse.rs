@@ -36,7 +36,7 @@ impl Definitions {
     /// Makes the step with this index take in another one, if it can. Says whether it has.
     fn improve(&mut self, steps: &mut [Step], index: usize) -> bool {
         let Some(&Step { effects, .. }) = steps.get(index) else { return false };
-        effects.operands().iter().any(|&operand| self.take_in(steps, index, operand))
+        effects.operands().any(|operand| self.take_in(steps, index, operand))
     }
 
     /// Makes the step with this index take in the one that has defined its `operand`, if it can.
@@ -56,7 +56,7 @@ impl Definitions {
             step.replace(fused);
         }
         if let Some(before) = steps.get_mut(at) {
-            before.replace(Op::Nothing);
+            before.drop();
         }
         true
     }
@@ -64,7 +64,7 @@ impl Definitions {
     /// Whether the operands of the step with the index `at` still are what they were. Its own result does not count: it is
     /// not computed there any more.
     fn unchanged(&self, effects: &Effects, at: usize) -> bool {
-        effects.operands().iter().all(|var| {
+        effects.operands().all(|var| {
             let defined = self.0[usize::from(var.0)];
             defined == NOWHERE || usize::from(defined) <= at
         })
@@ -90,7 +90,7 @@ impl Definitions {
         before.effects.dst = Some(dst);
         (before.uses, before.shown) = (uses, shown);
         if let Some(step) = steps.get_mut(index) {
-            step.replace(Op::Nothing);
+            step.drop();
         }
         self.0[usize::from(dst.0)] = at as u16;
         true

@@ -158,10 +158,9 @@ impl Emitter<'_> {
             registers.turn = (index + 1) % count;
             return index;
         }
-        let operands = self.step.effects.operands();
         for (index, &register) in TEMPORARIES.iter().enumerate().take(count) {
             if let Some(var) = self.registers.owners[index]
-                && !operands.contains(&var)
+                && !self.step.effects.operands().any(|operand| operand == var)
             {
                 self.spill(register, var);
                 return index;
@@ -207,7 +206,7 @@ impl Emitter<'_> {
             return;
         }
         let effects = &self.step.effects;
-        for &var in effects.operands() {
+        for var in effects.operands() {
             if var.is_temporary() && Some(var) != effects.dst {
                 self.use_up(var);
             }

@@ -6,15 +6,15 @@ use core::ops::Range;
 use super::float::Operation;
 use super::layout::Layout;
 use super::op::{Op, Test};
-use crate::ir::{Block, Condition, Effects, Inst, Optimiser, Start, Terminator, UnaryOp, Value, Width};
+use crate::ir::{Block, Condition, Effects, Inst, Optimiser, Start, Terminator, UnaryOp, Value, Vars, Width};
 use crate::jit::cache::{MAX_LENGTH, pieces};
 
 /// A step, and what is known of it.
+// In this order a step that does nothing yet is written by a few stores.
+#[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// What to do.
-    pub op: Op,
-    /// What that has to do with variables.
+    /// What it has to do with variables.
     pub effects: Effects,
     /// How many guest instructions of the trace are complete: before the step, or, if it leaves, with it.
     pub retired: u16,
@@ -22,6 +22,8 @@ pub struct Step {
     pub uses: u8,
     /// Whether the result may be seen otherwise: the guest's state is shown before it is overwritten.
     pub shown: bool,
+    /// What to do.
+    pub op: Op,
 }
 
 impl Step {
@@ -44,6 +46,11 @@ impl Step {
             }
             _ => {}
         }
+    }
+
+    /// Makes it do nothing.
+    pub const fn drop(&mut self) {
+        (self.effects, self.op) = (Effects::NONE, Op::Nothing);
     }
 
     /// Makes it do something else.
@@ -144,7 +151,8 @@ impl Trace {
         let most = if fits { whole.min(room) } else { 0 };
 
         let first = self.steps.len();
-        self.steps.resize(first + part.insts.len(), Step::new(Op::Inst(Inst::Fence), Effects::NONE, 0));
+        let blank = Step::new(Op::Inst(Inst::Fence), Effects::NONE, self.guests.len() as u16);
+        self.steps.extend(part.insts.iter().map(|_| blank));
         let mut steps = self.steps.get_mut(first..).unwrap_or_default();
         let mut insts = part.insts.as_slice();
         let mut highest = self.guests.last().map_or(0, |guest| guest.highest);
@@ -203,23 +211,22 @@ impl Trace {
     /// Counts the uses of each result, and removes what only computes something that nobody uses.
     pub fn count_uses(&mut self) {
         let mut uses = [0_u8; 256];
-        let mut shown: u128 = 0;
+        let mut shown = Vars::NONE;
         for step in self.steps.iter_mut().rev() {
             if let Some(dst) = step.effects.dst {
                 let count = &mut uses[usize::from(dst.0)];
-                let bit = if dst.is_temporary() { 0 } else { 1 << dst.0 };
                 step.uses = *count;
-                step.shown = shown & bit != 0;
+                step.shown = shown.contains(dst);
                 let dead = step.uses == 0 && !step.shown || is_nothing(&step.op);
                 if dead && step.effects.is_pure() {
-                    step.replace(Op::Nothing);
+                    step.drop();
                     continue;
                 }
                 *count = 0;
-                shown &= !bit;
+                shown.remove(dst);
             }
             if step.effects.may_raise() {
-                shown = u128::MAX;
+                shown = Vars::GLOBALS;
             }
             for var in step.effects.operands() {
                 let count = &mut uses[usize::from(var.0)];
@@ -280,7 +287,7 @@ fn float_instruction(steps: &mut [Step], layout: &Layout) -> Kind {
     match (operation, steps.split_first_mut()) {
         (Some(operation), Some((first, others))) => {
             first.replace(Op::Float(operation));
-            others.iter_mut().for_each(|step| step.replace(Op::Nothing));
+            others.iter_mut().for_each(|step| step.drop());
             Kind::Float
         }
         _ => Kind::Untranslated,
@@ -300,7 +307,7 @@ fn is_nothing(op: &Op) -> bool {
 
 /// Whether it computes with floating-point registers or moves them.
 fn touches_float(effects: &Effects, layout: &Layout) -> bool {
-    effects.dst.iter().chain(effects.operands()).any(|var| layout.floats.contains(&var.0))
+    effects.operands().chain(effects.dst).any(|var| layout.floats.contains(&var.0))
 }
 
 /// Whether the code generator knows an instruction that touches globals.
