@@ -60,7 +60,7 @@ impl CodeMemory for Code {
         if word.saturating_add(words.len()) > self.capacity() {
             return;
         }
-        // SAFETY: inside the memory, which is aligned, and which nothing else of Rust's is in.
+        // SAFETY: inside the memory, which is aligned. It is never lent, so `words` are elsewhere.
         unsafe { self.written.add(word).copy_from_nonoverlapping(NonNull::from(words).cast(), words.len()) };
     }
 
@@ -68,7 +68,8 @@ impl CodeMemory for Code {
         if word >= self.capacity() {
             return;
         }
-        // SAFETY: inside the memory, which is aligned. Others may execute the word meanwhile; `Cache` changes only branches then.
+        // SAFETY: inside the memory, which is aligned. Others may execute the word meanwhile; `Cache` changes only
+        // branches then.
         unsafe { self.written.add(word).write_volatile(value) };
     }
 
