@@ -13,7 +13,10 @@ pub(super) fn encode(bits: Bits, value: u64) -> Option<u32> {
     if value == 0 || value == u64::MAX {
         return None;
     }
-    let size = [2, 4, 8, 16, 32].into_iter().find(|&size| value.rotate_left(size) == value).unwrap_or(64);
+    let mut size = 64;
+    while size > 2 && value.rotate_left(size / 2) == value {
+        size /= 2;
+    }
     // How far to the right the run, at the right end of the element, was rotated.
     let rotation =
         if value & 1 == 0 { size - value.trailing_zeros() } else { value.leading_ones() } & (size - 1);

@@ -24,8 +24,11 @@ pub trait CodeMemory {
     /// The word at this index.
     fn read(&self, word: usize) -> u32;
 
-    /// Writes words from index `word` on: one if others may execute it meanwhile.
+    /// Writes words from index `word` on, which nobody executes yet.
     fn write(&mut self, word: usize, words: &[u32]);
+
+    /// Writes the word at this index, which others may execute meanwhile.
+    fn replace(&mut self, word: usize, value: u32);
 
     /// Makes `count` words from `word` on, which have been written, what all harts execute.
     fn publish(&mut self, word: usize, count: usize);
@@ -296,10 +299,10 @@ impl<C: CodeMemory> Cache<C> {
             let stub = start + usize::from(exit.stub);
             // The common routine is the first word of all.
             if exit.kind.is_call() {
-                self.memory.write(stub, &[branch_and_link(stub, 0)]);
+                self.memory.replace(stub, branch_and_link(stub, 0));
             }
             // Behind the call of each stub lies the number of its exit.
-            self.memory.write(stub + 1, &[number]);
+            self.memory.replace(stub + 1, number);
         }
         self.memory.publish(start, count);
         self.exits.extend(compiled.exits.iter().map(|exit| Exit {
@@ -457,7 +460,7 @@ impl<C: CodeMemory> Cache<C> {
 
     fn patch(&mut self, branch: usize, target: usize) {
         if let Some(word) = a64::branch(branch as i64, target as i64) {
-            self.memory.write(branch, &[word]);
+            self.memory.replace(branch, word);
             self.memory.publish(branch, 1);
         }
     }

@@ -60,15 +60,17 @@ impl CodeMemory for Code {
         if word.saturating_add(words.len()) > self.capacity() {
             return;
         }
-        // SAFETY: inside the memory.
-        let place = unsafe { self.written.add(word) };
-        match words {
-            // SAFETY: inside the memory, which is aligned. Others may execute the word meanwhile; `Cache` changes only
-            // branches then.
-            [word] => unsafe { place.write_volatile(*word) },
-            // SAFETY: the same. Nobody executes any of them yet.
-            _ => unsafe { place.copy_from_nonoverlapping(NonNull::from(words).cast(), words.len()) },
+        // SAFETY: inside the memory, which is aligned. It is never lent, so `words` are elsewhere.
+        unsafe { self.written.add(word).copy_from_nonoverlapping(NonNull::from(words).cast(), words.len()) };
+    }
+
+    fn replace(&mut self, word: usize, value: u32) {
+        if word >= self.capacity() {
+            return;
         }
+        // SAFETY: inside the memory, which is aligned. Others may execute the word meanwhile; `Cache` changes only
+        // branches then.
+        unsafe { self.written.add(word).write_volatile(value) };
     }
 
     fn publish(&mut self, word: usize, count: usize) {

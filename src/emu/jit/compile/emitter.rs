@@ -65,9 +65,7 @@ impl<'a> Emitter<'a> {
         let trace = self.trace;
         for step in trace.steps.iter().filter(|step| !matches!(step.op, Op::Nothing)) {
             self.step = step;
-            if self.output.is_listed {
-                self.note_start(self.guest() + 1);
-            }
+            self.note_start(self.guest() + 1);
             self.check_underflow();
             self.emit();
             self.tell_float();
@@ -77,9 +75,7 @@ impl<'a> Emitter<'a> {
                 return Err(usize::from(step.retired).min(most));
             }
         }
-        if self.output.is_listed {
-            self.note_start(trace.guests.len());
-        }
+        self.note_start(trace.guests.len());
         self.output.main = self.asm.here();
         self.emit_out_of_line();
         if let Some(float) = &mut self.float {
@@ -157,8 +153,12 @@ impl<'a> Emitter<'a> {
         self.declined = true;
     }
 
-    /// The first so many guest instructions of the trace have begun.
+    /// The first so many guest instructions of the trace have begun: noted for a listing.
+    #[inline]
     fn note_start(&mut self, guests: usize) {
+        if !self.output.is_listed {
+            return;
+        }
         let (starts, here) = (&mut self.output.starts, self.asm.here() as u16);
         for _ in starts.len()..guests.min(self.trace.guests.len()) {
             starts.push(here);

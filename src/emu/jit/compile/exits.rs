@@ -42,8 +42,8 @@ pub struct State {
     pub boxed: u32,
     /// Guest instructions of the trace that are complete.
     pub retired: u16,
-    /// The highest address of those. A jump to a higher one leads forwards: not even by way of what
-    /// the trace has followed backwards can code get there again and again without any jump that looks whether the hart is due.
+    /// The highest address of those. A jump to a higher one leads forwards: not even by way of what the trace has followed
+    /// backwards can code get there again and again without any jump that looks whether the hart is due.
     pub highest: u64,
 }
 

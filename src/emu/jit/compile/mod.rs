@@ -156,6 +156,8 @@ struct Output {
     main: usize,
 }
 
+/// How many words a trace may have. Their indices have 16 bits, and TBZ does not reach farther.
+const WORDS: usize = 1 << 13;
 /// How many entries of each kind there may be beside the code.
 const ROOM: usize = 1 << 11;
 
@@ -206,7 +208,7 @@ impl Compiler {
             layout,
             features,
             trace: Trace::new(floats),
-            asm: Assembler::new(),
+            asm: Assembler::with_room(WORDS),
             output: Output::new(),
             float,
         }
@@ -220,8 +222,7 @@ impl Compiler {
         parts: &[Block],
         slot: &mut dyn FnMut(u64) -> Option<u32>,
     ) -> Option<Compiled<'_>> {
-        self.output.is_listed = false;
-        self.compile_noting(parts, slot)
+        self.compile_as(false, parts, slot)
     }
 
     /// [`Compiler::compile`], for a listing: which code is which guest instruction's is found out, too.
@@ -230,15 +231,16 @@ impl Compiler {
         parts: &[Block],
         slot: &mut dyn FnMut(u64) -> Option<u32>,
     ) -> Option<Compiled<'_>> {
-        self.output.is_listed = true;
-        self.compile_noting(parts, slot)
+        self.compile_as(true, parts, slot)
     }
 
-    fn compile_noting(
+    fn compile_as(
         &mut self,
+        is_listed: bool,
         parts: &[Block],
         slot: &mut dyn FnMut(u64) -> Option<u32>,
     ) -> Option<Compiled<'_>> {
+        self.output.is_listed = is_listed;
         let mut limit = usize::MAX;
         loop {
             self.trace.build(parts, limit, &self.layout);

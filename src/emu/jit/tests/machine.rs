@@ -82,6 +82,10 @@ impl CodeMemory for Code {
         self.written[word..word + words.len()].copy_from_slice(words);
     }
 
+    fn replace(&mut self, word: usize, value: u32) {
+        self.written[word] = value;
+    }
+
     fn publish(&mut self, word: usize, count: usize) {
         for at in word..word + count {
             self.executed[at].store((self.corrupt)(self.written[at]), SeqCst);
