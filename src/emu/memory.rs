@@ -74,8 +74,8 @@ pub enum Access {
 
 /// The guest's RAM: one range of guest-physical addresses, which lies in one piece in the translator's address space.
 ///
-/// Other harts and devices access the same bytes at any time, so no reference to them is ever made: the translator accesses
-/// them as relaxed atomics of the access's width.
+/// Other harts and devices access the same bytes at any time, so no references to them are ever made but to atomics: the
+/// translator accesses them as relaxed atomics of the access's width.
 #[derive(Debug, Clone, Copy)]
 pub struct Ram {
     base: u64,
@@ -88,7 +88,8 @@ impl Ram {
     /// page size of 4096 bytes, `host` is a multiple of 8.
     ///
     /// # Safety
-    /// While the value or a copy exists, these bytes may be read and written, and nobody makes references to them.
+    /// While the value or a copy exists, these bytes may be read and written, and nobody makes references to them but to
+    /// atomics.
     pub const unsafe fn new(base: u64, len: u64, host: *mut u8) -> Self {
         Self { base, len, host }
     }

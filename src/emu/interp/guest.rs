@@ -151,8 +151,9 @@ pub trait Guest {
         self.lift_in(self.context(), pc, max, block, code)
     }
 
-    /// Lifts the code at `pc` into `block`, as it is in `context`: the current one or [`Guest::translation_context`]. A front end may read
-    /// more of `code` than it uses. At most `max` guest instructions. What the block was is forgotten, but for its buffers.
+    /// Lifts the code at `pc` into `block`, as it is in `context`: the current one or [`Guest::translation_context`]. At most
+    /// `max` guest instructions. A front end may read more of `code` than it uses. What the block was is forgotten, but for its
+    /// buffers.
     ///
     /// # Errors
     /// The exception that the fetch of the first instruction raises.

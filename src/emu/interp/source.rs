@@ -23,8 +23,8 @@ impl<'a, G: ?Sized> Code<'a, G> {
         Self { start: 0, page: &[], kept: &mut [], fetch }
     }
 
-    /// The code from `start` on is `page`; what lies elsewhere is read by `fetch`. What is read from `start` on is kept, as
-    /// far as there is room in `kept`.
+    /// `page` is the code from `start` to the end of its page; what lies elsewhere is read by `fetch`. What is read from `start` on
+    /// is kept, as far as there is room in `kept`.
     pub fn on_page(
         start: u64,
         page: &'a [AtomicU16],

@@ -5,6 +5,8 @@ use crate::ir::{BinaryOp, Condition, Terminator, UnaryOp, Value, Var, Width};
 use crate::riscv::decode::{Op, Source, Unary, X};
 
 impl Lifter<'_> {
+    // Two instructions of five are such: no call is made for them.
+    #[inline(always)]
     pub(super) fn op(&mut self, op: Op, rd: X, rs1: X, source: Source) -> Option<Terminator> {
         // With x0 as its destination it is a hint (Unprivileged ISA, "HINT Instructions").
         if rd != X::ZERO {
@@ -17,6 +19,7 @@ impl Lifter<'_> {
 
     /// `dst = op(a, b)`: one step where the intermediate representation has the operation, else several, of
     /// which only the last one changes `dst`.
+    #[inline(always)]
     fn operation(&mut self, op: Op, dst: Var, a: Value, b: Value) {
         let (op, width) = match op {
             Op::Add => (BinaryOp::Add, Width::W64),

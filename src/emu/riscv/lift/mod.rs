@@ -45,13 +45,14 @@ pub fn lift_block(
 ) -> Result<(), Exception> {
     let mut lifter = Lifter { block: Builder::new(block, pc), word: 0, context };
     let mut left = PAGE - pc % PAGE;
+    // Only the first one may go on on the next page.
     let mut next = read(pc, 4, &mut code)?;
-    while let Some(word) = next {
-        if let Some(end) = lifter.instruction(word) {
+    while let Some((word, len)) = next {
+        if let Some(end) = lifter.instruction(word, len) {
             lifter.block.finish(end);
             return Ok(());
         }
-        left = left.saturating_sub(length(word as u16));
+        left = left.saturating_sub(len);
         if lifter.block.is_full(max) {
             break;
         }
@@ -62,22 +63,25 @@ pub fn lift_block(
     Ok(())
 }
 
-/// The instruction at `address`; `None` if it takes more than `room` bytes.
+/// The instruction at `address`, and how many bytes it has; `None` if these are more than `room`.
 #[inline(always)]
 fn read(
     address: u64,
     room: u64,
     code: &mut impl FnMut(u64) -> Result<u16, Exception>,
-) -> Result<Option<u32>, Exception> {
+) -> Result<Option<(u32, u64)>, Exception> {
     if room == 0 {
         return Ok(None);
     }
     let parcel = code(address)?;
-    match length(parcel) {
-        2 => Ok(Some(parcel.into())),
-        len if len > room => Ok(None),
-        _ => Ok(Some(u32::from(code(address.wrapping_add(2))?) << 16 | u32::from(parcel))),
+    if length(parcel) == 2 {
+        return Ok(Some((parcel.into(), 2)));
     }
+    if room < 4 {
+        return Ok(None);
+    }
+    let upper = code(address.wrapping_add(2))?;
+    Ok(Some((u32::from(upper) << 16 | u32::from(parcel), 4)))
 }
 
 /// A block in the making. What lifts an instruction returns how the block ends with it, or `None` if it goes
@@ -91,9 +95,9 @@ struct Lifter<'a> {
 
 impl Lifter<'_> {
     #[inline(always)]
-    fn instruction(&mut self, word: u32) -> Option<Terminator> {
+    fn instruction(&mut self, word: u32, len: u64) -> Option<Terminator> {
         self.word = word;
-        self.block.instruction(length(word as u16));
+        self.block.instruction(len);
         let Some(instruction) = &decode(word) else {
             return self.illegal();
         };
@@ -147,8 +151,7 @@ impl Lifter<'_> {
     }
 
     /// What an integer register holds.
-    // Where it is inlined, the two kinds of values are merged byte by byte, whose alignment the compiler does not know.
-    #[inline(never)]
+    #[inline]
     fn x(&self, register: X) -> Value {
         match register {
             X::ZERO => Value::ZERO,
