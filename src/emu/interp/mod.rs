@@ -41,7 +41,7 @@ use self::jumps::Jumps;
 use self::lower::Lowering;
 use self::tlb::PAGE;
 use crate::boxed;
-use crate::ir::{Block, Builder, Optimiser};
+use crate::ir::{Block, Builder, Optimiser, Vars};
 use crate::memory::{Access, Physical};
 
 /// How many pieces of 16 bits the code of a block may have that is kept.
@@ -108,7 +108,7 @@ impl<G: Guest, M: Mapping> Interpreter<G, M> {
             fetch: FetchTlb::new(),
             lowering: Lowering::default(),
             exits,
-            optimiser: Optimiser::new(0..0),
+            optimiser: Optimiser::new(0..0, Vars::NONE),
             code: boxed::filled(0),
             block: Block::default(),
             generation: 0,

@@ -8,7 +8,7 @@ mod tests;
 use alloc::boxed::Box;
 use core::ops::Range;
 
-use super::{Block, Effects, Inst, Terminator};
+use super::{Block, Effects, Inst, Terminator, Vars};
 use propagate::Knowledge;
 
 /// Makes blocks do the same with fewer steps. One is kept, as it is large.
@@ -17,9 +17,9 @@ pub struct Optimiser(Box<Knowledge>);
 
 impl Optimiser {
     /// For a back end that keeps the globals in `apart` in registers of another kind: a copy between these and other variables
-    /// is not what it was copied from.
-    pub fn new(apart: Range<u8>) -> Self {
-        Self(Box::new(Knowledge::new(apart)))
+    /// is not what it was copied from. A variable that is `in_memory` is not used instead of a copy that is not.
+    pub fn new(apart: Range<u8>, in_memory: Vars) -> Self {
+        Self(Box::new(Knowledge::new(apart, in_memory)))
     }
 
     /// Makes operands what they are known to be, and removes what nobody sees.

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::super::{BinaryOp, Effects, Inst, Terminator, UnaryOp, Value, Var, Width, eval};
+use super::super::{BinaryOp, Effects, Inst, Terminator, UnaryOp, Value, Var, Vars, Width, eval};
 
 /// How many variables there are.
 const VARS: usize = 256;
@@ -34,16 +34,17 @@ pub struct Knowledge {
     /// How often each variable may have changed.
     versions: [u32; VARS],
     apart: Range<u8>,
+    in_memory: Vars,
 }
 
 /// No beginning.
 const NEVER: u64 = 0;
 
 impl Knowledge {
-    /// Copies are remembered where both variables are in `apart`, or neither is.
-    pub const fn new(apart: Range<u8>) -> Self {
+    /// Copies are remembered where both variables are in `apart`, or neither is, and none of what is `in_memory` in what is not.
+    pub const fn new(apart: Range<u8>, in_memory: Vars) -> Self {
         let nothing = Fact { beginning: NEVER, known: Known::Constant(0) };
-        Self { beginning: NEVER + 1, facts: [nothing; VARS], versions: [0; VARS], apart }
+        Self { beginning: NEVER + 1, facts: [nothing; VARS], versions: [0; VARS], apart, in_memory }
     }
 
     /// Forgets everything: what follows may come from elsewhere.
@@ -70,9 +71,8 @@ impl Knowledge {
                 known = true;
             }
         });
-        if known || effects.has_zero() {
-            self.simplify(inst);
-            effects = inst.effects();
+        if known || effects.has_zero() && effects.is_pure() {
+            effects = self.simplify(inst);
         }
         if effects.touches_globals() {
             self.begin();
@@ -124,8 +124,9 @@ impl Knowledge {
         }
     }
 
-    /// Makes it the simplest instruction that does the same.
-    fn simplify(&self, inst: &mut Inst) {
+    /// Makes it the simplest instruction that does the same. What it has to do with variables then.
+    #[inline(never)]
+    fn simplify(&self, inst: &mut Inst) -> Effects {
         if let Inst::Binary { op, width, dst, a: a @ Value::Const(_), b: b @ Value::Var(_) } = *inst
             && commutes(op)
         {
@@ -162,6 +163,7 @@ impl Knowledge {
         if let Some(simpler) = simpler {
             *inst = simpler;
         }
+        inst.effects()
     }
 
     /// `dst` is what `inst` has computed.
@@ -174,6 +176,7 @@ impl Knowledge {
                     _ if of == dst => return,
                     _ if of.is_temporary() => None,
                     _ if self.apart.contains(&of.0) != self.apart.contains(&dst.0) => None,
+                    _ if self.in_memory.contains(of) && !self.in_memory.contains(dst) => None,
                     _ => Some(Known::Copy { of, version: self.versions[usize::from(of.0)] }),
                 }
             }

@@ -4,7 +4,7 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 use super::Optimiser;
-use crate::ir::{BinaryOp, Block, Builder, Condition, Terminator, UnaryOp, Var, Width};
+use crate::ir::{BinaryOp, Block, Builder, Condition, Terminator, UnaryOp, Var, Vars, Width};
 use crate::memory::Size;
 
 const X1: Var = Var(1);
@@ -17,7 +17,7 @@ fn lines(build: impl FnOnce(&mut Builder<'_>) -> Terminator) -> Vec<String> {
     builder.instruction(4);
     let end = build(&mut builder);
     builder.finish(end);
-    Optimiser::new(0..0).optimise(&mut block);
+    Optimiser::new(0..0, Vars::NONE).optimise(&mut block);
     assert!(block.starts.iter().all(|start| usize::from(start.inst) <= block.insts.len()));
     block.insts.iter().map(ToString::to_string).chain([block.end.to_string()]).collect()
 }
@@ -132,7 +132,7 @@ fn copies_between_registers_of_different_kinds_stay_what_they_are() {
     builder.set(X2, X1);
     builder.binary(BinaryOp::Add, Width::W64, X3, X2, 1);
     builder.finish(Terminator::Indirect { target: X2 });
-    Optimiser::new(1..2).optimise(&mut block);
+    Optimiser::new(1..2, Vars::NONE).optimise(&mut block);
     assert_eq!(block.insts.iter().map(ToString::to_string).nth(1).unwrap(), "g3 = add g2, 1");
     assert_eq!(block.end, Terminator::Indirect { target: X2 });
 }

@@ -134,17 +134,22 @@ impl<'a> Emitter<'a> {
     /// Tells it what has become of the step's result.
     fn tell_float(&mut self) {
         let Some(float) = &mut self.float else { return };
-        let by = match self.step.op {
+        let sum = match self.step.op {
             Op::Float(_) => return,
-            Op::Inst(Inst::Binary { op: BinaryOp::Add, width: Width::W64, dst, a, b: Value::Const(by) })
-                if a == dst.into() =>
-            {
-                Some(i64::from(by))
+            Op::Inst(Inst::Binary {
+                op: BinaryOp::Add,
+                width: Width::W64,
+                a: Value::Var(a),
+                b: Value::Const(by),
+                ..
+            }) => Some((a, i64::from(by))),
+            Op::Inst(Inst::Unary { op: UnaryOp::Move, width: Width::W64, a: Value::Var(a), .. }) => {
+                Some((a, 0))
             }
             _ => None,
         };
         if let Some(dst) = self.step.effects.dst {
-            float.changed(dst, by);
+            float.changed(dst, sum);
         }
     }
 

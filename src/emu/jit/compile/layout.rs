@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::a64::{V, X};
-use crate::ir::Var;
+use crate::ir::{Var, Vars};
 
 /// Where a global is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,17 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The globals whose home is memory.
+    pub fn in_memory(&self) -> Vars {
+        let mut vars = Vars::NONE;
+        for (global, home) in (0..).zip(&self.homes) {
+            if *home == Home::Memory {
+                vars.insert(Var(global));
+            }
+        }
+        vars
+    }
+
     /// The home of a global. What is none has no register.
     #[inline]
     pub fn home(&self, global: Var) -> Home {

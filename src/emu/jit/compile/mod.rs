@@ -202,12 +202,11 @@ pub struct Compiler {
 impl Compiler {
     /// A compiler for guests whose state is where `layout` says, and for CPUs with `features`.
     pub fn new(layout: Layout, features: Features) -> Self {
-        let floats = layout.floats.clone();
-        let float = Float::new(floats.clone(), layout.float_flags, Var(layout.float_scratch));
+        let float = Float::new(layout.floats.clone(), layout.float_flags, Var(layout.float_scratch));
         Self {
+            trace: Trace::new(&layout),
             layout,
             features,
-            trace: Trace::new(floats),
             asm: Assembler::with_room(WORDS),
             output: Output::new(),
             float,

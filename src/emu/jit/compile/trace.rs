@@ -1,7 +1,6 @@
 //! A trace as one list of steps.
 
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use super::float::Operation;
 use super::layout::Layout;
@@ -85,10 +84,10 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// For guests whose globals in `floats` are floating-point registers.
-    pub fn new(floats: Range<u8>) -> Self {
+    /// For guests whose state is where `layout` says.
+    pub fn new(layout: &Layout) -> Self {
         Self {
-            optimiser: Optimiser::new(floats),
+            optimiser: Optimiser::new(layout.floats.clone(), layout.in_memory()),
             steps: Vec::new(),
             guests: Vec::new(),
             parts: Vec::new(),

@@ -10,9 +10,19 @@ impl Lifter<'_> {
     pub(super) fn op(&mut self, op: Op, rd: X, rs1: X, source: Source) -> Option<Terminator> {
         // With x0 as its destination it is a hint (Unprivileged ISA, "HINT Instructions").
         if rd != X::ZERO {
-            let (a, b) = (self.x(rs1), self.source(source));
             let dst = self.x_result(rd);
-            self.operation(op, dst, a, b);
+            match (op, rs1, source) {
+                // LI, MV and SEXT.W: those who optimise need not find out.
+                (Op::Add, X::ZERO, Source::Imm(imm)) => self.block.set(dst, imm),
+                (Op::Add, X::ZERO, Source::X(rs2)) => self.block.set(dst, self.x(rs2)),
+                (Op::Addw, _, Source::Imm(0)) => {
+                    self.block.unary(UnaryOp::Move, Width::S32, dst, self.x(rs1));
+                }
+                _ => {
+                    let (a, b) = (self.x(rs1), self.source(source));
+                    self.operation(op, dst, a, b);
+                }
+            }
         }
         None
     }

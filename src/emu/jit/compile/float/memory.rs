@@ -49,10 +49,13 @@ impl Tested {
     }
 
     /// See [`Float::changed`].
-    pub fn changed(&mut self, var: Var, by: Option<i64>) {
-        if let Some(moved) = self.moved.get_mut(usize::from(var.0)) {
-            *moved = moved.zip(by).and_then(|(moved, by)| moved.checked_add(i32::try_from(by).ok()?));
-            *moved = moved.filter(|moved| (-REACH..=REACH).contains(moved));
+    pub fn changed(&mut self, var: Var, sum: Option<(Var, i64)>) {
+        let moved = sum.and_then(|(of, by)| {
+            let moved = self.moved.get(usize::from(of.0)).copied().flatten()?;
+            moved.checked_add(i32::try_from(by).ok()?)
+        });
+        if let Some(place) = self.moved.get_mut(usize::from(var.0)) {
+            *place = moved.filter(|moved| (-REACH..=REACH).contains(moved));
         }
     }
 

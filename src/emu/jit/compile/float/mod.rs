@@ -196,10 +196,10 @@ impl Float {
         self.checked < self.guarded.len()
     }
 
-    /// The guest changes a global that is not a floating-point register: to what it was plus `Some` number. To be called when
-    /// the code that does so has been emitted.
-    pub fn changed(&mut self, var: Var, by: Option<i64>) {
-        self.tested.changed(var, by);
+    /// The guest changes a global that is not a floating-point register: to `Some` sum of what a variable was and a number. To be
+    /// called when the code that does so has been emitted.
+    pub fn changed(&mut self, var: Var, sum: Option<(Var, i64)>) {
+        self.tested.changed(var, sum);
         self.known.retain(|&(_, _, value)| value != Value::Var(var));
     }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::a64::{Alu, V};
 use crate::float::{Context, Flags, NanRule, Rounding};
 use crate::interp::Exception;
-use crate::ir::{BinaryOp, Block, Inst, Optimiser, Width, eval};
+use crate::ir::{BinaryOp, Block, Inst, Optimiser, Vars, Width, eval};
 use crate::jit::tests::simulator::{Regions, Simulator, Stop};
 use crate::memory::Size;
 use crate::riscv::{self, Enables, lift::lift_block};
@@ -117,7 +117,7 @@ fn lift(pc: u64, words: &[u32]) -> Block {
     };
     let mut block = Block::default();
     lift_block(pc, words.len(), context, &mut block, fetch).unwrap();
-    let mut optimiser = Optimiser::new(0..0);
+    let mut optimiser = Optimiser::new(0..0, Vars::NONE);
     for inst in &mut block.insts {
         optimiser.improve(inst);
     }
@@ -184,7 +184,7 @@ fn add(float: &mut Float, c: &mut Compiler, insts: &[Inst]) -> bool {
     assert_eq!(dst, a);
     let Home::X(x) = home(dst) else { panic!("{dst:?}") };
     assert!(c.asm.alu_imm(Alu::Add, Bits::W64, x, x, by as u64));
-    float.changed(dst, Some(by.into()));
+    float.changed(dst, Some((a, by.into())));
     true
 }
 
