@@ -10,6 +10,7 @@ use super::trace::{Step, Trace};
 use super::{ExitKind, Features, Output};
 use crate::a64::{Assembler, Barrier, Ext, Label, Mode};
 use crate::ir::{BinaryOp, Inst, UnaryOp, Value, Width};
+use crate::jit::cache::PAGE;
 use crate::memory::Size;
 
 /// How many instructions it takes to close a loop.
@@ -33,6 +34,8 @@ pub struct Emitter<'a> {
     pub facts: Facts,
     /// The one that is being emitted.
     pub step: &'a Step,
+    /// The guest-virtual address of the page that the trace is on.
+    pub page: u64,
     declined: bool,
 }
 
@@ -49,7 +52,21 @@ impl<'a> Emitter<'a> {
         let (registers, facts) = (Registers::new(), Facts::new());
         let float = trace.uses_float.then_some(float);
         let step = &Step::NOTHING;
-        Self { layout, features, trace, asm, output, float, slot, registers, facts, step, declined: false }
+        let page = trace.parts.first().map_or(0, |pc| pc & !(PAGE - 1));
+        Self {
+            layout,
+            features,
+            trace,
+            asm,
+            output,
+            float,
+            slot,
+            registers,
+            facts,
+            step,
+            page,
+            declined: false,
+        }
     }
 
     /// Emits all of it. `Err`: it must be tried again with at most so many guest instructions.
@@ -71,11 +88,11 @@ impl<'a> Emitter<'a> {
             self.tell_float();
             self.release();
             if self.declined {
-                let most = trace.guests.len().saturating_sub(1);
-                return Err(usize::from(step.retired).min(most));
+                let most = trace.guests().saturating_sub(1);
+                return Err(usize::from(step.place.retired).min(most));
             }
         }
-        self.note_start(trace.guests.len());
+        self.note_start(trace.guests());
         self.output.main = self.asm.here();
         self.emit_out_of_line();
         if let Some(float) = &mut self.float {
@@ -90,7 +107,7 @@ impl<'a> Emitter<'a> {
         }
         match self.asm.finish() {
             Ok(()) if self.output.is_complete() => Ok(()),
-            _ => Err(trace.guests.len() / 2),
+            _ => Err(trace.guests() / 2),
         }
     }
 
@@ -165,7 +182,7 @@ impl<'a> Emitter<'a> {
             return;
         }
         let (starts, here) = (&mut self.output.starts, self.asm.here() as u16);
-        for _ in starts.len()..guests.min(self.trace.guests.len()) {
+        for _ in starts.len()..guests.min(self.trace.guests()) {
             starts.push(here);
         }
     }
@@ -176,19 +193,17 @@ impl<'a> Emitter<'a> {
             self.step.op,
             Op::Side { .. } | Op::Guard { .. } | Op::Jump { .. } | Op::Branch { .. } | Op::Indirect { .. }
         );
-        usize::from(self.step.retired).saturating_sub(usize::from(leaves))
+        usize::from(self.step.place.retired).saturating_sub(usize::from(leaves))
     }
 
     /// The guest-virtual address of the guest instruction that is not complete yet.
     pub fn pc(&self) -> u64 {
-        let guest = self.trace.guests.get(usize::from(self.step.retired));
-        guest.map_or(0, |guest| guest.pc)
+        self.page | u64::from(self.step.place.offset)
     }
 
-    /// The highest one of those that are.
+    /// The highest one of those that are; behind the page if none is.
     pub fn highest(&self) -> u64 {
-        let guest = self.trace.guests.get(usize::from(self.step.retired).wrapping_sub(1));
-        guest.map_or(u64::MAX, |guest| guest.highest)
+        self.page | u64::from(self.step.place.highest)
     }
 
     /// The trace is at its head again. If extensions are pending here, or boxes are not closed, the loop had better be closed here

@@ -94,7 +94,7 @@ impl Emitter<'_> {
             facts: self.facts,
             floats: self.floats(),
             boxed: self.float.as_ref().map_or(0, |float| float.boxed()),
-            retired: self.step.retired,
+            retired: self.step.place.retired,
             highest: self.highest(),
         }
     }
@@ -246,8 +246,7 @@ impl Emitter<'_> {
 
     /// On at `target`, from code whose `highest` address is this one ([`State::highest`]).
     fn jump(&mut self, target: u64, highest: u64) {
-        let page = self.trace.parts.first().map_or(0, |pc| pc & PAGE);
-        if target & PAGE == page && !may_straddle(target) {
+        if target & PAGE == self.page && !may_straddle(target) {
             let at = self.asm.here();
             self.asm.word(branch(0, 1).unwrap_or(0));
             return self.exit(Some(at as u16), ExitKind::Jump { target, backward: target <= highest });

@@ -10,8 +10,6 @@ use crate::a64::{Assembler, Barrier, Bits, Cond, Ext, Label, Mode, X};
 use crate::ir::{Order, Value, Var};
 use crate::memory::Size;
 
-/// The bits of an address that say where on its page it is.
-const OFFSET: u64 = 0xfff;
 /// Addresses of the guest are the sign extension of as many bits.
 const ADDRESS_BITS: u8 = 48;
 
@@ -37,8 +35,8 @@ impl Emitter<'_> {
     fn may_fault_with(&mut self, floats: Pending) {
         self.output.faults.push(Fault {
             word: self.asm.here() as u16,
-            offset: (self.pc() & OFFSET) as u16,
-            retired: self.step.retired,
+            offset: self.step.place.offset,
+            retired: self.step.place.retired,
             pending: self.facts.pending & super::exits::PINNED,
             floats,
         });

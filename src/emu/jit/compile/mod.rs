@@ -243,7 +243,7 @@ impl Compiler {
         let mut limit = usize::MAX;
         loop {
             self.trace.build(parts, limit, &self.layout);
-            if self.trace.guests.is_empty() {
+            if self.trace.guests() == 0 {
                 return None;
             }
             self.trace.count_uses();
@@ -268,7 +268,7 @@ impl Compiler {
             words: self.asm.words(),
             faults: &self.output.faults,
             exits: &self.output.exits,
-            guest_instructions: self.trace.guests.len() as u32,
+            guest_instructions: self.trace.guests() as u32,
             code: self.trace.code,
             starts: &self.output.starts,
             main: self.output.main,

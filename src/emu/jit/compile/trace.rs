@@ -6,7 +6,33 @@ use super::float::Operation;
 use super::layout::Layout;
 use super::op::{Op, Test};
 use crate::ir::{Block, Condition, Effects, Inst, Optimiser, Start, Terminator, UnaryOp, Value, Vars, Width};
-use crate::jit::cache::{MAX_LENGTH, pieces};
+use crate::jit::cache::{MAX_LENGTH, PAGE, pieces};
+
+/// Where a step is in its trace.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// How many guest instructions are complete: before the step, or, if it leaves, with it.
+    pub retired: u16,
+    /// Where on the page the one lies that is not.
+    pub offset: u16,
+    /// Where the highest of those lies that are; behind the page if none is.
+    pub highest: u16,
+}
+
+impl Place {
+    /// Where no guest instruction is complete.
+    const START: Self = Self { retired: 0, offset: 0, highest: u16::MAX };
+
+    /// Behind the guest instruction that is not complete here.
+    const fn next(self) -> Self {
+        let highest = match self.retired {
+            0 => self.offset,
+            _ if self.highest > self.offset => self.highest,
+            _ => self.offset,
+        };
+        Self { retired: self.retired + 1, offset: self.offset, highest }
+    }
+}
 
 /// A step, and what is known of it.
 // In this order a step that does nothing yet is written by a few stores.
@@ -15,8 +41,8 @@ use crate::jit::cache::{MAX_LENGTH, pieces};
 pub struct Step {
     /// What it has to do with variables.
     pub effects: Effects,
-    /// How many guest instructions of the trace are complete: before the step, or, if it leaves, with it.
-    pub retired: u16,
+    /// Where in the trace it is.
+    pub place: Place,
     /// How often the result is used before it is overwritten; 255 stands for all above.
     pub uses: u8,
     /// Whether the result may be seen otherwise: the guest's state is shown before it is overwritten.
@@ -27,10 +53,10 @@ pub struct Step {
 
 impl Step {
     /// Before all others.
-    pub const NOTHING: Self = Self::new(Op::Nothing, Effects::NONE, 0);
+    pub const NOTHING: Self = Self::new(Op::Nothing, Effects::NONE, Place::START);
 
-    const fn new(op: Op, effects: Effects, retired: u16) -> Self {
-        Self { op, effects, retired, uses: 0, shown: false }
+    const fn new(op: Op, effects: Effects, place: Place) -> Self {
+        Self { op, effects, place, uses: 0, shown: false }
     }
 
     /// Makes an [`Op::Inst`] what does the same and can be fused.
@@ -58,23 +84,14 @@ impl Step {
     }
 }
 
-/// A guest instruction of a trace.
-#[derive(Debug, Clone, Copy)]
-pub struct Guest {
-    /// Its guest-virtual address.
-    pub pc: u64,
-    /// The highest address so far.
-    pub highest: u64,
-}
-
 /// The steps of a trace.
 #[derive(Debug)]
 pub struct Trace {
     optimiser: Optimiser,
     /// In order. The last one leaves.
     pub steps: Vec<Step>,
-    /// Its instructions, in order.
-    pub guests: Vec<Guest>,
+    /// Behind its last guest instruction.
+    end: Place,
     /// The guest-virtual addresses of its parts, in order.
     pub parts: Vec<u64>,
     /// Whether there are floating-point operations.
@@ -89,7 +106,7 @@ impl Trace {
         Self {
             optimiser: Optimiser::new(layout.floats.clone(), layout.in_memory()),
             steps: Vec::new(),
-            guests: Vec::new(),
+            end: Place::START,
             parts: Vec::new(),
             uses_float: false,
             code: 0,
@@ -100,7 +117,7 @@ impl Trace {
     /// number `limit`.
     pub fn build(&mut self, parts: &[Block], limit: usize, layout: &Layout) {
         self.steps.clear();
-        self.guests.clear();
+        self.end = Place::START;
         self.parts.clear();
         self.uses_float = false;
         self.code = 0;
@@ -117,11 +134,12 @@ impl Trace {
             }
             // A debugger's breakpoint leaves without an instruction.
             let leaves = matches!(part.end, Terminator::Leave | Terminator::Resume { .. });
-            let before = self.guests.len();
+            let before = self.end.retired;
             let stop = self.instructions(part, limit, layout).err().or(leaves.then_some(part.pc));
             // Those of a part lie one behind the other.
-            if let Some(last) = self.guests.get(before..).and_then(<[Guest]>::last) {
-                self.code |= pieces(part.pc, part.pc..=last.pc.saturating_add(MAX_LENGTH - 1));
+            if self.end.retired != before {
+                let last = part.pc & !(PAGE - 1) | u64::from(self.end.offset);
+                self.code |= pieces(part.pc, part.pc..=last.saturating_add(MAX_LENGTH - 1));
             }
             if let Some(pc) = stop {
                 return self.push(Op::Stop { pc });
@@ -135,8 +153,13 @@ impl Trace {
         }
     }
 
+    /// How many guest instructions it has.
+    pub fn guests(&self) -> usize {
+        self.end.retired.into()
+    }
+
     fn push(&mut self, op: Op) {
-        self.steps.push(Step::new(op, op.effects(), self.guests.len() as u16));
+        self.steps.push(Step::new(op, op.effects(), self.end));
     }
 
     /// Appends the steps of a part. `Err`: the interpreter takes over at this address.
@@ -145,23 +168,22 @@ impl Trace {
         // The last one of such a part is for the interpreter.
         let leaves = matches!(part.end, Terminator::Leave | Terminator::Resume { .. });
         let whole = part.starts.len().saturating_sub(usize::from(leaves));
-        let room = limit.min(MAX_INSTRUCTIONS).saturating_sub(self.guests.len());
+        let room = limit.min(MAX_INSTRUCTIONS).saturating_sub(self.guests());
         let fits = self.steps.len() + part.insts.len() <= MAX_STEPS;
         let most = if fits { whole.min(room) } else { 0 };
 
         let first = self.steps.len();
-        let blank = Step::new(Op::Inst(Inst::Fence), Effects::NONE, self.guests.len() as u16);
+        let blank = Step::new(Op::Inst(Inst::Fence), Effects::NONE, self.end);
         self.steps.extend(part.insts.iter().map(|_| blank));
         let mut steps = self.steps.get_mut(first..).unwrap_or_default();
         let mut insts = part.insts.as_slice();
-        let mut highest = self.guests.last().map_or(0, |guest| guest.highest);
         for (index, start) in part.starts.iter().take(most).enumerate() {
             let end = part.starts.get(index + 1).map_or(part.insts.len(), |next| usize::from(next.inst));
             let count = end.saturating_sub(usize::from(start.inst)).min(insts.len());
             let (these, others) = steps.split_at_mut(count);
             let (sources, rest) = insts.split_at(count);
-            let retired = self.guests.len() as u16;
-            match instruction(these, sources, &mut self.optimiser, layout, retired) {
+            self.end.offset = (address(start) % PAGE) as u16;
+            match instruction(these, sources, &mut self.optimiser, layout, self.end) {
                 Kind::Integer => {}
                 Kind::Float => self.uses_float = true,
                 Kind::Untranslated => {
@@ -171,9 +193,7 @@ impl Trace {
                 }
             }
             (steps, insts) = (others, rest);
-            let pc = address(start);
-            highest = highest.max(pc);
-            self.guests.push(Guest { pc, highest });
+            self.end = self.end.next();
         }
         let left = insts.len();
         self.steps.truncate(self.steps.len() - left);
@@ -251,11 +271,11 @@ fn instruction(
     sources: &[Inst],
     optimiser: &mut Optimiser,
     layout: &Layout,
-    retired: u16,
+    place: Place,
 ) -> Kind {
     let (mut floats, mut translates) = (false, true);
     for (step, source) in steps.iter_mut().zip(sources) {
-        step.retired = retired;
+        step.place = place;
         if let Op::Inst(inst) = &mut step.op {
             // By way of a step of its own, the copy would cost more than all else.
             *inst = *source;
