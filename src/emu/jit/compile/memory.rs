@@ -141,6 +141,10 @@ impl Surroundings for Emitter<'_> {
         self.finish(dst, register, shape);
     }
 
+    fn constant(&self, var: Var) -> Option<u64> {
+        self.known_constant(var.into())
+    }
+
     fn may_fault(&mut self, pending: Pending) {
         self.may_fault_with(pending);
     }

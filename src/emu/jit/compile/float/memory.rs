@@ -68,6 +68,12 @@ impl Tested {
     }
 }
 
+/// Whether an access at an address is none of the engine's memory.
+fn is_guests(address: u64) -> bool {
+    const LARGEST: u64 = 8;
+    [address, address.wrapping_add(LARGEST)].iter().all(|address| address >> 47 != 1)
+}
+
 /// Whether there is code for an access so far from its base. One that is a constant has 32 bits, and so cannot be the engine's.
 pub const fn is_near(offset: i32) -> bool {
     -FARTHEST <= offset && offset < FARTHEST
@@ -110,7 +116,8 @@ impl Float {
             Value::Var(var) => var,
         };
         let register = c.source(base, Bits::W64, T0);
-        if !self.tested.test(var) {
+        let constant = c.constant(var).map(|base| base.wrapping_add_signed(offset));
+        if !constant.is_some_and(is_guests) && !self.tested.test(var) {
             let engines = c.interpret(self.pending());
             if self.tested.high {
                 c.asm().tbz(register, 63, engines);

@@ -75,6 +75,9 @@ pub trait Surroundings {
     /// bits of `register`, sign-extended, whatever the high ones are now.
     fn computed(&mut self, dst: Var, register: X, bits: Bits);
 
+    /// The constant that a variable is known to hold.
+    fn constant(&self, var: Var) -> Option<u64>;
+
     /// The next instruction may fault, while this is [`Float::pending`].
     fn may_fault(&mut self, pending: Pending);
 

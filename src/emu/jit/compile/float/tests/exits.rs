@@ -76,4 +76,8 @@ fn a_base_is_tested_once_until_it_has_gone_far() {
         tests(&[load, double(FloatKind::ToInteger(Integer::I64), [5, 10, 0, 0]) & !(6 << 12), load]),
         2
     );
+    // A constant need not be tested: x5 = 0x1000 << shift.
+    let constant =
+        |shift: u32| tests(&[1 << 12 | 5 << 7 | 0x37, shift << 20 | 5 << 15 | 1 << 12 | 5 << 7 | 0x13, load]);
+    assert_eq!([28, 35, 36].map(constant), [0, 1, 0]);
 }

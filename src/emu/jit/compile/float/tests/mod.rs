@@ -46,6 +46,8 @@ struct Compiler {
     faults: Vec<(usize, usize, Pending)>,
     /// The guest instruction that is being compiled.
     at: usize,
+    /// The last constant that a register was set to.
+    constant: Option<(Var, u64)>,
 }
 
 impl Surroundings for Compiler {
@@ -94,6 +96,10 @@ impl Surroundings for Compiler {
             let mode = crate::a64::Mode::Normal;
             assert!(self.asm.store(mode, Size::Double, register, X::SP, registers::word(dst)));
         }
+    }
+
+    fn constant(&self, var: Var) -> Option<u64> {
+        self.constant.filter(|&(of, _)| of == var).map(|(_, constant)| constant)
     }
 
     fn may_fault(&mut self, pending: Pending) {
@@ -174,8 +180,16 @@ fn compile(block: &Block) -> Code {
     Code { words: c.asm.words().to_vec(), compiled: c.at, needs: float.needs(), faults: c.faults, main }
 }
 
-/// The only integer code that there is here: `x = x + constant`.
+/// The only integer code that there is here: `x = x + constant` and `x = constant`.
 fn add(float: &mut Float, c: &mut Compiler, insts: &[Inst]) -> bool {
+    if let [Inst::Constant { dst, value }] = *insts
+        && let Home::X(x) = home(dst)
+    {
+        c.asm.mov_imm(x, value);
+        c.constant = Some((dst, value));
+        float.changed(dst, None);
+        return true;
+    }
     let [Inst::Binary { op: BinaryOp::Add, width: Width::W64, dst, a: Value::Var(a), b: Value::Const(by) }] =
         *insts
     else {
@@ -184,6 +198,7 @@ fn add(float: &mut Float, c: &mut Compiler, insts: &[Inst]) -> bool {
     assert_eq!(dst, a);
     let Home::X(x) = home(dst) else { panic!("{dst:?}") };
     assert!(c.asm.alu_imm(Alu::Add, Bits::W64, x, x, by as u64));
+    c.constant = None;
     float.changed(dst, Some((a, by.into())));
     true
 }
