@@ -13,6 +13,15 @@ impl Lifter<'_> {
     }
 
     pub(super) fn jalr(&mut self, rd: X, rs1: X, offset: i32) -> Option<Terminator> {
+        // Behind the AUIPC that has set its base it is a jump: how code calls what may be far away.
+        if let Some((base, upper, behind)) = self.upper
+            && base == rs1
+            && behind == self.block.pc()
+        {
+            let link = self.block.next_pc();
+            self.constant(rd, link);
+            return Some(Terminator::Jump { target: upper.wrapping_add(extend(offset)) & !1 });
+        }
         // Before the link is written: it may go to the base register.
         let target = self.block.temporary();
         let base = self.x(rs1);

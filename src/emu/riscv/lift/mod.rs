@@ -43,7 +43,7 @@ pub fn lift_block(
     block: &mut Block,
     mut code: impl FnMut(u64) -> Result<u16, Exception>,
 ) -> Result<(), Exception> {
-    let mut lifter = Lifter { block: Builder::new(block, pc), word: 0, context };
+    let mut lifter = Lifter { block: Builder::new(block, pc), word: 0, context, upper: None };
     let mut left = PAGE - pc % PAGE;
     // Only the first one may go on on the next page.
     let mut next = read(pc, 4, &mut code)?;
@@ -91,6 +91,8 @@ struct Lifter<'a> {
     /// The instruction that is being lifted; a compressed one in the low half.
     word: u32,
     context: Context,
+    /// What the last AUIPC has put where, and the address behind it.
+    upper: Option<(X, u64, u64)>,
 }
 
 impl Lifter<'_> {
@@ -106,6 +108,7 @@ impl Lifter<'_> {
             Instruction::Lui { rd, imm } => self.constant(rd, extend(imm)),
             Instruction::Auipc { rd, imm } => {
                 let value = self.block.pc().wrapping_add(extend(imm));
+                self.upper = (rd != X::ZERO).then_some((rd, value, self.block.next_pc()));
                 self.constant(rd, value)
             }
             Instruction::Jal { rd, offset } => self.jal(rd, offset),

@@ -76,6 +76,25 @@ fn jumps_link_and_go() {
 }
 
 #[test]
+fn a_jump_behind_the_upper_half_of_its_target_is_direct() {
+    let auipc = |rd: u32| 0x2000 | rd << 7 | 0x17;
+    let jalr = |rd: u32, rs1: u32| 0x00d << 20 | rs1 << 15 | rd << 7 | 0x67;
+    let far = Terminator::Jump { target: PC + 0x200c };
+    // call, tail, and what sets its own base.
+    for (rd, base) in [(1, 1), (0, 6), (5, 5)] {
+        let block = lift(ALL, &[auipc(base), jalr(rd, base)]);
+        assert_eq!(block.end, far);
+        let mut machine = Machine::new();
+        machine.run(&block);
+        assert_eq!(machine.vars[rd as usize], if rd == 0 { 0 } else { PC + 8 });
+    }
+    // Another base, x0, and one that may have been changed since.
+    for code in [&[auipc(6), jalr(1, 7)][..], &[auipc(0), jalr(1, 0)], &[auipc(6), NOP, jalr(1, 6)]] {
+        assert!(matches!(lift(ALL, code).end, Terminator::Indirect { .. }));
+    }
+}
+
+#[test]
 fn branches_compare() {
     const MINUS: u64 = u64::MAX;
     // funct3, and whether it is taken for (1, 1), (1, 2), (2, 1), (-1, 1), (1, -1).
