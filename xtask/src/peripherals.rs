@@ -111,8 +111,10 @@ pub fn virt(disks: &[Drive], nics: &[Nic], command: &mut Command) -> Result<()> 
     }
     for (number, nic) in nics.iter().enumerate() {
         let kind = nic.transport.suffix();
+        // A boot ROM is another package of Debian's, and nobody boots from it.
+        let rom = if nic.transport == Transport::Pci { ",romfile=" } else { "" };
         command.arg("-netdev").arg(format!("user,id=nic{number}"));
-        command.arg("-device").arg(format!("virtio-net-{kind},netdev=nic{number}"));
+        command.arg("-device").arg(format!("virtio-net-{kind},netdev=nic{number}{rom}"));
     }
     Ok(())
 }
@@ -165,7 +167,7 @@ mod tests {
             "-netdev",
             "user,id=nic0",
             "-device",
-            "virtio-net-pci,netdev=nic0",
+            "virtio-net-pci,netdev=nic0,romfile=",
             "-netdev",
             "user,id=nic1",
             "-device",
