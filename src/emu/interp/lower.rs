@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::code::{Code, Word};
-use crate::ir::{BinaryOp, Block, FloatKind, Format, Inst, Order, Terminator, UnaryOp, Value, Var, Width};
+use crate::ir::{BinaryOp, Block, FloatKind, Format, Inst, Order, Terminator, Value, Var, Width};
 use crate::memory::Size;
 
 /// A variable that is always 0.
@@ -145,9 +145,6 @@ impl Lowering {
     fn inst(&mut self, block: &Block, inst: &Inst) {
         match *inst {
             Inst::Constant { dst, value } => self.constant(dst.0, value),
-            Inst::Unary { op: UnaryOp::Move, width: Width::W64, dst, a: Value::Const(constant) } => {
-                self.push(Code::Const, dst.0, 0, 0, constant);
-            }
             Inst::Unary { op, width, dst, a } => {
                 let a = self.operand(a);
                 self.push(Code::unary(op, width), dst.0, a, 0, 0);

@@ -149,11 +149,8 @@ impl Inst {
                 using(effects, b)
             }
             Self::Select { dst, test, a, b } => {
-                let mut tested = Value::Var(*test);
-                let effects = using(Effects::pure(*dst), &mut tested);
-                if let Value::Var(tested) = tested {
-                    *test = tested;
-                }
+                let mut effects = Effects::pure(*dst);
+                test.visit(|test| effects = using(effects, test));
                 let effects = using(effects, a);
                 using(effects, b)
             }

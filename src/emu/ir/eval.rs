@@ -5,9 +5,9 @@ use super::{AtomicOp, BinaryOp, Condition, UnaryOp, Width};
 use crate::memory::Size;
 
 /// The quiet NaN of binary32 that is not NaN-boxed (RISC-V Unprivileged ISA 21.3).
-const CANONICAL_NAN: u64 = 0x7fc0_0000;
+pub const CANONICAL_NAN: u64 = 0x7fc0_0000;
 /// The high half of a NaN-boxed binary32.
-const BOX: u64 = 0xffff_ffff_0000_0000;
+pub const BOX: u64 = 0xffff_ffff_0000_0000;
 
 /// `op(a)`.
 #[inline(always)]

@@ -22,6 +22,18 @@ impl Inst {
     }
 }
 
+impl Var {
+    /// Gives the variable as an operand, to be replaced by another variable only.
+    #[inline]
+    pub(super) fn visit(&mut self, visit: impl FnOnce(&mut Value)) {
+        let mut value = Value::Var(*self);
+        visit(&mut value);
+        if let Value::Var(var) = value {
+            *self = var;
+        }
+    }
+}
+
 impl Terminator {
     /// Gives each operand, to be replaced. The target of an indirect jump can only be replaced by another variable.
     pub fn replace_operands(&mut self, mut visit: impl FnMut(&mut Value)) {
@@ -30,13 +42,7 @@ impl Terminator {
                 visit(a);
                 visit(b);
             }
-            Self::Indirect { target } => {
-                let mut value = Value::Var(*target);
-                visit(&mut value);
-                if let Value::Var(var) = value {
-                    *target = var;
-                }
-            }
+            Self::Indirect { target } => target.visit(visit),
             Self::Jump { .. } | Self::Leave | Self::Resume { .. } => {}
         }
     }

@@ -5,7 +5,8 @@ use super::extension::Shape;
 use super::op::Low;
 use super::registers::Need;
 use crate::a64::{Alu, Bits, Cond, Shift, X};
-use crate::ir::{UnaryOp, Value, Var, Width, eval};
+use crate::ir::eval::{self, BOX, CANONICAL_NAN};
+use crate::ir::{UnaryOp, Value, Var, Width};
 
 impl Emitter<'_> {
     /// `dst = a`, shifted by `b`.
@@ -252,12 +253,6 @@ impl Emitter<'_> {
         self.finish(dst, d, Shape::Wide);
     }
 }
-
-/// What is above a binary32 in its box.
-const BOX: u64 = 0xffff_ffff_0000_0000;
-
-/// The quiet NaN of binary32 that is not NaN-boxed (RISC-V Unprivileged ISA 21.3).
-const CANONICAL_NAN: u64 = 0x7fc0_0000;
 
 /// What the `low` bits of something are, extended, `<< to`.
 const fn shape(low: Low, to: u8) -> Shape {

@@ -4,13 +4,12 @@
 
 use super::{Lifter, f};
 use crate::float::{Double, Single, load_immediate};
+use crate::ir::eval::BOX;
 use crate::ir::{BinaryOp, FloatOp, Format, Terminator, UnaryOp, Value, Var, Width};
 use crate::memory::Size;
 use crate::riscv::decode::{F, Instruction, Rounding, SignOp, X};
 use crate::riscv::{Call, Enables};
 
-/// What is above a binary32 in its register.
-const BOX: u64 = 0xffff_ffff_0000_0000;
 /// The sign of a binary64.
 const SIGN: u64 = 1 << 63;
 

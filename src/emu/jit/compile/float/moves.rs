@@ -5,11 +5,9 @@ use super::{
     registers::{Origin, V29, V30, constant, word},
 };
 use crate::a64::{Alu, Assembler, Bits, Ext, F, Mode, V, X};
+use crate::ir::eval::BOX;
 use crate::ir::{Format, Value, Var};
 use crate::memory::Size;
-
-/// What is above a binary32 in its register.
-const BOX: u64 = 0xffff_ffff_0000_0000;
 
 /// An integer of the same width.
 const fn bits(format: Format) -> Bits {
